@@ -1,0 +1,3 @@
+//! Everything that Weir keeps in the kernel.
+
+pub mod object;

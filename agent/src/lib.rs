@@ -1,0 +1,4 @@
+//! The node agent and operator CLI of Weir.
+#![deny(unsafe_code)]
+
+pub mod datapath;

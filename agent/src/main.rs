@@ -1,0 +1,4 @@
+//! The binary `weir`.
+#![forbid(unsafe_code)]
+
+fn main() {}

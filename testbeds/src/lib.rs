@@ -1,0 +1,2 @@
+//! Network worlds in namespaces.
+#![forbid(unsafe_code)]

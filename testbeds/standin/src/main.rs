@@ -1,0 +1,3 @@
+//! Stand-in proxy.
+#![forbid(unsafe_code)]
+fn main() {}
