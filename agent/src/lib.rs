@@ -2,3 +2,5 @@
 #![deny(unsafe_code)]
 
 pub mod datapath;
+pub mod enroll;
+pub mod inside;

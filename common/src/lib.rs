@@ -4,5 +4,26 @@
 //! [`names::LAYOUT_VERSION`], which is part of every pin path.
 #![no_std]
 
+pub mod address;
+pub mod event;
+pub mod filter;
+pub mod flow;
+pub mod listener;
+pub mod mark;
 pub mod names;
+pub mod node;
+pub mod pod;
+pub mod ports;
 pub mod reason;
+
+/// Declares that the user side may copy a struct to and from the kernel as bytes.
+macro_rules! shared {
+    ($($name:ty),+ $(,)?) => {
+        $(
+            // SAFETY: the struct is `repr(C)`, has no padding (its size is pinned by a test) and no invalid bit patterns.
+            #[cfg(feature = "user")]
+            unsafe impl aya::Pod for $name {}
+        )+
+    };
+}
+pub(crate) use shared;

@@ -8,3 +8,56 @@ pub const OWNER_PREFIX: &str = "weir_";
 
 /// Where the pins live on a bpffs.
 pub const PIN_ROOT: &str = "/sys/fs/bpf/weir";
+
+/// Maps, by the names of their statics in the eBPF crates.
+pub mod map {
+    /// Node settings: an array of one.
+    pub const NODE: &str = "weir_node";
+    /// Enrolled pods by netns cookie.
+    pub const PODS: &str = "weir_pods";
+    /// Addresses of enrolled pods, per pod.
+    pub const OWN_ADDRESSES: &str = "weir_own";
+    /// Which pod has an address, as seen from the node.
+    pub const PODS_BY_ADDRESS: &str = "weir_by_address";
+    /// ztunnel's listening sockets.
+    pub const LISTENERS: &str = "weir_listeners";
+    /// The newest listener's slot, per port.
+    pub const NEWEST: &str = "weir_newest";
+    /// Cgroups in which ztunnel's mark is believed.
+    pub const ZTUNNELS: &str = "weir_ztunnels";
+    /// Connections that may reach the application uncaptured.
+    pub const PASSES: &str = "weir_passes";
+    /// Client ports in use, per pod and client.
+    pub const CLIENT_PORTS: &str = "weir_clientport";
+    /// Where the search for a free client port goes on, per pod and client.
+    pub const PORT_CURSORS: &str = "weir_cursors";
+    /// Ports that annotations include or exclude.
+    pub const PORT_RULES: &str = "weir_port_rules";
+    /// Ranges that annotations include or exclude.
+    pub const RANGE_RULES: &str = "weir_ranges";
+    /// What a socket has to be remembered for.
+    pub const NOTES: &str = "weir_notes";
+    /// Decisions per pod and reason.
+    pub const COUNTERS: &str = "weir_counters";
+    /// Decisions, one by one, while somebody listens.
+    pub const EVENTS: &str = "weir_events";
+
+    /// All of them.
+    pub const ALL: [&str; 15] = [
+        NODE,
+        PODS,
+        OWN_ADDRESSES,
+        PODS_BY_ADDRESS,
+        LISTENERS,
+        NEWEST,
+        ZTUNNELS,
+        PASSES,
+        CLIENT_PORTS,
+        PORT_CURSORS,
+        PORT_RULES,
+        RANGE_RULES,
+        NOTES,
+        COUNTERS,
+        EVENTS,
+    ];
+}

@@ -9,6 +9,8 @@ pub enum Verdict {
     Passed,
     /// It was stopped.
     Refused,
+    /// Weir could not do what it should have.
+    Failed,
 }
 
 impl Verdict {
@@ -19,6 +21,7 @@ impl Verdict {
             Self::Redirected => "redirected",
             Self::Passed => "passed",
             Self::Refused => "refused",
+            Self::Failed => "failed",
         }
     }
 }
@@ -64,11 +67,80 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Outbound connection of an enrolled pod, handed to ztunnel's port 15001.
+    /// An enrolled pod's connection, handed to ztunnel's port 15001.
     Outbound = 0, Redirected, "outbound";
-    /// Inbound plaintext connection to an enrolled pod, handed to ztunnel's port 15006.
+    /// A plaintext connection to an enrolled pod, handed to ztunnel's port 15006.
     Inbound = 1, Redirected, "inbound";
+    /// A DNS query over UDP, handed to ztunnel's port 15053.
+    DnsUdp = 2, Redirected, "dns_udp";
+    /// A DNS connection over TCP, handed to ztunnel's port 15053.
+    DnsTcp = 3, Redirected, "dns_tcp";
+
+    /// ztunnel's own connection to the world.
+    FromZtunnel = 16, Passed, "from_ztunnel";
+    /// ztunnel's connection to the application, from the client's address.
+    ToApplication = 17, Passed, "to_application";
+    /// A connection to the pod's HBONE port, which is ztunnel's already.
+    Hbone = 18, Passed, "hbone";
+    /// The pod's connection to one of its own addresses.
+    OwnAddress = 19, Passed, "own_address";
+    /// The pod's connection to loopback.
+    Loopback = 20, Passed, "loopback";
+    /// The pod's connection to an IPv6 link-local address, which cannot be routed.
+    LinkLocal = 21, Passed, "link_local";
+    /// The pod's annotations exclude the port.
+    ExcludedPort = 22, Passed, "excluded_port";
+    /// The pod's annotations exclude the address.
+    ExcludedRange = 23, Passed, "excluded_range";
+    /// The pod's annotations ask for uncaptured inbound connections.
+    InboundBypass = 24, Passed, "inbound_bypass";
+    /// A process of the node probes the pod.
+    Probe = 25, Passed, "probe";
+
+    /// The pod dialled a port of its own that only ztunnel serves.
+    ZtunnelPort = 32, Refused, "ztunnel_port";
+    /// ztunnel does not listen in the pod: the connection waits for it and is never let through.
+    NoListener = 33, Refused, "no_listener";
+    /// The socket is bound to a device and the binding could not be undone.
+    BoundDevice = 34, Refused, "bound_device";
+    /// The kernel refused to mark the socket.
+    MarkRefused = 35, Refused, "mark_refused";
+    /// The guard saw a TCP connection leave the pod that had not gone through ztunnel.
+    Leaked = 36, Refused, "leaked";
+
+    /// The map of passes is full: a probe or ztunnel's connection may be captured.
+    PassesFull = 48, Failed, "passes_full";
+    /// The map of listeners is full: a ztunnel listener could not be noted.
+    ListenersFull = 49, Failed, "listeners_full";
+    /// The kernel refused to let the application's port be bound again while captured connections hold it.
+    ReuseRefused = 50, Failed, "reuse_refused";
 }
 
-/// How many reasons there are; the size of a per-pod table of counters.
-pub const REASON_COUNT: usize = Reason::ALL.len();
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::collections::BTreeSet;
+
+    use super::Reason;
+
+    #[test]
+    fn the_table_has_each_name_and_number_once() {
+        let names: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.name()).collect();
+        assert_eq!(names.len(), Reason::ALL.len());
+        for &reason in Reason::ALL {
+            assert_eq!(Reason::from_u32(reason as u32), Some(reason));
+            assert!(
+                reason
+                    .name()
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+            );
+            assert!(
+                reason.help().ends_with('.'),
+                "{}: the help is a sentence",
+                reason.name()
+            );
+        }
+        assert_eq!(Reason::from_u32(u32::MAX), None);
+    }
+}

@@ -47,13 +47,23 @@ pub fn build_objects(workspace: &Path, packages: &[&str], objects: &[&str]) -> R
     let toolchain = Toolchain::find()?;
     let out_dir = PathBuf::from(variable("OUT_DIR")?);
     let target_dir = shared_target_dir(&out_dir);
-    let target = if variable("CARGO_CFG_TARGET_ENDIAN")? == "big" { "bpfeb" } else { "bpfel" };
+    let target = if variable("CARGO_CFG_TARGET_ENDIAN")? == "big" {
+        "bpfeb"
+    } else {
+        "bpfel"
+    };
     let target = format!("{target}-unknown-none");
     let arch = variable("CARGO_CFG_TARGET_ARCH")?;
 
     let mut cargo = toolchain.cargo();
-    cargo.current_dir(workspace).args(["build", "--quiet", "--release", "--bins", "-Zbuild-std=core"]);
-    cargo.arg("--target").arg(&target).arg("--target-dir").arg(&target_dir);
+    cargo
+        .current_dir(workspace)
+        .args(["build", "--quiet", "--release", "--bins", "-Zbuild-std=core"]);
+    cargo
+        .arg("--target")
+        .arg(&target)
+        .arg("--target-dir")
+        .arg(&target_dir);
     for package in packages {
         cargo.args(["--package", package]);
     }
@@ -64,12 +74,23 @@ pub fn build_objects(workspace: &Path, packages: &[&str], objects: &[&str]) -> R
     );
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
     // Set by cargo or clippy for the host build; they must not leak into this one.
-    for leaking in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_TARGET_DIR", "RUSTUP_TOOLCHAIN"] {
+    for leaking in [
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO_TARGET_DIR",
+        "RUSTUP_TOOLCHAIN",
+    ] {
         cargo.env_remove(leaking);
     }
-    let status = cargo.status().map_err(|source| BuildError::Io { path: "cargo".into(), source })?;
+    let status = cargo.status().map_err(|source| BuildError::Io {
+        path: "cargo".into(),
+        source,
+    })?;
     if !status.success() {
-        return Err(BuildError::Failed { toolchain: toolchain.to_string(), status });
+        return Err(BuildError::Failed {
+            toolchain: toolchain.to_string(),
+            status,
+        });
     }
     for object in objects {
         let built = target_dir.join(&target).join("release").join(object);

@@ -67,7 +67,12 @@ impl Toolchain {
     pub fn find() -> Result<Self, NotFound> {
         let (origin, cargo, rustc) = find_compiler()?;
         let linker = find_linker()?;
-        Ok(Self { origin, cargo, rustc, linker })
+        Ok(Self {
+            origin,
+            cargo,
+            rustc,
+            linker,
+        })
     }
 
     /// A `cargo` command that compiles for the kernel; the caller adds what to build.
@@ -91,7 +96,12 @@ impl fmt::Display for Toolchain {
             Origin::Nightly => "rustup's nightly",
             Origin::Debian => "Debian's rustc-web",
         };
-        write!(f, "{origin} ({}), linker {}", self.rustc.display(), self.linker.display())
+        write!(
+            f,
+            "{origin} ({}), linker {}",
+            self.rustc.display(),
+            self.linker.display()
+        )
     }
 }
 
@@ -126,7 +136,11 @@ fn rustup_compiler(name: &OsStr) -> Option<(PathBuf, PathBuf)> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(rustup_home.join("toolchains"))
         .ok()?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|dir| dir.file_name().and_then(OsStr::to_str).is_some_and(|dir| names(dir, wanted)))
+        .filter(|dir| {
+            dir.file_name()
+                .and_then(OsStr::to_str)
+                .is_some_and(|dir| names(dir, wanted))
+        })
         .filter(|dir| dir.join("lib/rustlib/src/rust/library/core/Cargo.toml").exists())
         .collect();
     found.sort();
@@ -167,7 +181,10 @@ mod tests {
         assert!(names("nightly-x86_64-unknown-linux-gnu", "nightly"));
         assert!(names("nightly", "nightly"));
         assert!(!names("nightly-2026-01-01-x86_64-unknown-linux-gnu", "nightly"));
-        assert!(names("nightly-2026-01-01-x86_64-unknown-linux-gnu", "nightly-2026-01-01"));
+        assert!(names(
+            "nightly-2026-01-01-x86_64-unknown-linux-gnu",
+            "nightly-2026-01-01"
+        ));
         assert!(!names("stable-x86_64-unknown-linux-gnu", "nightly"));
     }
 }

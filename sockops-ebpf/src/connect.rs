@@ -1,17 +1,135 @@
-//! `connect()` of a TCP socket.
+//! `connect()`: decides once per connection; delivery is the routing rule's and the lookup's part.
 
-use aya_ebpf::macros::{cgroup_sock_addr, map};
-use aya_ebpf::maps::PerCpuArray;
+use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
+use weir_common::flow::SocketNote;
+use weir_common::mark;
+use weir_common::pod::PodEntry;
+use weir_common::ports;
+use weir_common::reason::Reason;
+use weir_sockops_ebpf::account::account;
+use weir_sockops_ebpf::call::{Answer, Call, Family};
+use weir_sockops_ebpf::maps;
+use weir_sockops_ebpf::place::{self, Place};
+use weir_sockops_ebpf::socket::{bind_to_loopback, set_mark, unbind_from_device};
 
-#[map(name = "weir_connects")]
-static CONNECTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+use crate::{dns, probe, ztunnel};
 
 #[cgroup_sock_addr(connect4)]
-pub fn weir_connect4(_: SockAddrContext) -> i32 {
-    if let Some(count) = CONNECTS.get_ptr_mut(0) {
-        // SAFETY: the slot belongs to this CPU, and a cgroup program is not preempted by itself.
-        unsafe { *count += 1 };
+pub fn weir_connect4(context: SockAddrContext) -> i32 {
+    connect(&Call::new(context, Family::V4)).code()
+}
+
+#[cgroup_sock_addr(connect6)]
+pub fn weir_connect6(context: SockAddrContext) -> i32 {
+    connect(&Call::new(context, Family::V6)).code()
+}
+
+#[inline(always)]
+fn connect(call: &Call) -> Answer {
+    let netns = call.netns();
+    match maps::pod(netns) {
+        Some(pod) if !pod.has(PodEntry::CAPTURING) => Answer::Allow,
+        Some(pod) if call.is_tcp() => enrolled(call, netns, pod),
+        Some(pod) if call.is_udp() => dns::query(call, netns, pod),
+        Some(_) => Answer::Allow,
+        None => {
+            probe::note(call, netns);
+            Answer::Allow
+        }
     }
-    1
+}
+
+#[inline(always)]
+fn enrolled(call: &Call, netns: u64, pod: PodEntry) -> Answer {
+    if ztunnel::calls(call) {
+        return from_ztunnel(call, netns);
+    }
+    let (reason, answer) = from_application(call, netns, pod);
+    account(&call.connection(netns), reason);
+    answer
+}
+
+#[inline(always)]
+fn from_ztunnel(call: &Call, netns: u64) -> Answer {
+    let reason = match place::of(netns, call.address()) {
+        Place::Own(Reason::OwnAddress) => to_application(call),
+        _ => Reason::FromZtunnel,
+    };
+    account(&call.connection(netns), reason);
+    Answer::Allow
+}
+
+/// ztunnel's connection to the application comes from the client's address. The mark makes the application's answers
+/// come back over loopback; the binding keeps packets of the real client out of it, whatever its port.
+#[inline(always)]
+fn to_application(call: &Call) -> Reason {
+    let marked = set_mark(
+        call.helper_context(),
+        mark::replaced(ztunnel::socket_mark(call), mark::TO_APPLICATION),
+    );
+    if marked && bind_to_loopback(call.helper_context()) {
+        Reason::ToApplication
+    } else {
+        Reason::MarkRefused
+    }
+}
+
+#[inline(always)]
+fn from_application(call: &Call, netns: u64, pod: PodEntry) -> (Reason, Answer) {
+    let (address, port) = (call.address(), call.port());
+    match place::of(netns, address) {
+        Place::Own(_) if ports::is_ztunnel(port) => (Reason::ZtunnelPort, Answer::Refuse),
+        Place::Own(reason) | Place::Uncaptured(reason) => uncaptured(call, reason),
+        Place::World if port == ports::DNS && pod.has(PodEntry::DNS) => {
+            dns::turn_to_ztunnel(call);
+            uncaptured(call, Reason::DnsTcp)
+        }
+        Place::World => match place::outbound_exclusion(netns, pod, address, port) {
+            Some(reason) => excluded(call, reason),
+            None => captured(call),
+        },
+    }
+}
+
+#[inline(always)]
+fn captured(call: &Call) -> (Reason, Answer) {
+    // SAFETY: the kernel guarantees a socket in this hook.
+    let device = unsafe { (*call.socket()).bound_dev_if };
+    // A socket bound to a device would not follow the rule; ztunnel makes the real connection anyway.
+    if device != 0 && !unbind_from_device(call.helper_context()) {
+        return (Reason::BoundDevice, Answer::Refuse);
+    }
+    if set_mark(
+        call.helper_context(),
+        mark::replaced(ztunnel::socket_mark(call), mark::OUTBOUND),
+    ) {
+        (Reason::Outbound, Answer::Allow)
+    } else {
+        (Reason::MarkRefused, Answer::Refuse)
+    }
+}
+
+/// The annotations' decision is noted: whoever looks at the socket later must not have to take it again, as a service
+/// address may be a pod's by then.
+#[inline(always)]
+fn excluded(call: &Call, reason: Reason) -> (Reason, Answer) {
+    let (address, port) = (call.address(), u32::from(call.port()));
+    call.set_note(SocketNote {
+        kind: SocketNote::EXCLUDED,
+        port,
+        address,
+        netns: 0,
+    });
+    uncaptured(call, reason)
+}
+
+/// A socket may be used again after an earlier, captured connection: its mark must not capture this one.
+#[inline(always)]
+fn uncaptured(call: &Call, reason: Reason) -> (Reason, Answer) {
+    let mark = ztunnel::socket_mark(call);
+    if mark::ours(mark) == mark::OUTBOUND {
+        set_mark(call.helper_context(), mark::replaced(mark, 0));
+    }
+    (reason, Answer::Allow)
 }

@@ -1,0 +1,63 @@
+//! What can go wrong with kernel objects.
+
+use std::io;
+use std::path::PathBuf;
+
+use aya::maps::MapError;
+use aya::programs::ProgramError;
+
+use super::sys::SysError;
+
+/// An operation on a kernel object failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DatapathError {
+    /// A file or directory of the pins, or a cgroup, is not usable.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The BPF filesystem is missing and cannot be mounted.
+    #[error("cannot mount a BPF filesystem for {}: {source}; mount one there (`mount -t bpf bpf /sys/fs/bpf`) or give the agent CAP_SYS_ADMIN", path.display())]
+    Mount {
+        /// Where it is needed.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The object or one of its maps was refused.
+    #[error("loading eBPF object: {0}; `weir check` tells what this kernel lacks")]
+    Load(#[from] aya::EbpfError),
+    /// A program is not in the object, or of another type: the build is broken.
+    #[error("the embedded object has no program {0}")]
+    NoProgram(&'static str),
+    /// The kernel refused a program.
+    #[error("program {program}: {source}; `weir check` tells what this kernel lacks")]
+    Program {
+        /// Which.
+        program: &'static str,
+        /// Why.
+        source: ProgramError,
+    },
+    /// A map was refused or an entry could not be written.
+    #[error("map {map}: {source}")]
+    Map {
+        /// Which.
+        map: &'static str,
+        /// Why.
+        source: MapError,
+    },
+    /// A raw call failed.
+    #[error(transparent)]
+    Sys(#[from] SysError),
+}
+
+impl DatapathError {
+    /// Wraps an I/O error with the path it is about.
+    pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        |source| Self::Io { path, source }
+    }
+}

@@ -1,0 +1,41 @@
+//! Pinned links: made once, given new programs in place, so that no packet ever sees a gap.
+
+use std::fs;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::DatapathError;
+use super::sys::{self, AttachType};
+
+/// Makes the link that is pinned at `path` run `program` on `target`: updates it, or makes it anew if it is gone or
+/// was never there.
+pub(super) fn upsert(
+    path: &Path,
+    program: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    attach_type: AttachType,
+) -> Result<(), DatapathError> {
+    if let Some(link) = open(path)? {
+        match sys::link_update(link.as_fd(), program) {
+            Ok(()) => return Ok(()),
+            // The cgroup or namespace that it was attached to is gone; the pin is a shell.
+            Err(error) if error.errno() == Errno::ENOLINK => {
+                fs::remove_file(path).map_err(DatapathError::io(path))?
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let link = sys::link_create(program, target, attach_type)?;
+    Ok(sys::obj_pin(link.as_fd(), path)?)
+}
+
+/// The pinned link, if there is one.
+pub(super) fn open(path: &Path) -> Result<Option<OwnedFd>, DatapathError> {
+    match sys::obj_get(path) {
+        Ok(link) => Ok(Some(link)),
+        Err(error) if error.errno() == Errno::ENOENT => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

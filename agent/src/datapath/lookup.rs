@@ -1,0 +1,48 @@
+//! The lookup of listeners, one instance per pod.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use super::sys::AttachType;
+use super::{Datapath, DatapathError, links, object, programs};
+
+const LOOKUP: &str = "weir_lookup";
+
+impl Datapath {
+    /// Attaches the pod's instance to its netns, or replaces the program of an earlier one in place.
+    ///
+    /// # Errors
+    /// [`DatapathError`]; what was attached before stays attached.
+    pub fn attach_lookup(&self, netns: BorrowedFd<'_>, cookie: u64) -> Result<(), DatapathError> {
+        let mut object = object::load_for_pod(object::LOOKUP, &self.pins, &self.sizes, cookie)?;
+        let program = object
+            .program_mut(LOOKUP)
+            .ok_or(DatapathError::NoProgram(LOOKUP))?;
+        let program = programs::load(LOOKUP, program)?;
+        self.pins.create_pod_directory(cookie)?;
+        links::upsert(
+            &self.pins.pod_link(cookie, LOOKUP),
+            program.as_fd(),
+            netns,
+            AttachType::SkLookup,
+        )
+    }
+
+    /// Detaches what is attached in the pod; a pod without anything is fine.
+    ///
+    /// # Errors
+    /// [`DatapathError`] if a pin cannot be removed.
+    pub fn detach_pod(&self, cookie: u64) -> Result<(), DatapathError> {
+        self.pins.remove_pod(cookie)
+    }
+
+    /// Whether the pod's lookup is attached to a living netns.
+    ///
+    /// # Errors
+    /// [`DatapathError`] if the link cannot be read.
+    pub fn lookup_attached(&self, cookie: u64) -> Result<bool, DatapathError> {
+        let Some(link) = links::open(&self.pins.pod_link(cookie, LOOKUP))? else {
+            return Ok(false);
+        };
+        Ok(super::sys::link_netns_inode(link.as_fd())? != 0)
+    }
+}

@@ -1,0 +1,201 @@
+//! The maps, typed, and how large they are.
+
+use aya::Pod;
+use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuHashMap, SockHash};
+use weir_common::address::{Address, OwnAddress};
+use weir_common::event::CounterKey;
+use weir_common::filter::{PortRule, RangeRule};
+use weir_common::listener::ListenerKey;
+use weir_common::names::map;
+use weir_common::node::NodeSettings;
+use weir_common::pod::PodEntry;
+use weir_common::reason::Reason;
+
+use super::{DatapathError, Pins};
+
+/// How many entries each map takes. They are set when a map is made; a map of an earlier run keeps its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Enrolled pods.
+    pub pods: u32,
+    /// Addresses per pod, on average.
+    pub addresses_per_pod: u32,
+    /// Probes under way at once.
+    pub probes: u32,
+    /// Inbound connections open at once, on the whole node.
+    pub connections: u32,
+    /// Ports and ranges in annotations, per kind, on the whole node.
+    pub rules: u32,
+    /// Bytes of the ring of events; a power of two.
+    pub event_bytes: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            pods: 1024,
+            addresses_per_pod: 4,
+            probes: 16384,
+            connections: 262_144,
+            rules: 16384,
+            event_bytes: 262_144,
+        }
+    }
+}
+
+impl Sizes {
+    /// Entries of each map whose size is not fixed.
+    pub(super) fn by_map(&self) -> [(&'static str, u32); 11] {
+        let addresses = self.pods.saturating_mul(self.addresses_per_pod);
+        let reasons = u32::try_from(Reason::ALL.len()).unwrap_or(u32::MAX);
+        [
+            (map::PODS, self.pods),
+            (map::OWN_ADDRESSES, addresses),
+            (map::PODS_BY_ADDRESS, addresses),
+            // Two ports, and room for listeners that overlap.
+            (map::LISTENERS, self.pods.saturating_mul(4)),
+            (map::NEWEST, self.pods.saturating_mul(2)),
+            (map::PASSES, self.probes),
+            (map::CLIENT_PORTS, self.connections),
+            (map::PORT_RULES, self.rules),
+            (map::RANGE_RULES, self.rules),
+            (map::COUNTERS, self.pods.saturating_mul(reasons)),
+            (map::EVENTS, self.event_bytes),
+        ]
+    }
+}
+
+/// The pinned maps. Handles are made on use, so that any thread may work with them at once.
+#[derive(Clone, Debug)]
+pub struct Maps {
+    pins: Pins,
+}
+
+impl Maps {
+    /// The maps of `pins`, which must exist.
+    pub(super) fn open(pins: &Pins) -> Result<Self, DatapathError> {
+        let maps = Self { pins: pins.clone() };
+        for name in map::ALL {
+            maps.data(name)?;
+        }
+        Ok(maps)
+    }
+
+    /// Maps of an agent that may not run any more: for the operator's commands.
+    #[must_use]
+    pub fn adopt(pins: &Pins) -> Self {
+        Self { pins: pins.clone() }
+    }
+
+    /// Enrolled pods.
+    ///
+    /// # Errors
+    /// [`DatapathError`] if the map is not there or of another shape.
+    pub fn pods(&self) -> Result<HashMap<MapData, u64, PodEntry>, DatapathError> {
+        self.hash(map::PODS)
+    }
+
+    /// Addresses of enrolled pods.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn own_addresses(&self) -> Result<HashMap<MapData, OwnAddress, u32>, DatapathError> {
+        self.hash(map::OWN_ADDRESSES)
+    }
+
+    /// Which pod has an address.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn pods_by_address(&self) -> Result<HashMap<MapData, Address, u64>, DatapathError> {
+        self.hash(map::PODS_BY_ADDRESS)
+    }
+
+    /// Newest listeners.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn newest(&self) -> Result<HashMap<MapData, weir_common::listener::PortKey, u32>, DatapathError> {
+        self.hash(map::NEWEST)
+    }
+
+    /// Cgroups in which ztunnel's mark is believed.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn ztunnels(&self) -> Result<HashMap<MapData, u64, u32>, DatapathError> {
+        self.hash(map::ZTUNNELS)
+    }
+
+    /// Port rules.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn port_rules(&self) -> Result<HashMap<MapData, PortRule, u32>, DatapathError> {
+        self.hash(map::PORT_RULES)
+    }
+
+    /// Range rules.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn range_rules(&self) -> Result<LpmTrie<MapData, RangeRule, u32>, DatapathError> {
+        let wrap = wrap(map::RANGE_RULES);
+        Map::LpmTrie(self.data(map::RANGE_RULES)?)
+            .try_into()
+            .map_err(wrap)
+    }
+
+    /// Counters per pod and reason.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn counters(&self) -> Result<PerCpuHashMap<MapData, CounterKey, u64>, DatapathError> {
+        Map::PerCpuHashMap(self.data(map::COUNTERS)?)
+            .try_into()
+            .map_err(wrap(map::COUNTERS))
+    }
+
+    /// Listening sockets.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn listeners(&self) -> Result<SockHash<MapData, ListenerKey>, DatapathError> {
+        Map::SockHash(self.data(map::LISTENERS)?)
+            .try_into()
+            .map_err(wrap(map::LISTENERS))
+    }
+
+    /// Events, while somebody listens.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn events(&self) -> Result<aya::maps::RingBuf<MapData>, DatapathError> {
+        Map::RingBuf(self.data(map::EVENTS)?)
+            .try_into()
+            .map_err(wrap(map::EVENTS))
+    }
+
+    /// The node's settings.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn node(&self) -> Result<Array<MapData, NodeSettings>, DatapathError> {
+        Map::Array(self.data(map::NODE)?)
+            .try_into()
+            .map_err(wrap(map::NODE))
+    }
+
+    fn hash<K: Pod, V: Pod>(&self, name: &'static str) -> Result<HashMap<MapData, K, V>, DatapathError> {
+        Map::HashMap(self.data(name)?).try_into().map_err(wrap(name))
+    }
+
+    fn data(&self, name: &'static str) -> Result<MapData, DatapathError> {
+        MapData::from_pin(self.pins.map(name)).map_err(wrap(name))
+    }
+}
+
+/// Wraps a map's error with its name.
+pub fn wrap(map: &'static str) -> impl FnOnce(MapError) -> DatapathError {
+    move |source| DatapathError::Map { map, source }
+}

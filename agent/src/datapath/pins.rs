@@ -1,0 +1,93 @@
+//! Where each kernel object is pinned: functions of one base directory and nothing else.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use weir_common::names::LAYOUT_VERSION;
+
+use super::DatapathError;
+
+/// The paths of all pins below one directory.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    root: PathBuf,
+    base: PathBuf,
+}
+
+impl Pins {
+    /// Pins of this layout version below `root`.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            base: root.join(format!("v{LAYOUT_VERSION}")),
+        }
+    }
+
+    /// The directory that holds every layout version.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The pin of a map.
+    #[must_use]
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.base.join("maps").join(name)
+    }
+
+    /// The pin of a program's link to the node's cgroup.
+    #[must_use]
+    pub fn link(&self, program: &str) -> PathBuf {
+        self.base.join("links").join(program)
+    }
+
+    /// The directory of per-pod links.
+    #[must_use]
+    pub fn pods(&self) -> PathBuf {
+        self.base.join("pods")
+    }
+
+    /// The pin of a program's link in the pod with this netns cookie.
+    #[must_use]
+    pub fn pod_link(&self, netns: u64, program: &str) -> PathBuf {
+        self.pods().join(netns.to_string()).join(program)
+    }
+
+    /// Makes the directories, for root only.
+    pub(super) fn create_directories(&self) -> Result<(), DatapathError> {
+        for directory in [self.base.join("maps"), self.base.join("links"), self.pods()] {
+            create_private(&directory)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the directory of a pod's links.
+    pub(super) fn create_pod_directory(&self, netns: u64) -> Result<(), DatapathError> {
+        create_private(&self.pods().join(netns.to_string()))
+    }
+
+    /// Removes the pins of a pod, and with them the links. A pod without pins is fine.
+    pub(super) fn remove_pod(&self, netns: u64) -> Result<(), DatapathError> {
+        remove_tree(&self.pods().join(netns.to_string()))
+    }
+}
+
+fn create_private(directory: &Path) -> Result<(), DatapathError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(DatapathError::io(directory))
+}
+
+/// Removes a directory of pins; one that is not there is fine.
+pub(super) fn remove_tree(directory: &Path) -> Result<(), DatapathError> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(DatapathError::io(directory)(error))
+        }
+        _ => Ok(()),
+    }
+}

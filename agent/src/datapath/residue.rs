@@ -1,0 +1,38 @@
+//! Removal of everything that Weir keeps in the kernel.
+
+use std::fs;
+use std::path::Path;
+
+use super::pins::remove_tree;
+use super::{DatapathError, Pins};
+
+/// Detaches and removes all programs and maps below `root`, of every layout version. Programs that capture go first:
+/// connections then pass uncaptured rather than half captured.
+///
+/// # Errors
+/// The first [`DatapathError`]; what could be removed is.
+pub fn remove(root: &Path) -> Result<(), DatapathError> {
+    let pins = Pins::new(root);
+    let mut first_error = Ok(());
+    for directory in [pins.link("").as_path(), &pins.pods(), root] {
+        if let Err(error) = remove_tree(directory) {
+            first_error = first_error.and(Err(error));
+        }
+    }
+    first_error
+}
+
+/// Netns cookies of the pods that have links.
+///
+/// # Errors
+/// [`DatapathError`] if the pins cannot be read.
+pub fn enrolled_netns(pins: &Pins) -> Result<Vec<u64>, DatapathError> {
+    let directory = pins.pods();
+    let entries = match fs::read_dir(&directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(DatapathError::io(&directory))?,
+    };
+    Ok(entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect())
+}

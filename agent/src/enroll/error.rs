@@ -1,0 +1,57 @@
+//! Why a pod could not be enrolled or removed.
+
+use std::io;
+
+use crate::datapath::DatapathError;
+use crate::inside::InsideError;
+
+/// A step failed; what was done before it is undone.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrollError {
+    /// The pod's netns cannot be entered.
+    #[error(transparent)]
+    Netns(#[from] InsideError),
+    /// The pod's netns is the node's own: capturing it would cut off the node.
+    #[error("the pod's network namespace is the node's own; hostNetwork pods cannot be enrolled")]
+    HostNetns,
+    /// A kernel object was refused.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// The kernel refused a netlink request.
+    #[error("cannot {step}: {source}")]
+    Netlink {
+        /// What was tried.
+        step: &'static str,
+        /// The kernel's answer.
+        source: rtnetlink::Error,
+    },
+    /// A netlink socket could not be made.
+    #[error("netlink socket: {0}")]
+    NetlinkSocket(io::Error),
+    /// Somebody else's rule has our preference.
+    #[error(
+        "the pod already has a routing rule with preference {preference} that is not ours; remove it or the pod cannot be captured"
+    )]
+    RuleTaken {
+        /// The preference.
+        preference: u32,
+    },
+    /// A sysctl of the pod's netns could not be set.
+    #[error("sysctl {name}: {source}")]
+    Sysctl {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The pod has no address to capture for.
+    #[error("the pod's network namespace has no address yet")]
+    NoAddress,
+}
+
+impl EnrollError {
+    /// Wraps a netlink error with the step it happened in.
+    pub(super) fn netlink(step: &'static str) -> impl FnOnce(rtnetlink::Error) -> Self {
+        move |source| Self::Netlink { step, source }
+    }
+}

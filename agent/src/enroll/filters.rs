@@ -1,0 +1,140 @@
+//! What a pod's annotations include and exclude, in the form of map entries.
+
+use std::collections::BTreeMap;
+
+use aya::maps::lpm_trie::Key;
+use ipnetwork::IpNetwork;
+use weir_common::address::Address;
+use weir_common::filter::{EXCLUDE, INCLUDE, PortRule, RangeRule};
+use weir_common::names::map;
+use weir_common::pod::PodEntry;
+
+use super::EnrollError;
+use crate::datapath::{DatapathError, Maps, maps};
+
+/// A pod's flags and rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filters {
+    /// Flags of [`PodEntry`], without [`PodEntry::CAPTURING`].
+    pub flags: u32,
+    /// Ports by direction ([`weir_common::filter::OUTBOUND`], [`weir_common::filter::INBOUND`]); the value excludes or includes.
+    pub ports: BTreeMap<(u16, u16), u32>,
+    /// Destination ranges; the value excludes or includes.
+    pub ranges: BTreeMap<IpNetwork, u32>,
+}
+
+impl Filters {
+    /// What the kernel is told about each range: it looks only at the longest prefix, but an exclusion holds for all
+    /// that lies in it, however specific an inclusion may be.
+    fn effective_ranges(&self) -> impl Iterator<Item = (IpNetwork, u32)> + '_ {
+        self.ranges.iter().map(|(range, rule)| {
+            let excluded = self.ranges.iter().any(|(other, rule)| {
+                *rule == EXCLUDE && other.prefix() <= range.prefix() && other.contains(range.ip())
+            });
+            (*range, if excluded { EXCLUDE } else { *rule })
+        })
+    }
+
+    /// The flags that say which maps the kernel has to look at.
+    #[must_use]
+    pub fn entry_flags(&self) -> u32 {
+        let mut flags = self.flags;
+        if !self.ranges.is_empty()
+            || self
+                .ports
+                .keys()
+                .any(|(direction, _)| *direction == weir_common::filter::OUTBOUND)
+        {
+            flags |= PodEntry::OUTBOUND_FILTER;
+        }
+        if self
+            .ports
+            .keys()
+            .any(|(direction, _)| *direction == weir_common::filter::INBOUND)
+        {
+            flags |= PodEntry::INBOUND_FILTER;
+        }
+        if flags & PodEntry::OUTBOUND_BY_INCLUSION != 0 {
+            flags |= PodEntry::OUTBOUND_FILTER;
+        }
+        if flags & PodEntry::INBOUND_BY_INCLUSION != 0 {
+            flags |= PodEntry::INBOUND_FILTER;
+        }
+        flags
+    }
+}
+
+/// Writes the rules of a pod, and removes those that it has no more.
+///
+/// # Errors
+/// [`EnrollError::Datapath`], a full map among them.
+pub fn apply(maps: &Maps, netns: u64, filters: &Filters) -> Result<(), EnrollError> {
+    let ports = filters.ports.iter().map(|((direction, port), rule)| {
+        (
+            PortRule {
+                netns,
+                direction: *direction,
+                port: *port,
+                reserved: 0,
+            },
+            *rule,
+        )
+    });
+    let ranges = filters
+        .effective_ranges()
+        .map(|(range, rule)| (range_key(netns, range), rule));
+    apply_ports(maps, netns, &ports.collect())?;
+    apply_ranges(maps, netns, &ranges.collect::<Vec<_>>())?;
+    Ok(())
+}
+
+fn apply_ports(
+    maps: &Maps,
+    netns: u64,
+    wanted: &std::collections::HashMap<PortRule, u32>,
+) -> Result<(), DatapathError> {
+    let mut rules = maps.port_rules()?;
+    let stale: Vec<_> = rules
+        .keys()
+        .filter_map(Result::ok)
+        .filter(|key| key.netns == netns && !wanted.contains_key(key))
+        .collect();
+    for (key, rule) in wanted {
+        rules.insert(key, rule, 0).map_err(maps::wrap(map::PORT_RULES))?;
+    }
+    for key in stale {
+        rules.remove(&key).map_err(maps::wrap(map::PORT_RULES))?;
+    }
+    Ok(())
+}
+
+fn apply_ranges(maps: &Maps, netns: u64, wanted: &[(Key<RangeRule>, u32)]) -> Result<(), DatapathError> {
+    let mut rules = maps.range_rules()?;
+    let same =
+        |a: &Key<RangeRule>, b: &Key<RangeRule>| a.prefix_len() == b.prefix_len() && a.data() == b.data();
+    let halves = RangeRule::new(netns, Address::default()).netns;
+    let stale: Vec<_> = rules
+        .keys()
+        .filter_map(Result::ok)
+        .filter(|key| key.data().netns == halves && !wanted.iter().any(|(other, _)| same(key, other)))
+        .collect();
+    for (key, rule) in wanted {
+        rules.insert(key, rule, 0).map_err(maps::wrap(map::RANGE_RULES))?;
+    }
+    for key in stale {
+        rules.remove(&key).map_err(maps::wrap(map::RANGE_RULES))?;
+    }
+    Ok(())
+}
+
+fn range_key(netns: u64, range: IpNetwork) -> Key<RangeRule> {
+    let mapped = if range.is_ipv4() { 96 } else { 0 };
+    let prefix = RangeRule::NETNS_BITS + mapped + u32::from(range.prefix());
+    Key::new(prefix, RangeRule::new(netns, range.network().into()))
+}
+
+/// Whether a rule includes; for readers of [`Filters::ranges`].
+#[must_use]
+pub const fn includes(rule: u32) -> bool {
+    rule == INCLUDE
+}

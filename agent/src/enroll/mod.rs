@@ -1,0 +1,12 @@
+//! Brings pods into the mesh and out of it: each step idempotent, each with its exact reverse.
+
+pub mod addresses;
+mod error;
+pub mod filters;
+pub mod netlink;
+mod pod;
+pub mod routing;
+pub mod sysctls;
+
+pub use error::EnrollError;
+pub use pod::{Enrolled, Enroller};

@@ -1,0 +1,199 @@
+//! The rules and routes that turn marked connections back over loopback.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use futures::TryStreamExt as _;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::route::{RouteMessage, RouteScope, RouteType};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use nix::libc::{EEXIST, ENOENT, ESRCH};
+use rtnetlink::{Handle, IpVersion, RouteMessageBuilder};
+use weir_common::mark::{self, MASK, RULE_PREFERENCE, TABLE};
+
+use super::EnrollError;
+use super::addresses::Addresses;
+
+/// Loopback has this index in every network namespace.
+const LOOPBACK_INDEX: u32 = 1;
+/// The marks that lead to our table, each by a rule of its own preference.
+const RULES: [(u32, u32); 2] = [
+    (mark::OUTBOUND, RULE_PREFERENCE),
+    (mark::TO_APPLICATION, RULE_PREFERENCE + 1),
+];
+
+/// Makes rules and routes for the families that the pod has addresses of.
+///
+/// # Errors
+/// [`EnrollError`]; what was made stays, [`remove`] takes it away.
+pub async fn ensure(handle: &Handle, addresses: &Addresses) -> Result<(), EnrollError> {
+    if let Some(source) = addresses.first_v4 {
+        route(handle, route_v4(source)).await?;
+        rules(handle, IpVersion::V4).await?;
+    }
+    if let Some(source) = addresses.first_v6 {
+        route(handle, route_v6(source)).await?;
+        rules(handle, IpVersion::V6).await?;
+    }
+    Ok(())
+}
+
+/// Takes rules and routes away, as far as they are there and ours.
+///
+/// # Errors
+/// [`EnrollError::Netlink`] if the kernel refuses more than that.
+pub async fn remove(handle: &Handle) -> Result<(), EnrollError> {
+    for version in [IpVersion::V4, IpVersion::V6] {
+        for rule in existing_rules(handle, version.clone()).await? {
+            if is_ours(&rule) {
+                gone(handle.rule().del(rule).execute().await, "remove a routing rule")?;
+            }
+        }
+    }
+    for route in [route_v4(Ipv4Addr::UNSPECIFIED), route_v6(Ipv6Addr::UNSPECIFIED)] {
+        gone(handle.route().del(route).execute().await, "remove a route")?;
+    }
+    Ok(())
+}
+
+/// Whether rules of the families that the pod has addresses of are there.
+///
+/// # Errors
+/// [`EnrollError::Netlink`].
+pub async fn is_complete(handle: &Handle, addresses: &Addresses) -> Result<bool, EnrollError> {
+    for (version, needed) in [
+        (IpVersion::V4, addresses.first_v4.is_some()),
+        (IpVersion::V6, addresses.first_v6.is_some()),
+    ] {
+        let ours = existing_rules(handle, version)
+            .await?
+            .iter()
+            .filter(|rule| is_ours(rule))
+            .count();
+        if needed && ours < RULES.len() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+async fn route(handle: &Handle, route: RouteMessage) -> Result<(), EnrollError> {
+    handle
+        .route()
+        .add(route)
+        .replace()
+        .execute()
+        .await
+        .map_err(EnrollError::netlink("add a local route"))
+}
+
+async fn rules(handle: &Handle, version: IpVersion) -> Result<(), EnrollError> {
+    let existing = existing_rules(handle, version.clone()).await?;
+    for (mark, preference) in RULES {
+        match existing
+            .iter()
+            .find(|rule| preference_of(rule) == Some(preference))
+        {
+            Some(rule) if is_ours(rule) => {}
+            Some(_) => return Err(EnrollError::RuleTaken { preference }),
+            None => add_rule(handle, version.clone(), mark, preference).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn add_rule(
+    handle: &Handle,
+    version: IpVersion,
+    mark: u32,
+    preference: u32,
+) -> Result<(), EnrollError> {
+    let request = handle
+        .rule()
+        .add()
+        .table_id(TABLE)
+        .priority(preference)
+        .fw_mark(mark)
+        .action(RuleAction::ToTable);
+    let added = match version {
+        IpVersion::V4 => {
+            let mut request = request.v4();
+            request.message_mut().attributes.push(RuleAttribute::FwMask(MASK));
+            request.execute().await
+        }
+        IpVersion::V6 => {
+            let mut request = request.v6();
+            request.message_mut().attributes.push(RuleAttribute::FwMask(MASK));
+            request.execute().await
+        }
+    };
+    tolerate(added, &[EEXIST], "add a routing rule")
+}
+
+async fn existing_rules(handle: &Handle, version: IpVersion) -> Result<Vec<RuleMessage>, EnrollError> {
+    handle
+        .rule()
+        .get(version)
+        .execute()
+        .try_collect()
+        .await
+        .map_err(EnrollError::netlink("list routing rules"))
+}
+
+/// Nobody else leads to our table.
+fn is_ours(rule: &RuleMessage) -> bool {
+    rule.attributes.contains(&RuleAttribute::Table(TABLE))
+}
+
+fn preference_of(rule: &RuleMessage) -> Option<u32> {
+    rule.attributes.iter().find_map(|attribute| match attribute {
+        RuleAttribute::Priority(preference) => Some(*preference),
+        _ => None,
+    })
+}
+
+fn route_v4(source: Ipv4Addr) -> RouteMessage {
+    let builder = RouteMessageBuilder::<Ipv4Addr>::new()
+        .table_id(TABLE)
+        .kind(RouteType::Local)
+        .scope(RouteScope::Host)
+        .output_interface(LOOPBACK_INDEX);
+    if source.is_unspecified() {
+        builder.build()
+    } else {
+        builder.pref_source(source).build()
+    }
+}
+
+fn route_v6(source: Ipv6Addr) -> RouteMessage {
+    let builder = RouteMessageBuilder::<Ipv6Addr>::new()
+        .table_id(TABLE)
+        .kind(RouteType::Local)
+        .output_interface(LOOPBACK_INDEX);
+    let mut message = if source.is_unspecified() {
+        builder.build()
+    } else {
+        builder.pref_source(source).build()
+    };
+    message.header.address_family = AddressFamily::Inet6;
+    message
+}
+
+/// What is to be removed may be gone already, with its interface or its family.
+fn gone(result: Result<(), rtnetlink::Error>, step: &'static str) -> Result<(), EnrollError> {
+    tolerate(
+        result,
+        &[ENOENT, ESRCH, nix::libc::ENODEV, nix::libc::EAFNOSUPPORT],
+        step,
+    )
+}
+
+fn tolerate(
+    result: Result<(), rtnetlink::Error>,
+    fine: &[i32],
+    step: &'static str,
+) -> Result<(), EnrollError> {
+    match result {
+        Err(rtnetlink::Error::NetlinkError(message)) if fine.contains(&-message.raw_code()) => Ok(()),
+        other => other.map_err(EnrollError::netlink(step)),
+    }
+}

@@ -1,0 +1,65 @@
+//! Connections that the kernel side remembers.
+
+use crate::address::Address;
+use crate::shared;
+
+/// A connection that may reach the application uncaptured, as the pod receives it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// The pod's netns cookie.
+    pub netns: u64,
+    /// Where the connection comes from.
+    pub source: Address,
+    /// Where it goes: one of the pod's addresses.
+    pub destination: Address,
+    /// Source port, in host byte order.
+    pub source_port: u16,
+    /// Destination port, in host byte order.
+    pub destination_port: u16,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
+}
+shared!(Flow);
+
+/// How long a flow may stay in the map of passes if its socket never reports that it is closed.
+pub const PASS_LIFETIME_NS: u64 = 150 * 1_000_000_000;
+
+/// A client's address and port as a pod sees them; two connections must never claim the same.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClientPort {
+    /// The pod's netns cookie.
+    pub netns: u64,
+    /// The client.
+    pub address: Address,
+    /// Its port, in host byte order.
+    pub port: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
+}
+shared!(ClientPort);
+
+/// What a socket has to be remembered for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketNote {
+    /// One of [`SocketNote::PROBE`]….
+    pub kind: u32,
+    /// Destination port before it was rewritten, in host byte order.
+    pub port: u32,
+    /// Destination before it was rewritten.
+    pub address: Address,
+    /// Netns cookie of the pod that a probe goes to.
+    pub netns: u64,
+}
+shared!(SocketNote);
+
+impl SocketNote {
+    /// A host process probes an enrolled pod.
+    pub const PROBE: u32 = 1;
+    /// DNS traffic that was turned to ztunnel.
+    pub const DNS: u32 = 2;
+    /// The pod's annotations exclude the destination from capture.
+    pub const EXCLUDED: u32 = 3;
+}

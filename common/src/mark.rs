@@ -1,0 +1,29 @@
+//! Marks on sockets and packets, and the routing table they lead to.
+
+/// The part of a mark that Weir and ztunnel use; the rest is left to others.
+pub const MASK: u32 = 0xfff;
+/// Set by ztunnel on every socket it makes in a pod.
+pub const ZTUNNEL: u32 = 0x539;
+/// An application's connection on its way to ztunnel.
+pub const OUTBOUND: u32 = 0x222;
+/// ztunnel's connection to the application, made from the client's address.
+pub const TO_APPLICATION: u32 = 0x111;
+
+/// The pod's routing table in which every destination is local; "WEIR" in ASCII, so that it is nobody else's.
+pub const TABLE: u32 = 0x5745_4952;
+/// Preference of the rules that lead to [`TABLE`]: after the local table, before everything that others add.
+pub const RULE_PREFERENCE: u32 = 15;
+
+/// `mark` with our part replaced.
+#[must_use]
+#[inline(always)]
+pub const fn replaced(mark: u32, ours: u32) -> u32 {
+    (mark & !MASK) | ours
+}
+
+/// Our part of `mark`.
+#[must_use]
+#[inline(always)]
+pub const fn ours(mark: u32) -> u32 {
+    mark & MASK
+}

@@ -1,0 +1,38 @@
+//! What the kernel side knows of an enrolled pod.
+
+use crate::shared;
+
+/// Value of the map of pods, keyed by netns cookie.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PodEntry {
+    /// Combination of the `CAPTURING`… flags.
+    pub flags: u32,
+    /// Which sysctls of the pod's netns were switched on for it, so that removal can switch back just those.
+    pub sysctls: u32,
+}
+shared!(PodEntry);
+
+impl PodEntry {
+    /// Connections are captured; without it only ztunnel's listeners are noted.
+    pub const CAPTURING: u32 = 1 << 0;
+    /// Inbound connections reach the application uncaptured.
+    pub const INBOUND_BYPASS: u32 = 1 << 1;
+    /// DNS queries go to ztunnel.
+    pub const DNS: u32 = 1 << 2;
+    /// The pod has port or range rules for outbound connections.
+    pub const OUTBOUND_FILTER: u32 = 1 << 3;
+    /// The pod has port rules for inbound connections.
+    pub const INBOUND_FILTER: u32 = 1 << 4;
+    /// Outbound connections leave uncaptured unless a rule includes them.
+    pub const OUTBOUND_BY_INCLUSION: u32 = 1 << 5;
+    /// Inbound connections reach the application uncaptured unless a rule includes them.
+    pub const INBOUND_BY_INCLUSION: u32 = 1 << 6;
+
+    /// Whether `flag` is set.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}

@@ -1,0 +1,41 @@
+//! Pins size and layout of every struct that kernel and user side share: a change here is a change of
+//! `LAYOUT_VERSION`.
+
+use std::mem::{align_of, offset_of, size_of};
+
+use weir_common::address::{Address, OwnAddress};
+use weir_common::event::{CounterKey, Event};
+use weir_common::filter::{PortRule, RangeRule};
+use weir_common::flow::{ClientPort, Flow, SocketNote};
+use weir_common::listener::{ListenerKey, PortKey};
+use weir_common::node::NodeSettings;
+use weir_common::pod::PodEntry;
+
+macro_rules! layout {
+    ($name:ident, size $size:literal, align $align:literal, $($field:ident at $offset:literal),+) => {
+        assert_eq!(size_of::<$name>(), $size, concat!("size of ", stringify!($name)));
+        assert_eq!(align_of::<$name>(), $align, concat!("alignment of ", stringify!($name)));
+        // Exhaustive: a new field does not compile until it is listed here.
+        let $name { $($field: _),+ } = $name::default();
+        $(assert_eq!(offset_of!($name, $field), $offset, concat!(stringify!($name), ".", stringify!($field)));)+
+    };
+}
+
+#[test]
+fn shared_structs_lie_in_memory_as_the_pins_of_this_version_expect() {
+    layout!(Address, size 16, align 4, words at 0);
+    layout!(OwnAddress, size 24, align 8, netns at 0, address at 8);
+    layout!(PodEntry, size 8, align 4, flags at 0, sysctls at 4);
+    layout!(NodeSettings, size 24, align 8, host_netns at 0, pods_cgroup at 8, pods_cgroup_level at 16, flags at 20);
+    layout!(ListenerKey, size 16, align 8, netns at 0, port at 8, slot at 12);
+    layout!(PortKey, size 16, align 8, netns at 0, port at 8, reserved at 12);
+    layout!(PortRule, size 16, align 8, netns at 0, direction at 8, port at 10, reserved at 12);
+    layout!(RangeRule, size 24, align 4, netns at 0, address at 8);
+    layout!(Flow, size 48, align 8, netns at 0, source at 8, destination at 24, source_port at 40,
+        destination_port at 42, reserved at 44);
+    layout!(ClientPort, size 32, align 8, netns at 0, address at 8, port at 24, reserved at 28);
+    layout!(SocketNote, size 32, align 8, kind at 0, port at 4, address at 8, netns at 24);
+    layout!(Event, size 64, align 8, time_ns at 0, netns at 8, source at 16, destination at 32, source_port at 48,
+        destination_port at 50, reason at 52, process at 56, reserved at 60);
+    layout!(CounterKey, size 16, align 8, netns at 0, reason at 8, reserved at 12);
+}

@@ -1,0 +1,108 @@
+//! DNS capture: queries go to ztunnel on loopback, and answers look as if they came from the server that was asked.
+
+use aya_ebpf::macros::cgroup_sock_addr;
+use aya_ebpf::programs::SockAddrContext;
+use weir_common::address::Address;
+use weir_common::flow::SocketNote;
+use weir_common::pod::PodEntry;
+use weir_common::ports;
+use weir_common::reason::Reason;
+use weir_sockops_ebpf::account::account;
+use weir_sockops_ebpf::call::{Answer, Call, Family};
+use weir_sockops_ebpf::maps;
+use weir_sockops_ebpf::place::{self, Place};
+
+use crate::ztunnel;
+
+#[cgroup_sock_addr(sendmsg4)]
+pub fn weir_sendmsg4(context: SockAddrContext) -> i32 {
+    send(&Call::new(context, Family::V4)).code()
+}
+
+#[cgroup_sock_addr(sendmsg6)]
+pub fn weir_sendmsg6(context: SockAddrContext) -> i32 {
+    send(&Call::new(context, Family::V6)).code()
+}
+
+#[cgroup_sock_addr(recvmsg4)]
+pub fn weir_recvmsg4(context: SockAddrContext) -> i32 {
+    restore(&Call::new(context, Family::V4)).code()
+}
+
+#[cgroup_sock_addr(recvmsg6)]
+pub fn weir_recvmsg6(context: SockAddrContext) -> i32 {
+    restore(&Call::new(context, Family::V6)).code()
+}
+
+#[cgroup_sock_addr(getpeername4)]
+pub fn weir_peername4(context: SockAddrContext) -> i32 {
+    restore(&Call::new(context, Family::V4)).code()
+}
+
+#[cgroup_sock_addr(getpeername6)]
+pub fn weir_peername6(context: SockAddrContext) -> i32 {
+    restore(&Call::new(context, Family::V6)).code()
+}
+
+#[inline(always)]
+fn send(call: &Call) -> Answer {
+    if call.port() != ports::DNS {
+        return Answer::Allow;
+    }
+    let netns = call.netns();
+    match maps::pod(netns) {
+        Some(pod) if pod.has(PodEntry::CAPTURING) && call.is_udp() => query(call, netns, pod),
+        _ => Answer::Allow,
+    }
+}
+
+/// A UDP connect or datagram of an enrolled pod.
+#[inline(always)]
+pub fn query(call: &Call, netns: u64, pod: PodEntry) -> Answer {
+    if call.port() != ports::DNS || !pod.has(PodEntry::DNS) || ztunnel::calls(call) {
+        return Answer::Allow;
+    }
+    let Place::World = place::of(netns, call.address()) else {
+        return Answer::Allow;
+    };
+    account(&call.connection(netns), Reason::DnsUdp);
+    turn_to_ztunnel(call);
+    Answer::Allow
+}
+
+/// Sends the call to ztunnel's DNS port, and notes on the socket where it was meant to go.
+#[inline(always)]
+pub fn turn_to_ztunnel(call: &Call) {
+    let address = call.address();
+    let note = SocketNote {
+        kind: SocketNote::DNS,
+        port: u32::from(call.port()),
+        address,
+        netns: 0,
+    };
+    // Without memory for the note the answer would come from an address that the resolver did not ask.
+    if !call.set_note(note) {
+        return;
+    }
+    call.set_address(if address.as_v4().is_some() {
+        Address::LOOPBACK_V4
+    } else {
+        Address::LOOPBACK_V6
+    });
+    call.set_port(ports::DNS_CAPTURE);
+}
+
+/// Puts back what the application asked for where the kernel would show ztunnel's DNS port.
+#[inline(always)]
+fn restore(call: &Call) -> Answer {
+    if call.port() == ports::DNS_CAPTURE && call.address().is_loopback() {
+        if let Some(note) = call.note() {
+            if note.kind == SocketNote::DNS {
+                #[expect(clippy::cast_possible_truncation, reason = "it was a port when it was noted")]
+                call.set_port(note.port as u16);
+                call.set_address(note.address);
+            }
+        }
+    }
+    Answer::Allow
+}

@@ -1,0 +1,252 @@
+//! The lookup of a listener in a pod's netns: hands new connections to ztunnel.
+#![no_std]
+#![no_main]
+
+use core::ptr::addr_of;
+
+use aya_ebpf::bindings::sk_action::{SK_DROP, SK_PASS};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_map_lookup_elem, bpf_sk_assign, bpf_sk_release};
+use aya_ebpf::macros::sk_lookup;
+use aya_ebpf::programs::SkLookupContext;
+use weir_common::address::Address;
+use weir_common::flow::Flow;
+use weir_common::listener::{ListenerKey, PortKey, SLOTS};
+use weir_common::pod::PodEntry;
+use weir_common::ports;
+use weir_common::reason::Reason;
+use weir_sockops_ebpf::account::{Connection, account};
+use weir_sockops_ebpf::maps::{self, LISTENERS, NEWEST, PASSES};
+use weir_sockops_ebpf::place;
+use weir_sockops_ebpf::socket::LOOPBACK_INDEX;
+
+weir_sockops_ebpf::object!();
+
+/// The pod's netns cookie: this program type cannot ask for it, so every pod has an instance with its own.
+#[unsafe(no_mangle)]
+static NETNS_COOKIE: u64 = 0;
+
+const AF_INET: u32 = 2;
+const IPPROTO_TCP: u32 = 6;
+/// ztunnels that overlap share their port; the kernel must not spread connections over them.
+const NO_REUSEPORT: u64 = 2;
+
+/// New connections, before the kernel looks for a listener.
+#[sk_lookup]
+pub fn weir_lookup(context: SkLookupContext) -> u32 {
+    let arrival = Arrival { context };
+    match decide(&arrival) {
+        Delivery::Pass => SK_PASS,
+        Delivery::Ztunnel(port, reason) => deliver(&arrival, port, reason),
+    }
+}
+
+enum Delivery {
+    /// The socket that listens there takes it.
+    Pass,
+    /// ztunnel's listener on this port takes it.
+    Ztunnel(u16, Reason),
+}
+
+#[inline(always)]
+fn decide(arrival: &Arrival) -> Delivery {
+    let netns = netns();
+    if arrival.protocol() != IPPROTO_TCP {
+        return Delivery::Pass;
+    }
+    let Some(pod) = maps::pod(netns).filter(|pod| pod.has(PodEntry::CAPTURING)) else {
+        return Delivery::Pass;
+    };
+    let (destination, port) = arrival.local();
+    if destination.is_loopback() {
+        return Delivery::Pass;
+    }
+    let to_pod = maps::is_own(netns, destination);
+    let (source, _) = arrival.remote();
+    if maps::is_own(netns, source) {
+        return if to_pod {
+            Delivery::Pass
+        } else {
+            Delivery::Ztunnel(ports::OUTBOUND, Reason::Outbound)
+        };
+    }
+    // ztunnel's connection to the application: bound to loopback, where nothing from outside arrives.
+    if !to_pod || arrival.interface() == LOOPBACK_INDEX {
+        return Delivery::Pass;
+    }
+    match inbound_exemption(arrival, netns, pod, port) {
+        Some(reason) => {
+            account(&arrival.connection(netns), reason);
+            Delivery::Pass
+        }
+        None => Delivery::Ztunnel(ports::INBOUND, Reason::Inbound),
+    }
+}
+
+#[inline(always)]
+fn inbound_exemption(arrival: &Arrival, netns: u64, pod: PodEntry, port: u16) -> Option<Reason> {
+    if port == ports::HBONE {
+        Some(Reason::Hbone)
+    } else if pod.has(PodEntry::INBOUND_BYPASS) {
+        Some(Reason::InboundBypass)
+    } else if place::is_inbound_excluded(netns, pod, port) {
+        Some(Reason::ExcludedPort)
+    } else if is_probe(arrival, netns) {
+        Some(Reason::Probe)
+    } else {
+        None
+    }
+}
+
+#[inline(always)]
+fn is_probe(arrival: &Arrival, netns: u64) -> bool {
+    let (source, source_port) = arrival.remote();
+    let (destination, destination_port) = arrival.local();
+    let flow = Flow {
+        netns,
+        source,
+        destination,
+        source_port,
+        destination_port,
+        reserved: 0,
+    };
+    // SAFETY: a live map value of eight aligned bytes; the clock helper takes nothing.
+    PASSES
+        .get_ptr(&flow)
+        .is_some_and(|expiry| unsafe { *expiry > bpf_ktime_get_ns() })
+}
+
+/// Hands the connection to the newest of ztunnel's listeners that is still there. Without one the connection is
+/// dropped: the client tries again, and nothing reaches the application in clear.
+#[inline(always)]
+fn deliver(arrival: &Arrival, port: u16, reason: Reason) -> u32 {
+    let netns = netns();
+    let newest = PortKey {
+        netns,
+        port: u32::from(port),
+        reserved: 0,
+    };
+    // SAFETY: a live map value of four aligned bytes.
+    let newest = NEWEST.get_ptr(&newest).map_or(0, |slot| unsafe { *slot });
+    let mut age = 0;
+    while age < SLOTS {
+        let slot = (newest + SLOTS - age) % SLOTS;
+        if assign(
+            arrival,
+            &ListenerKey {
+                netns,
+                port: u32::from(port),
+                slot,
+            },
+        ) {
+            // Outbound connections were counted when they were made.
+            if matches!(reason, Reason::Inbound) {
+                account(&arrival.connection(netns), reason);
+            }
+            return SK_PASS;
+        }
+        age += 1;
+    }
+    account(&arrival.connection(netns), Reason::NoListener);
+    SK_DROP
+}
+
+#[inline(always)]
+fn assign(arrival: &Arrival, key: &ListenerKey) -> bool {
+    // SAFETY: the key is a live struct of the map's key type; the socket that the map returns is held until released.
+    unsafe {
+        let socket = bpf_map_lookup_elem(
+            (&raw const LISTENERS).cast_mut().cast(),
+            core::ptr::from_ref(key).cast(),
+        );
+        if socket.is_null() {
+            return false;
+        }
+        let assigned = bpf_sk_assign(arrival.context.lookup.cast(), socket, NO_REUSEPORT) == 0;
+        bpf_sk_release(socket);
+        assigned
+    }
+}
+
+#[inline(always)]
+fn netns() -> u64 {
+    // SAFETY: a static that only the loader writes; volatile, because it is not what the compiler saw.
+    unsafe { addr_of!(NETNS_COOKIE).read_volatile() }
+}
+
+/// A packet that no connection claims.
+struct Arrival {
+    context: SkLookupContext,
+}
+
+macro_rules! read {
+    ($arrival:expr, $($field:tt)+) => {
+        // SAFETY: the context outlives the program, and the verifier checks the offset. Volatile, because the kernel
+        // allows only the access widths that it declares.
+        unsafe { addr_of!((*$arrival.context.lookup).$($field)+).read_volatile() }
+    };
+}
+
+/// The address of either family. Both are read in any case: compilers would merge reads in two branches into one read
+/// at a computed offset, which the verifier does not allow.
+macro_rules! one_of {
+    ($this:expr, $v4:ident, $v6:ident) => {{
+        let v4 = read!($this, $v4);
+        let words = [
+            read!($this, $v6[0]),
+            read!($this, $v6[1]),
+            read!($this, $v6[2]),
+            read!($this, $v6[3]),
+        ];
+        if $this.is_v4() {
+            Address::from_v4(v4)
+        } else {
+            Address { words }
+        }
+    }};
+}
+
+impl Arrival {
+    #[inline(always)]
+    fn protocol(&self) -> u32 {
+        read!(self, protocol)
+    }
+
+    /// The interface; for a packet over loopback to one of the pod's addresses it is the address's, unless the
+    /// sending socket is bound to loopback.
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        read!(self, ingress_ifindex)
+    }
+
+    #[inline(always)]
+    fn is_v4(&self) -> bool {
+        read!(self, family) == AF_INET
+    }
+
+    #[inline(always)]
+    fn remote(&self) -> (Address, u16) {
+        let address = one_of!(self, remote_ip4, remote_ip6);
+        (address, u16::from_be(read!(self, remote_port)))
+    }
+
+    #[inline(always)]
+    fn local(&self) -> (Address, u16) {
+        let address = one_of!(self, local_ip4, local_ip6);
+        #[expect(clippy::cast_possible_truncation, reason = "a port in host byte order")]
+        (address, read!(self, local_port) as u16)
+    }
+
+    #[inline(always)]
+    fn connection(&self, netns: u64) -> Connection {
+        let (source, source_port) = self.remote();
+        let (destination, destination_port) = self.local();
+        Connection {
+            netns,
+            process: 0,
+            source,
+            source_port,
+            destination,
+            destination_port,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The maps, as `weir_common::names::map` describes them. Sizes are defaults: the agent sets them from its
+//! configuration when it creates the maps.
+#![expect(
+    missing_docs,
+    reason = "each map is described once, beside its name in weir-common"
+)]
+
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuHashMap, RingBuf, SkStorage, SockHash};
+use aya_ebpf::macros::btf_map;
+use weir_common::address::{Address, OwnAddress};
+use weir_common::event::{CounterKey, Event};
+use weir_common::filter::{PortRule, RangeRule};
+use weir_common::flow::{ClientPort, Flow, SocketNote};
+use weir_common::listener::{ListenerKey, PortKey};
+use weir_common::node::NodeSettings;
+use weir_common::pod::PodEntry;
+
+#[btf_map(name = "weir_node")]
+pub static NODE: Array<NodeSettings, 1> = Array::new();
+
+#[btf_map(name = "weir_pods")]
+pub static PODS: HashMap<u64, PodEntry, 4096> = HashMap::new();
+
+#[btf_map(name = "weir_own")]
+pub static OWN_ADDRESSES: HashMap<OwnAddress, u32, 16384> = HashMap::new();
+
+#[btf_map(name = "weir_by_address")]
+pub static PODS_BY_ADDRESS: HashMap<Address, u64, 16384> = HashMap::new();
+
+#[btf_map(name = "weir_listeners")]
+pub static LISTENERS: SockHash<ListenerKey, 16384> = SockHash::new();
+
+#[btf_map(name = "weir_newest")]
+pub static NEWEST: HashMap<PortKey, u32, 16384> = HashMap::new();
+
+#[btf_map(name = "weir_ztunnels")]
+pub static ZTUNNELS: HashMap<u64, u32, 64> = HashMap::new();
+
+// Entries leave when their socket closes; where that was missed the oldest make room.
+#[btf_map(name = "weir_passes")]
+pub static PASSES: LruHashMap<Flow, u64, 65536> = LruHashMap::new();
+
+#[btf_map(name = "weir_clientport")]
+pub static CLIENT_PORTS: LruHashMap<ClientPort, u32, 262144> = LruHashMap::new();
+
+#[btf_map(name = "weir_cursors")]
+pub static PORT_CURSORS: LruHashMap<OwnAddress, u32, 16384> = LruHashMap::new();
+
+#[btf_map(name = "weir_port_rules")]
+pub static PORT_RULES: HashMap<PortRule, u32, 16384> = HashMap::new();
+
+#[btf_map(name = "weir_ranges")]
+pub static RANGE_RULES: LpmTrie<RangeRule, u32, 16384> = LpmTrie::new();
+
+#[btf_map(name = "weir_notes")]
+pub static NOTES: SkStorage<SocketNote> = SkStorage::new();
+
+#[btf_map(name = "weir_counters")]
+pub static COUNTERS: PerCpuHashMap<CounterKey, u64, 131072> = PerCpuHashMap::new();
+
+#[btf_map(name = "weir_events")]
+pub static EVENTS: RingBuf<Event, 262144> = RingBuf::new();
+
+/// The node's settings; all zero until the agent has written them.
+#[inline(always)]
+pub fn node() -> NodeSettings {
+    NODE.get(0).copied().unwrap_or(NodeSettings {
+        host_netns: 0,
+        pods_cgroup: 0,
+        pods_cgroup_level: 0,
+        flags: 0,
+    })
+}
+
+/// What is known of the pod with this netns cookie.
+#[inline(always)]
+pub fn pod(netns: u64) -> Option<PodEntry> {
+    PODS.get_ptr(&netns).map(|entry| {
+        // SAFETY: the pointer is a live map value; a torn read is impossible for four aligned bytes of flags.
+        unsafe { *entry }
+    })
+}
+
+/// Whether `address` belongs to the pod.
+#[inline(always)]
+pub fn is_own(netns: u64, address: Address) -> bool {
+    OWN_ADDRESSES.get_ptr(&OwnAddress { netns, address }).is_some()
+}

@@ -1,0 +1,154 @@
+//! A TCP socket as a `sock_ops` program sees it.
+
+use core::ptr::{NonNull, addr_of};
+
+use aya_ebpf::bindings::{BPF_SOCK_OPS_STATE_CB_FLAG, bpf_sock};
+use aya_ebpf::helpers::generated::bpf_get_netns_cookie;
+use aya_ebpf::programs::SockOpsContext;
+use weir_common::address::Address;
+use weir_common::flow::Flow;
+
+use crate::account::Connection;
+
+const AF_INET: u32 = 2;
+
+/// The socket and what the kernel says happens to it.
+pub struct Stream {
+    context: SockOpsContext,
+}
+
+macro_rules! read {
+    ($stream:expr, $($field:tt)+) => {
+        // SAFETY: the context outlives the program, and the verifier checks the offset. Volatile, because the kernel
+        // allows only the access widths that it declares.
+        unsafe { addr_of!((*$stream.context.ops).$($field)+).read_volatile() }
+    };
+}
+
+/// The address of either family. Both are read in any case: compilers would merge reads in two branches into one read
+/// at a computed offset, which the verifier does not allow.
+macro_rules! one_of {
+    ($this:expr, $v4:ident, $v6:ident) => {{
+        let v4 = read!($this, $v4);
+        let words = [
+            read!($this, $v6[0]),
+            read!($this, $v6[1]),
+            read!($this, $v6[2]),
+            read!($this, $v6[3]),
+        ];
+        if $this.is_v4() {
+            Address::from_v4(v4)
+        } else {
+            Address { words }
+        }
+    }};
+}
+
+impl Stream {
+    /// Wraps the hook's context.
+    #[inline(always)]
+    pub const fn new(context: SockOpsContext) -> Self {
+        Self { context }
+    }
+
+    /// What happens.
+    #[inline(always)]
+    pub fn operation(&self) -> u32 {
+        read!(self, op)
+    }
+
+    /// The state that the socket goes to, in a state callback.
+    #[inline(always)]
+    pub fn new_state(&self) -> u32 {
+        read!(self, __bindgen_anon_1.args[1])
+    }
+
+    /// Cookie of the socket's network namespace.
+    #[inline(always)]
+    pub fn netns(&self) -> u64 {
+        // SAFETY: the context is the one that the kernel passed.
+        unsafe { bpf_get_netns_cookie(self.context.ops.cast()) }
+    }
+
+    /// The socket, if it is a full one.
+    #[inline(always)]
+    pub fn socket(&self) -> Option<NonNull<bpf_sock>> {
+        NonNull::new(read!(self, __bindgen_anon_2.sk))
+    }
+
+    /// The socket's mark; 0 where there is no full socket.
+    #[inline(always)]
+    pub fn mark(&self) -> u32 {
+        // SAFETY: the pointer is checked; the verifier checks the field.
+        self.socket()
+            .map_or(0, |socket| unsafe { (*socket.as_ptr()).mark })
+    }
+
+    /// The local address and port.
+    #[inline(always)]
+    pub fn local(&self) -> (Address, u16) {
+        let address = one_of!(self, local_ip4, local_ip6);
+        #[expect(clippy::cast_possible_truncation, reason = "a port in host byte order")]
+        (address, read!(self, local_port) as u16)
+    }
+
+    /// The remote address and port.
+    #[inline(always)]
+    pub fn remote(&self) -> (Address, u16) {
+        let address = one_of!(self, remote_ip4, remote_ip6);
+        // The kernel keeps this one in network byte order, as a whole word.
+        #[expect(clippy::cast_possible_truncation, reason = "a port after the swap")]
+        (address, u32::from_be(read!(self, remote_port)) as u16)
+    }
+
+    /// The connection as its destination receives it.
+    #[inline(always)]
+    pub fn flow(&self, netns: u64) -> Flow {
+        let (source, source_port) = self.local();
+        let (destination, destination_port) = self.remote();
+        Flow {
+            netns,
+            source,
+            destination,
+            source_port,
+            destination_port,
+            reserved: 0,
+        }
+    }
+
+    /// The connection as the accounting wants it.
+    #[inline(always)]
+    pub fn connection(&self, netns: u64) -> Connection {
+        let (source, source_port) = self.local();
+        let (destination, destination_port) = self.remote();
+        Connection {
+            netns,
+            process: 0,
+            source,
+            source_port,
+            destination,
+            destination_port,
+        }
+    }
+
+    /// Asks the kernel to tell when the socket's state changes.
+    #[inline(always)]
+    pub fn watch_state(&self) {
+        let flags = read!(self, bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG;
+        #[expect(clippy::cast_possible_wrap, reason = "a set of a few low bits")]
+        // It fails only for sockets that are not full, which never get here.
+        self.context.set_cb_flags(flags as i32).ok();
+    }
+
+    /// The context, as helpers that act on the socket take it.
+    #[inline(always)]
+    pub fn helper_context(&self) -> *mut core::ffi::c_void {
+        self.context.ops.cast()
+    }
+
+    /// An IPv6 socket may carry an IPv4 connection; its addresses are then mapped, which is the same form.
+    #[inline(always)]
+    fn is_v4(&self) -> bool {
+        read!(self, family) == AF_INET
+    }
+}

@@ -1,0 +1,228 @@
+//! Follows TCP sockets through their lives: ztunnel's listeners, probes, and the client ports in use.
+
+use core::ptr::null_mut;
+
+use aya_ebpf::bindings::{
+    BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_TCP_CONNECT_CB,
+    BPF_SOCK_OPS_TCP_LISTEN_CB,
+};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sk_storage_get, bpf_sock_hash_update};
+use aya_ebpf::macros::sock_ops;
+use aya_ebpf::programs::SockOpsContext;
+use weir_common::flow::{ClientPort, PASS_LIFETIME_NS, SocketNote};
+use weir_common::listener::{ListenerKey, PortKey, SLOTS};
+use weir_common::mark;
+use weir_common::pod::PodEntry;
+use weir_common::ports;
+use weir_common::reason::Reason;
+use weir_sockops_ebpf::account::{account, count};
+use weir_sockops_ebpf::maps::{self, CLIENT_PORTS, LISTENERS, NEWEST, NOTES, PASSES, node};
+use weir_sockops_ebpf::place::{self, Place};
+use weir_sockops_ebpf::socket::{bind_to_loopback, set_mark};
+use weir_sockops_ebpf::stream::Stream;
+
+const TCP_CLOSE: u32 = 7;
+/// Reads the note or nothing; only the connect hook makes notes.
+const NO_CREATE: u64 = 0;
+
+#[sock_ops]
+pub fn weir_track(context: SockOpsContext) -> u32 {
+    // The kernel calls this several times in a connection's life; what is not ours must cost nothing.
+    let stream = Stream::new(context);
+    match stream.operation() {
+        BPF_SOCK_OPS_TCP_CONNECT_CB => connecting(&stream),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accepted(&stream),
+        BPF_SOCK_OPS_TCP_LISTEN_CB => listening(&stream),
+        BPF_SOCK_OPS_STATE_CB if stream.new_state() == TCP_CLOSE => closed(&stream),
+        _ => {}
+    }
+    1
+}
+
+/// The kernel has chosen source and port and is about to send the SYN.
+#[inline(always)]
+fn connecting(stream: &Stream) {
+    let netns = stream.netns();
+    if netns == node().host_netns {
+        return let_probe_pass(stream);
+    }
+    match maps::pod(netns) {
+        Some(pod) if pod.has(PodEntry::CAPTURING) => match mark::ours(stream.mark()) {
+            mark::TO_APPLICATION => take_client_port(stream, netns, stream.local()),
+            mark::OUTBOUND | mark::ZTUNNEL => {}
+            _ => capture_late(stream, netns, pod),
+        },
+        _ => {}
+    }
+}
+
+#[inline(always)]
+fn let_probe_pass(stream: &Stream) {
+    let Some(note) = note(stream) else { return };
+    if note.kind != SocketNote::PROBE {
+        return;
+    }
+    // SAFETY: the helper takes nothing and always succeeds.
+    let expiry = unsafe { bpf_ktime_get_ns() } + PASS_LIFETIME_NS;
+    let flow = stream.flow(note.netns);
+    if PASSES.insert(&flow, &expiry, 0).is_ok() {
+        stream.watch_state();
+        account(&stream.connection(note.netns), Reason::Probe);
+    } else {
+        count(note.netns, Reason::PassesFull);
+    }
+}
+
+/// Some connections reach this point without the connect hook: MPTCP makes its subflows inside the kernel. The mark
+/// makes the kernel look for the route anew before the SYN leaves.
+#[inline(always)]
+fn capture_late(stream: &Stream, netns: u64, pod: PodEntry) {
+    let (address, port) = stream.remote();
+    let Place::World = place::of(netns, address) else {
+        return;
+    };
+    if note(stream).is_some_and(|note| note.kind == SocketNote::EXCLUDED) {
+        return;
+    }
+    if port == ports::DNS_CAPTURE || place::outbound_exclusion(netns, pod, address, port).is_some() {
+        return;
+    }
+    let captured = set_mark(
+        stream.helper_context(),
+        mark::replaced(stream.mark(), mark::OUTBOUND),
+    );
+    account(
+        &stream.connection(netns),
+        if captured {
+            Reason::Outbound
+        } else {
+            Reason::MarkRefused
+        },
+    );
+}
+
+/// A connection that somebody in a pod accepts.
+#[inline(always)]
+fn accepted(stream: &Stream) {
+    let netns = stream.netns();
+    let Some(pod) = maps::pod(netns) else { return };
+    if !pod.has(PodEntry::CAPTURING) {
+        return;
+    }
+    match mark::ours(stream.mark()) {
+        // The application accepted ztunnel's connection. Bound to loopback, its socket can take no packet from
+        // outside, even if the client uses the same port for a connection of its own.
+        mark::TO_APPLICATION => _ = bind_to_loopback(stream.helper_context()),
+        mark::ZTUNNEL => accepted_by_ztunnel(stream, netns),
+        _ => {}
+    }
+}
+
+#[inline(always)]
+fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
+    let (local, port) = stream.local();
+    if !maps::is_own(netns, local) {
+        // Captured outbound: the local address is the world's. The mark brings answers that find no socket any more
+        // (the application is gone) back here instead of sending them to the world.
+        set_mark(
+            stream.helper_context(),
+            mark::replaced(stream.mark(), mark::OUTBOUND),
+        );
+    } else if port != ports::HBONE {
+        take_client_port(stream, netns, stream.remote());
+    }
+}
+
+#[inline(always)]
+fn take_client_port(stream: &Stream, netns: u64, client: (weir_common::address::Address, u16)) {
+    let (address, port) = client;
+    let key = ClientPort {
+        netns,
+        address,
+        port: u32::from(port),
+        reserved: 0,
+    };
+    if CLIENT_PORTS.insert(&key, &1, 0).is_ok() {
+        stream.watch_state();
+    }
+}
+
+#[inline(always)]
+fn listening(stream: &Stream) {
+    let netns = stream.netns();
+    let (_, port) = stream.local();
+    if !matches!(port, ports::OUTBOUND | ports::INBOUND)
+        || mark::ours(stream.mark()) != mark::ZTUNNEL
+        || maps::pod(netns).is_none()
+    {
+        return;
+    }
+    let port = u32::from(port);
+    let newest = PortKey {
+        netns,
+        port,
+        reserved: 0,
+    };
+    // SAFETY: a live map value of four aligned bytes.
+    let slot = NEWEST
+        .get_ptr(&newest)
+        .map_or(0, |slot| (unsafe { *slot } + 1) % SLOTS);
+    let mut key = ListenerKey { netns, port, slot };
+    if register(stream, &mut key) && NEWEST.insert(&newest, &slot, 0).is_ok() {
+        return;
+    }
+    count(netns, Reason::ListenersFull);
+}
+
+#[inline(always)]
+fn register(stream: &Stream, key: &mut ListenerKey) -> bool {
+    // SAFETY: the context is the one that the kernel passed, the key a live struct of the map's key type.
+    unsafe {
+        bpf_sock_hash_update(
+            stream.helper_context().cast(),
+            (&raw const LISTENERS).cast_mut().cast(),
+            core::ptr::from_mut(key).cast(),
+            0,
+        ) == 0
+    }
+}
+
+/// The socket is closed: what it claimed is free again.
+#[inline(always)]
+fn closed(stream: &Stream) {
+    let netns = stream.netns();
+    if netns == node().host_netns {
+        if let Some(note) = note(stream) {
+            PASSES.remove(&stream.flow(note.netns)).ok();
+        }
+        return;
+    }
+    let (address, port) = match mark::ours(stream.mark()) {
+        mark::TO_APPLICATION => stream.local(),
+        _ => stream.remote(),
+    };
+    CLIENT_PORTS
+        .remove(&ClientPort {
+            netns,
+            address,
+            port: u32::from(port),
+            reserved: 0,
+        })
+        .ok();
+}
+
+#[inline(always)]
+fn note(stream: &Stream) -> Option<SocketNote> {
+    let socket = stream.socket()?;
+    // SAFETY: the socket is checked, the pointer is null or a live value of the map's type.
+    unsafe {
+        let note: *mut SocketNote = bpf_sk_storage_get(
+            (&raw const NOTES).cast_mut().cast(),
+            socket.as_ptr().cast(),
+            null_mut(),
+            NO_CREATE,
+        )
+        .cast();
+        if note.is_null() { None } else { Some(*note) }
+    }
+}
