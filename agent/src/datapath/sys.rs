@@ -206,3 +206,15 @@ pub fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
         Err(io::Error::last_os_error())
     }
 }
+/// pidfd
+pub fn pidfd_open(process: u32) -> io::Result<OwnedFd> {
+    // SAFETY: plain numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, process, 0) };
+    if fd >= 0 { Ok(owned(fd)) } else { Err(io::Error::last_os_error()) }
+}
+/// getfd
+pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: plain numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) };
+    if fd >= 0 { Ok(owned(fd)) } else { Err(io::Error::last_os_error()) }
+}

@@ -11,7 +11,7 @@ use weir_common::pod::PodEntry;
 
 use super::addresses::{self, Addresses};
 use super::filters::{self, Filters};
-use super::{EnrollError, netlink, routing, sysctls};
+use super::{EnrollError, listeners, netlink, routing, sysctls};
 use crate::datapath::{Datapath, DatapathError, maps};
 use crate::inside;
 
@@ -86,6 +86,7 @@ impl Enroller {
             self.datapath.detach_pod(cookie).map_err(EnrollError::from),
             self.set_addresses(cookie, &Addresses::default()),
             filters::apply(self.datapath.maps(), cookie, &Filters::default()),
+            listeners::forget(self.datapath.maps(), cookie),
             netns.map_or(Ok(()), |netns| leave(netns, sysctls)),
         ];
         steps.into_iter().collect()
