@@ -1,3 +1,4 @@
 //! Everything that Weir keeps in the kernel.
 
 pub mod object;
+pub mod sys;
