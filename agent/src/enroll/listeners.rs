@@ -47,7 +47,11 @@ pub fn listening(netns: BorrowedFd<'_>) -> Result<Listening, EnrollError> {
 /// [`EnrollError::Datapath`].
 pub fn registered(maps: &Maps, netns: u64, port: u16) -> Result<usize, EnrollError> {
     let listeners = maps.listeners()?;
-    Ok(listeners.keys().filter_map(Result::ok).filter(|key| key.netns == netns && key.port == u32::from(port)).count())
+    Ok(listeners
+        .keys()
+        .filter_map(Result::ok)
+        .filter(|key| key.netns == netns && key.port == u32::from(port))
+        .count())
 }
 
 /// Hands every listener that the kernel side does not know to it. `processes` are ztunnel's, whose descriptors may be
@@ -66,13 +70,22 @@ pub fn repair(maps: &Maps, netns: BorrowedFd<'_>, cookie: u64, processes: &[u32]
     Ok(())
 }
 
-fn register(maps: &Maps, netns: u64, port: u16, inodes: &[u64], processes: &[u32]) -> Result<(), EnrollError> {
+fn register(
+    maps: &Maps,
+    netns: u64,
+    port: u16,
+    inodes: &[u64],
+    processes: &[u32],
+) -> Result<(), EnrollError> {
     let mut listeners = maps.listeners()?;
     let port = u32::from(port);
     let mut newest = None;
     let recent = inodes.len().saturating_sub(SLOTS as usize);
     for (slot, &inode) in (0..SLOTS).zip(&inodes[recent..]) {
-        let Some(socket) = processes.iter().find_map(|&process| socket_of(process, inode).ok().flatten()) else {
+        let Some(socket) = processes
+            .iter()
+            .find_map(|&process| socket_of(process, inode).ok().flatten())
+        else {
             continue;
         };
         match listeners.insert(ListenerKey { netns, port, slot }, socket.as_raw_fd(), 0) {
@@ -81,8 +94,14 @@ fn register(maps: &Maps, netns: u64, port: u16, inodes: &[u64], processes: &[u32
         }
     }
     if let Some(slot) = newest {
-        let key = PortKey { netns, port, reserved: 0 };
-        maps.newest()?.insert(key, slot, 0).map_err(maps::wrap(map::NEWEST))?;
+        let key = PortKey {
+            netns,
+            port,
+            reserved: 0,
+        };
+        maps.newest()?
+            .insert(key, slot, 0)
+            .map_err(maps::wrap(map::NEWEST))?;
     }
     Ok(())
 }
@@ -93,13 +112,24 @@ fn register(maps: &Maps, netns: u64, port: u16, inodes: &[u64], processes: &[u32
 /// [`EnrollError::Datapath`].
 pub fn forget(maps: &Maps, netns: u64) -> Result<(), EnrollError> {
     let mut listeners = maps.listeners()?;
-    let keys: Vec<ListenerKey> = listeners.keys().filter_map(Result::ok).filter(|key| key.netns == netns).collect();
+    let keys: Vec<ListenerKey> = listeners
+        .keys()
+        .filter_map(Result::ok)
+        .filter(|key| key.netns == netns)
+        .collect();
     for key in keys {
         tolerate_missing(listeners.remove(&key), map::LISTENERS)?;
     }
     let mut newest = maps.newest()?;
     for port in PORTS {
-        tolerate_missing(newest.remove(&PortKey { netns, port: u32::from(port), reserved: 0 }), map::NEWEST)?;
+        tolerate_missing(
+            newest.remove(&PortKey {
+                netns,
+                port: u32::from(port),
+                reserved: 0,
+            }),
+            map::NEWEST,
+        )?;
     }
     Ok(())
 }
@@ -120,9 +150,13 @@ fn socket_of(process: u32, inode: u64) -> io::Result<Option<OwnedFd>> {
         let entry = entry?;
         // Descriptors come and go while they are listed.
         if fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str()) {
-            let Some(fd) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            let pidfd = sys::pidfd_open(process)?;
-            return sys::pidfd_getfd(pidfd.as_fd(), fd).map(Some);
+            let Some(fd) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let pidfd = sys::pidfd_open(process).map_err(|error| error.source)?;
+            return sys::pidfd_getfd(pidfd.as_fd(), fd)
+                .map(Some)
+                .map_err(|error| error.source);
         }
     }
     Ok(None)
@@ -148,7 +182,10 @@ mod tests {
         assert_eq!(parse_listener(line), Some((15001, 39842)));
         assert_eq!(parse_listener(&line.replace(" 0A ", " 01 ")), None);
         assert_eq!(parse_listener(&line.replace(":3A99", ":1F90")), None);
-        assert_eq!(parse_listener("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when"), None);
+        assert_eq!(
+            parse_listener("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when"),
+            None
+        );
         assert_eq!(parse_listener(""), None);
     }
 }
