@@ -2,5 +2,6 @@
 //! and where their network namespace is.
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod pod;
 pub mod select;
