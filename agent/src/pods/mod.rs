@@ -3,5 +3,9 @@
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod netns;
 pub mod pod;
 pub mod select;
+
+#[cfg(test)]
+mod scratch;
