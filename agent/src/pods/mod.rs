@@ -6,6 +6,7 @@ pub mod capture;
 pub mod netns;
 pub mod pod;
 pub mod select;
+pub mod source;
 
 #[cfg(test)]
 mod scratch;
