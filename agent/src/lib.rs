@@ -7,3 +7,4 @@ pub mod enroll;
 pub mod inside;
 pub mod pods;
 pub mod run;
+pub mod zds;
