@@ -45,7 +45,9 @@ impl Hierarchy {
         let mut root = None;
         let mut hybrid = false;
         for line in mounts.lines() {
-            let Some((mount, filesystem)) = line.split_once(" - ") else { continue };
+            let Some((mount, filesystem)) = line.split_once(" - ") else {
+                continue;
+            };
             match filesystem.split(' ').next() {
                 Some("cgroup2") if root.is_none() => root = mount.split(' ').nth(4).map(PathBuf::from),
                 Some("cgroup") => hybrid = true,
@@ -90,9 +92,17 @@ impl Cgroup {
     /// # Errors
     /// [`CgroupError::Io`] if it is not there.
     pub fn open(root: &Path, path: &Path) -> Result<Self, CgroupError> {
-        let metadata = fs::metadata(path).map_err(|source| CgroupError::Io { path: path.to_owned(), source })?;
-        let level = path.strip_prefix(root).map_or(0, |below| below.components().count());
-        Ok(Self { id: metadata.ino(), level: u32::try_from(level).unwrap_or(u32::MAX) })
+        let metadata = fs::metadata(path).map_err(|source| CgroupError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        let level = path
+            .strip_prefix(root)
+            .map_or(0, |below| below.components().count());
+        Ok(Self {
+            id: metadata.ino(),
+            level: u32::try_from(level).unwrap_or(u32::MAX),
+        })
     }
 }
 
@@ -106,11 +116,17 @@ mod tests {
     fn unified_and_hybrid_hierarchies_are_told_apart() {
         let unified = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
         let found = Hierarchy::parse(unified).unwrap();
-        assert_eq!((found.root.as_path(), found.hybrid), (Path::new("/sys/fs/cgroup"), false));
+        assert_eq!(
+            (found.root.as_path(), found.hybrid),
+            (Path::new("/sys/fs/cgroup"), false)
+        );
         let hybrid = "31 30 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
                       32 30 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
         let found = Hierarchy::parse(hybrid).unwrap();
-        assert_eq!((found.root.as_path(), found.hybrid), (Path::new("/sys/fs/cgroup/unified"), true));
+        assert_eq!(
+            (found.root.as_path(), found.hybrid),
+            (Path::new("/sys/fs/cgroup/unified"), true)
+        );
         assert_eq!(Hierarchy::parse("25 1 8:1 / / rw - ext4 /dev/sda rw\n"), None);
     }
 }

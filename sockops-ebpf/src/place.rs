@@ -38,15 +38,16 @@ pub fn outbound_exclusion(netns: u64, pod: PodEntry, address: Address, port: u16
     if !pod.has(PodEntry::OUTBOUND_FILTER) {
         return None;
     }
-    match port_rule(netns, filter::OUTBOUND, port) {
-        EXCLUDE => return Some(Reason::ExcludedPort),
-        INCLUDE => return None,
-        _ => {}
+    let port_rule = port_rule(netns, filter::OUTBOUND, port);
+    if port_rule == EXCLUDE {
+        return Some(Reason::ExcludedPort);
     }
     let key = Key::new(RangeRule::NETNS_BITS + 128, RangeRule::new(netns, address));
     match RANGE_RULES.get(&key).copied() {
         Some(EXCLUDE) => Some(Reason::ExcludedRange),
-        None if pod.has(PodEntry::OUTBOUND_BY_INCLUSION) => Some(Reason::ExcludedRange),
+        None if port_rule != INCLUDE && pod.has(PodEntry::OUTBOUND_BY_INCLUSION) => {
+            Some(Reason::ExcludedRange)
+        }
         _ => None,
     }
 }

@@ -8,6 +8,7 @@ pub mod netlink;
 mod pod;
 pub mod routing;
 pub mod sysctls;
+pub mod watch;
 
 pub use error::EnrollError;
 pub use pod::{Enrolled, Enroller};

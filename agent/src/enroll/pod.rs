@@ -74,6 +74,19 @@ impl Enroller {
         Ok(())
     }
 
+    /// Hands listeners of ztunnel that the kernel side does not know to it.
+    ///
+    /// # Errors
+    /// [`EnrollError`].
+    pub fn repair_listeners(
+        &self,
+        netns: BorrowedFd<'_>,
+        cookie: u64,
+        processes: &[u32],
+    ) -> Result<(), EnrollError> {
+        listeners::repair(self.datapath.maps(), netns, cookie, processes)
+    }
+
     /// Ends capturing and takes away what belongs to the pod. Rules and routes stay while captured connections live;
     /// [`Self::drain`] takes them. A pod whose netns is gone needs none of that.
     ///

@@ -53,13 +53,20 @@ impl Node {
     /// [`NodeError`].
     pub fn read(config: &AgentConfig) -> Result<Self, NodeError> {
         let path = &config.host_netns;
-        let netns = File::open(path).map_err(|source| NodeError::HostNetns { path: path.clone(), source })?;
+        let netns = File::open(path).map_err(|source| NodeError::HostNetns {
+            path: path.clone(),
+            source,
+        })?;
         let hierarchy = Hierarchy::find()?;
         let pods_cgroup = match &config.pods_cgroup {
             Some(path) => Some(Cgroup::open(&hierarchy.root, path)?),
             None => hierarchy.pods(),
         };
-        Ok(Self { host_netns: inside::cookie(netns.as_fd())?, hierarchy, pods_cgroup })
+        Ok(Self {
+            host_netns: inside::cookie(netns.as_fd())?,
+            hierarchy,
+            pods_cgroup,
+        })
     }
 
     /// What follows for the kernel side.
@@ -85,7 +92,10 @@ impl Node {
 ///
 /// # Errors
 /// [`DatapathError`].
-pub fn change_settings(datapath: &Datapath, change: impl FnOnce(&mut NodeSettings)) -> Result<(), DatapathError> {
+pub fn change_settings(
+    datapath: &Datapath,
+    change: impl FnOnce(&mut NodeSettings),
+) -> Result<(), DatapathError> {
     let mut map = datapath.maps().node()?;
     let mut settings = map.get(&0, 0).map_err(maps::wrap(map::NODE))?;
     change(&mut settings);

@@ -41,7 +41,9 @@ impl PodState {
     pub fn why(&self) -> &str {
         match self {
             Self::Left(why) | Self::Pending(why) | Self::Failed(why) => why,
-            Self::Enrolled => "captured by the socket path: connections are marked as they are made and handed to ztunnel",
+            Self::Enrolled => {
+                "captured by the socket path: connections are marked as they are made and handed to ztunnel"
+            }
         }
     }
 }

@@ -24,7 +24,11 @@ pub struct Tending {
 
 impl Tending {
     pub(super) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, pods: BTreeMap::new(), leaving: Vec::new() }
+        Self {
+            shared,
+            pods: BTreeMap::new(),
+            leaving: Vec::new(),
+        }
     }
 
     /// Follows `source` until it ends.
@@ -59,7 +63,11 @@ impl Tending {
         }
         for (uid, entry) in wanted {
             match self.pods.get(uid) {
-                Some(tended) => _ = tended.wanted.send_if_modified(|known| replace_if_changed(known, entry)),
+                Some(tended) => {
+                    _ = tended
+                        .wanted
+                        .send_if_modified(|known| replace_if_changed(known, entry))
+                }
                 None => _ = self.pods.insert(uid.clone(), self.begin(entry.clone())),
             }
         }
