@@ -6,7 +6,14 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for input in ["common/src", "common/Cargo.toml", "sockops-ebpf", "tc-ebpf", "Cargo.lock", "Cargo.toml"] {
+    for input in [
+        "common/src",
+        "common/Cargo.toml",
+        "sockops-ebpf",
+        "tc-ebpf",
+        "Cargo.lock",
+        "Cargo.toml",
+    ] {
         println!("cargo::rerun-if-changed={}", workspace.join(input).display());
     }
     for variable in ["WEIR_BPF_TOOLCHAIN", "WEIR_TOOLS"] {
