@@ -19,7 +19,7 @@ pub(crate) fn ebpf_toolchain() -> Result<Toolchain> {
             Toolchain::find().context("the eBPF toolchain is still not complete after installing it")?
         }
     };
-    eprintln!("x: eBPF is compiled by {toolchain}");
+    eprintln!("x: eBPF toolchain: {toolchain}");
     Ok(toolchain)
 }
 
