@@ -14,5 +14,5 @@ pub fn weir_guard(_: TcContext) -> i32 {
         // SAFETY: the slot belongs to this CPU, and softirq does not preempt itself.
         unsafe { *count += 1 };
     }
-    TC_ACT_OK as i32
+    TC_ACT_OK
 }
