@@ -19,7 +19,7 @@ pub enum Error {
         /// The interface, address, route or rule it was tried on.
         object: String,
         /// The kernel's answer.
-        source: rtnetlink::Error,
+        source: io::Error,
     },
     /// No interface has this name.
     #[error("there is no interface {0} in this namespace")]
@@ -60,6 +60,14 @@ pub(crate) fn refused(step: &'static str, object: impl ToString) -> impl FnOnce(
     move |source| Error::Refused {
         step,
         object: object.to_string(),
-        source,
+        source: os_error(source),
+    }
+}
+
+// The library's own text of a refusal is a dump of the request.
+fn os_error(error: rtnetlink::Error) -> io::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(answer) => answer.to_io(),
+        other => io::Error::other(other),
     }
 }

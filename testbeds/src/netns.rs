@@ -52,10 +52,14 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Makes a new namespace with `lo` up.
+    /// Makes a new namespace with `lo` up, in which IPv6 addresses are usable at once.
     pub fn new() -> Result<Self, Error> {
         let made = on_new_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET).map_err(refused("make one"))?;
+            // Duplicate address detection would hold every new address back for a second.
+            for key in ["net.ipv6.conf.all.accept_dad", "net.ipv6.conf.default.accept_dad"] {
+                std::fs::write(sysctl_path(key), "0").map_err(sysctl_failed(key))?;
+            }
             Self::current()
         })?;
         made.netlink(async |link| link.up("lo").await)?;
