@@ -9,10 +9,12 @@ mod cgroup;
 
 use std::fs;
 use std::os::fd::AsFd as _;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use weir_agent::datapath::sys::{self, AttachType, Insn, ProgramSpec, ProgramType, Register};
 
@@ -50,14 +52,24 @@ fn feature<'a>(answer: &'a Value, name: &str) -> &'a Value {
         .expect("the feature has a line")
 }
 
+/// Directories and files of this process's probes.
+fn traces(pid: u32) -> Vec<PathBuf> {
+    let prefix = format!("weir_check_{pid}_");
+    let is_trace = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&prefix);
+    let entries = |directory: &Path| {
+        fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+    };
+    [cgroup2_root(), Path::new("/sys/fs/bpf")]
+        .into_iter()
+        .flat_map(entries)
+        .filter(is_trace)
+        .collect()
+}
+
 fn assert_nothing_stays(pid: u32) {
-    let traces = [
-        cgroup2_root().join(format!("weir_check.{pid}")),
-        PathBuf::from(format!("/sys/fs/bpf/weir_check_{pid}")),
-    ];
-    for path in traces {
-        assert!(!path.exists(), "{} stays behind", path.display());
-    }
+    assert_eq!(traces(pid), Vec::<PathBuf>::new(), "stays behind");
 }
 
 #[test]
@@ -77,6 +89,33 @@ fn root_on_this_kernel_has_everything() {
     assert_nothing_stays(pid);
 }
 
+/// Whether a check was interrupted while its cgroup was there; it may have been too quick for that.
+fn interrupt_a_check() -> bool {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .arg("check")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    while traces(pid).is_empty() {
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+    }
+    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGINT).unwrap();
+    let status = child.wait().unwrap();
+    assert_nothing_stays(pid);
+    status.signal() == Some(Signal::SIGINT as i32)
+}
+
+#[test]
+fn an_interrupted_check_cleans_up_and_then_ends() {
+    assert!(
+        (0..20).any(|_| interrupt_a_check()),
+        "no check was interrupted in the middle"
+    );
+}
+
 #[test]
 fn people_get_a_table_without_colours_in_a_pipe() {
     let (_, output) = weir(&["check"]);
@@ -91,7 +130,7 @@ struct PublicBinary(PathBuf);
 
 impl PublicBinary {
     fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("weir_check_{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("weir_public_{}", std::process::id()));
         // By another process: a descriptor for writing, inherited by a neighbour's child, would make it "busy".
         let copied = Command::new("cp")
             .arg(env!("CARGO_BIN_EXE_weir"))

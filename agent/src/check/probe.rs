@@ -11,7 +11,10 @@ mod trial;
 
 use std::io;
 use std::path::Path;
-use std::thread;
+use std::time::SystemTime;
+use std::{process, thread};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 use super::feature::{FEATURES, Probe};
 use super::verdict::{Finding, Outcome, Report};
@@ -41,12 +44,46 @@ pub fn try_everything(cgroup: Option<&Path>) -> io::Result<Report> {
         });
         Report::new(findings.collect())
     };
+    let _uninterrupted = Uninterrupted::new();
     thread::scope(|scope| {
         let thread = thread::Builder::new()
             .name("check".to_owned())
             .spawn_scoped(scope, probes)?;
         thread.join().map_err(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Signals that would end the process wait while this lives: what was made is removed first.
+struct Uninterrupted {
+    /// What was blocked before; without it nothing was changed, and the probes are only less tidy.
+    before: Option<SigSet>,
+}
+
+impl Uninterrupted {
+    fn new() -> Self {
+        let signals: SigSet = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]
+            .into_iter()
+            .collect();
+        Self {
+            before: signals.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok(),
+        }
+    }
+}
+
+impl Drop for Uninterrupted {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.before.map(|before| before.thread_set_mask()) {
+            tracing::warn!(%error, "SIGINT and SIGTERM stay blocked");
+        }
+    }
+}
+
+/// A name that no other probe has: process ids alone repeat from container to container.
+fn unique_name() -> String {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("weir_check_{}_{}", process::id(), now.as_nanos())
 }
 
 impl Site {

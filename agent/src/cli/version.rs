@@ -9,7 +9,7 @@ use weir_common::names::LAYOUT_VERSION;
 use super::output::Output;
 use super::table::Table;
 
-/// What this is.
+/// Tells the version, and that of the layout of what is pinned.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

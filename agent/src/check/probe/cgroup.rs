@@ -2,9 +2,9 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process;
 
 use super::trial::refused_io;
+use super::unique_name;
 use crate::check::Outcome;
 
 /// Removed when dropped; programs attached to it never run.
@@ -21,7 +21,7 @@ impl ProbeCgroup {
         let parent = parent.ok_or_else(|| Outcome::missing("no cgroup2 is mounted"))?;
         let refused = |error| refused_io(&format!("a cgroup below {}", parent.display()), &error);
         let parent_directory = File::open(parent).map_err(refused)?;
-        let path = parent.join(format!("weir_check.{}", process::id()));
+        let path = parent.join(unique_name());
         fs::create_dir(&path).map_err(refused)?;
         match File::open(&path) {
             Ok(directory) => Ok(Self {

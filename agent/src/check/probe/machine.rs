@@ -11,6 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::mounts::Mounts;
 use super::trial::{self, refused, refused_io};
+use super::unique_name;
 use crate::check::Outcome;
 use crate::datapath::sys::{self, MapType, obj_get, obj_pin, pidfd_open};
 
@@ -90,7 +91,7 @@ struct Pin(PathBuf);
 
 impl Pin {
     fn new(object: BorrowedFd<'_>) -> Result<Self, Outcome> {
-        let path = Path::new(BPFFS).join(format!("weir_check_{}", process::id()));
+        let path = Path::new(BPFFS).join(unique_name());
         obj_pin(object, &path).map_err(|error| refused_io(&path.display().to_string(), &error.source))?;
         Ok(Self(path))
     }

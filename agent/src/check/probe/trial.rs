@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use nix::errno::Errno;
+
 use crate::check::Outcome;
 use crate::datapath::sys::{
     AttachType, Insn, LoadError, MapSpec, MapType, ProgramSpec, ProgramType, Register, SysError, map_create,
@@ -58,7 +60,7 @@ pub fn result<T>(tried: Result<T, Outcome>) -> Outcome {
 
 /// What a refused call means.
 pub fn refused(error: &SysError) -> Outcome {
-    let why = format!("{}: {}", error.call, error.source);
+    let why = format!("{}: {}", error.call, words(&error.source));
     if error.is_denied() {
         Outcome::denied(why)
     } else {
@@ -68,7 +70,7 @@ pub fn refused(error: &SysError) -> Outcome {
 
 /// What a refused file operation means.
 pub fn refused_io(what: &str, error: &io::Error) -> Outcome {
-    let why = format!("{what}: {error}");
+    let why = format!("{what}: {}", words(error));
     match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Outcome::denied(why),
         _ => Outcome::missing(why),
@@ -79,11 +81,21 @@ fn not_loaded(refusal: &LoadError) -> Outcome {
     match verdict_line(&refusal.log) {
         Some(line) if !refusal.error.is_denied() => Outcome::missing(line),
         // Not the verifier's EACCES, then, but that of a security module.
-        None if refusal.error.errno() == Some(libc::EACCES) => {
-            Outcome::denied(format!("{}: {}", refusal.error.call, refusal.error.source))
-        }
+        None if refusal.error.errno() == Some(libc::EACCES) => Outcome::denied(format!(
+            "{}: {}",
+            refusal.error.call,
+            words(&refusal.error.source)
+        )),
         _ => refused(&refusal.error),
     }
+}
+
+/// The error in words, without its number.
+fn words(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(
+        || error.to_string(),
+        |number| Errno::from_raw(number).desc().to_owned(),
+    )
 }
 
 /// The verifier's reason: its last line before the statistics.
