@@ -1,10 +1,13 @@
 //! Attaching a program that does nothing, and letting it go.
 
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use aya::programs::tc::{TcError, qdisc_add_clsact};
 
 use super::cgroup::ProbeCgroup;
 use super::netns::PrivateNetns;
-use super::trial::{self, refused};
+use super::trial::{self, refused, refused_io};
 use crate::check::Outcome;
 use crate::datapath::sys::{
     ALLOW_MULTI, AttachType, MapType, Objects, ProgramType, Target, fd_by_id, link_create, prog_attach,
@@ -67,8 +70,19 @@ pub fn tcx() -> Outcome {
 pub fn clsact() -> Outcome {
     let program = trial::program_that_returns(ProgramType::SCHED_CLS, None, NEXT);
     trial::result(program.and_then(|_| {
-        aya::programs::tc::qdisc_add_clsact("lo").map_err(|error| Outcome::missing(error.to_string()))
+        qdisc_add_clsact("lo").map_err(|error| refused_io("adding the qdisc", &io_error(error)))
     }))
+}
+
+/// The kernel's error inside aya's, whose own words do not tell it.
+fn io_error(error: TcError) -> io::Error {
+    match error {
+        TcError::IoError(error) => error,
+        TcError::NetlinkError(ref netlink) => netlink
+            .raw_os_error()
+            .map_or_else(|| io::Error::other(error), io::Error::from_raw_os_error),
+        other => io::Error::other(other),
+    }
 }
 
 /// Attaches to a map of sockets.
