@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod deadline;
 pub mod link;
 pub mod mac;
+pub mod mesh;
 pub mod mountinfo;
 pub mod netlink;
 pub mod netns;

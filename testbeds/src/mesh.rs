@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::cgroup::{self, Cgroup};
 use crate::deadline::{Expired, eventually};
 use crate::netns::{self, Netns};
-use crate::process::{self, Process};
+use crate::process;
 use crate::proxy::{self, Dns, Member, Proxy, ProxySpec};
 use crate::unique;
 use crate::world::{self, Family, Pod, Wiring, World};
@@ -40,10 +40,14 @@ pub enum Error {
     Proxy(#[from] proxy::Error),
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("the program {0} is missing: `cargo build --bins` builds it", .0.display())]
-    NoProgram(PathBuf),
+    #[error("the program {path} is missing: `cargo build --bins` builds it", path = path.display())]
+    NoProgram { path: PathBuf },
     #[error("{what}: {source}; the agent says:\n{output}")]
-    Late { what: String, source: Expired, output: String },
+    Late {
+        what: String,
+        source: Expired,
+        output: String,
+    },
 }
 
 /// What a mesh is to be.
@@ -109,7 +113,8 @@ impl Builder {
     /// Adds an annotation to a pod.
     #[must_use]
     pub fn annotate(mut self, pod: &str, key: &str, value: &str) -> Self {
-        self.annotations.push((pod.to_owned(), key.to_owned(), value.to_owned()));
+        self.annotations
+            .push((pod.to_owned(), key.to_owned(), value.to_owned()));
         self
     }
 
@@ -161,11 +166,19 @@ impl Builder {
         fs::create_dir_all(&directory).map_err(at(&directory))?;
         let pods: Vec<PodLine> = world.pods().iter().map(|pod| self.line(pod)).collect();
         pods_file::write(&directory, &pods)?;
-        let agent = AgentProcess::start(&world.node, &directory, &self.flags)?;
+        let agent = AgentProcess::start(&world.node.netns, &directory, &self.flags)?;
         let proxy_netns = Netns::new()?;
         let proxy_cgroup = Cgroup::new("ztunnel")?;
         let proxy = Proxy::start(self.proxy(&world, &proxy_netns, &agent.zds_socket(), proxy_cgroup.path()))?;
-        Ok(Mesh { agent, proxy, proxy_cgroup, world, pods, proxy_netns, directory })
+        Ok(Mesh {
+            agent,
+            proxy,
+            proxy_cgroup,
+            world,
+            pods,
+            proxy_netns,
+            directory,
+        })
     }
 
     fn line(&self, pod: &Pod) -> PodLine {
@@ -182,8 +195,15 @@ impl Builder {
     }
 
     fn proxy(&self, world: &World, netns: &Netns, zds: &Path, cgroup: &Path) -> ProxySpec {
-        let members = world.pods().iter().filter(|pod| self.enrolled.contains(&pod.name)).map(Member::of);
-        let mut spec = ProxySpec::in_pod(netns, zds).members(members).cgroup(cgroup).dns(self.dns.clone());
+        let members = world
+            .pods()
+            .iter()
+            .filter(|pod| self.enrolled.contains(&pod.name))
+            .map(Member::of);
+        let mut spec = ProxySpec::in_pod(netns, zds)
+            .members(members)
+            .cgroup(cgroup)
+            .dns(self.dns.clone());
         spec.original_source = self.original_source;
         spec.record = self.record;
         spec
@@ -267,7 +287,11 @@ impl Mesh {
     }
 
     fn late(&self, what: String, source: Expired) -> Error {
-        Error::Late { what, source, output: format!("{}\n{}", self.agent.output(), self.proxy.output()) }
+        Error::Late {
+            what,
+            source,
+            output: format!("{}\n{}", self.agent.output(), self.proxy.output()),
+        }
     }
 }
 
@@ -287,7 +311,13 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
 /// A command for a program that is built beside this one.
 pub(crate) fn program(name: &str) -> Result<Command, Error> {
     let here = std::env::current_exe().map_err(at(Path::new("/proc/self/exe")))?;
-    let beside = here.ancestors().skip(1).take(2).map(|directory| directory.join(name)).find(|path| path.is_file());
-    beside.map(Command::new).ok_or_else(|| Error::NoProgram(here.with_file_name(name)))
+    let beside = here
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file());
+    beside.map(Command::new).ok_or_else(|| Error::NoProgram {
+        path: here.with_file_name(name),
+    })
 }
-

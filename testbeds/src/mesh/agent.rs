@@ -47,7 +47,11 @@ impl AgentProcess {
     pub fn restart(&mut self) -> Result<(), Error> {
         self.process = None;
         let log = self.directory.join("agent.log");
-        let output = File::options().create(true).append(true).open(&log).map_err(at(&log))?;
+        let output = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .map_err(at(&log))?;
         let mut command = self.command("agent")?;
         command
             .arg("--pods-file")
@@ -83,7 +87,10 @@ impl AgentProcess {
     /// # Errors
     /// [`Error`] if it cannot be run.
     pub fn run(&self, subcommand: &str, arguments: &[&str]) -> Result<Output, Error> {
-        self.command(subcommand)?.args(arguments).output().map_err(at(Path::new("weir")))
+        self.command(subcommand)?
+            .args(arguments)
+            .output()
+            .map_err(at(Path::new("weir")))
     }
 
     /// The state of a pod, as `weir status` tells it; nothing while the agent does not answer.
@@ -131,7 +138,9 @@ impl AgentProcess {
     /// [`Error::Late`] if it does not.
     pub fn terminate(&mut self) -> Result<(), Error> {
         if let Some(process) = &mut self.process {
-            process.signal(Signal::SIGTERM).map_err(at(Path::new("weir agent")))?;
+            process
+                .signal(Signal::SIGTERM)
+                .map_err(at(Path::new("weir agent")))?;
             let ended = eventually(END, || process.child().try_wait().ok().flatten());
             ended.map_err(|source| Error::Late {
                 what: "the agent does not end".to_owned(),

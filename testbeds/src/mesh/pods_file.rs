@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Error, at};
+use crate::proxy::Member;
 use crate::world::Pod;
 
 const MODE: &str = "istio.io/dataplane-mode";
@@ -36,7 +37,8 @@ impl PodLine {
             name: pod.name.clone(),
             namespace: "default",
             uid: pod.uid.clone(),
-            service_account: pod.name.clone(),
+            // As the proxy knows it.
+            service_account: Member::of(pod).service_account,
             netns: pod.netns.path().display().to_string(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
@@ -60,7 +62,11 @@ impl PodLine {
 
     /// The state that the agent must bring it to.
     pub(super) fn expected_state(&self) -> &'static str {
-        if self.labels.contains_key(MODE) { "enrolled" } else { "left" }
+        if self.labels.contains_key(MODE) {
+            "enrolled"
+        } else {
+            "left"
+        }
     }
 }
 
@@ -68,5 +74,7 @@ impl PodLine {
 pub(super) fn write(directory: &Path, pods: &[PodLine]) -> Result<(), Error> {
     let (draft, path) = (directory.join("pods.new"), directory.join("pods.yaml"));
     let text = serde_json::to_vec(&File { pods }).map_err(|error| at(&path)(error.into()))?;
-    fs::write(&draft, text).and_then(|()| fs::rename(&draft, &path)).map_err(at(&path))
+    fs::write(&draft, text)
+        .and_then(|()| fs::rename(&draft, &path))
+        .map_err(at(&path))
 }
