@@ -25,19 +25,25 @@
 //! # }
 //! ```
 //!
-//! Code that runs inside a namespace goes through [`netns::Netns::run`]. Worlds need root.
+//! Code that runs inside a namespace goes through [`netns::Netns::run`]; what depends on a cgroup goes through an
+//! [`actor::Actor`], a process of its own. Worlds need root.
 #![forbid(unsafe_code)]
 
+pub mod actor;
 pub mod address;
 pub mod capture;
+pub mod cgroup;
 pub mod deadline;
 pub mod link;
 pub mod mac;
+pub mod mountinfo;
 pub mod netlink;
 pub mod netns;
 pub mod process;
 pub mod publish;
+pub mod residue;
 pub mod route;
 pub mod rule;
 pub mod traffic;
+pub mod unique;
 pub mod world;
