@@ -1,7 +1,7 @@
 //! Interfaces: making, finding, changing and removing them.
 
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::TryStreamExt;
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, MacVlanMode};
@@ -9,10 +9,8 @@ use rtnetlink::{LinkBridge, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVet
 
 use crate::deadline::PATIENCE;
 use crate::mac::Mac;
-use crate::netlink::{Error, Netlink, refused};
+use crate::netlink::{Error, Netlink, POLL, refused};
 use crate::netns::Netns;
-
-const POLL: Duration = Duration::from_millis(1);
 
 /// What a new interface is to look like.
 #[derive(Clone, Debug)]

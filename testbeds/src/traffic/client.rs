@@ -1,10 +1,8 @@
 //! A TCP client that reads the server's greeting and compares what is echoed.
 
-use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use socket2::{Socket, Type};
@@ -14,101 +12,11 @@ use super::server::ServerReport;
 use super::socket;
 use crate::netns::Netns;
 
-/// How a client connects.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ClientSpec {
-    /// Where to.
-    pub to: SocketAddr,
-    /// The source address; port 0 lets the kernel choose one.
-    pub bind_source: Option<SocketAddr>,
-    /// The interface for `SO_BINDTODEVICE`.
-    pub bind_device: Option<String>,
-    /// Whether to use an IPv6 socket for an IPv4 destination.
-    pub v4_mapped: bool,
-    /// Whether to connect without blocking and poll.
-    pub nonblocking: bool,
-    /// Whether to set `SO_REUSEADDR` before binding.
-    pub reuse_address: bool,
-    /// Whether to set `IP_TRANSPARENT`, for a source that is not this host's.
-    pub transparent: bool,
-    /// The socket's mark.
-    pub mark: Option<u32>,
-    /// How long each step may take.
-    pub deadline: Duration,
-}
+mod bulk;
+mod spec;
 
-impl ClientSpec {
-    /// A plain client of a server.
-    pub fn to(to: SocketAddr) -> Self {
-        Self {
-            to,
-            bind_source: None,
-            bind_device: None,
-            v4_mapped: false,
-            nonblocking: false,
-            reuse_address: false,
-            transparent: false,
-            mark: None,
-            deadline: Duration::from_secs(5),
-        }
-    }
-
-    /// Binds to a source address first.
-    pub fn from(mut self, source: IpAddr) -> Self {
-        self.bind_source = Some(SocketAddr::new(source, 0));
-        self
-    }
-
-    /// Binds to a source address and port first.
-    pub fn from_port(mut self, source: SocketAddr) -> Self {
-        self.bind_source = Some(source);
-        self
-    }
-
-    /// Binds to an interface first.
-    pub fn device(mut self, interface: &str) -> Self {
-        self.bind_device = Some(interface.to_owned());
-        self
-    }
-
-    /// Uses an IPv6 socket for an IPv4 destination.
-    pub fn v4_mapped(mut self) -> Self {
-        self.v4_mapped = true;
-        self
-    }
-
-    /// Connects without blocking.
-    pub fn nonblocking(mut self) -> Self {
-        self.nonblocking = true;
-        self
-    }
-
-    /// Marks the socket.
-    pub fn mark(mut self, mark: u32) -> Self {
-        self.mark = Some(mark);
-        self
-    }
-
-    /// Uses a source that is not this host's.
-    pub fn transparent(mut self) -> Self {
-        self.transparent = true;
-        self
-    }
-
-    /// Limits each step.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
-        self
-    }
-
-    fn destination(&self) -> SocketAddr {
-        if self.v4_mapped {
-            socket::v4_mapped(self.to)
-        } else {
-            self.to
-        }
-    }
-}
+pub use bulk::Bulk;
+pub use spec::ClientSpec;
 
 /// What both sides saw of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,15 +27,6 @@ pub struct Exchange {
     pub peer: SocketAddr,
     /// What the server saw.
     pub server: ServerReport,
-}
-
-/// The outcome of a bulk transfer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bulk {
-    /// How many bytes were sent, and came back the same.
-    pub bytes: u64,
-    /// Their checksum.
-    pub checksum: u64,
 }
 
 /// A socket that is ready to connect, made before it does.
@@ -261,8 +160,8 @@ impl Connection {
             .try_clone()
             .map_err(Failure::at(Step::Prepare, to))?;
         let (sent, received) = thread::scope(|scope| {
-            let sending = scope.spawn(move || send_bulk(&writer, bytes));
-            let received = receive_bulk(&mut self.stream, bytes);
+            let sending = scope.spawn(move || bulk::send(&writer, bytes));
+            let received = bulk::receive(&mut self.stream, bytes);
             (
                 sending
                     .join()
@@ -322,37 +221,4 @@ fn greet(spec: &ClientSpec, socket: Socket) -> io::Result<Connection> {
         to: spec.to,
         stream,
     })
-}
-
-const CHUNK: usize = 64 * 1024;
-
-fn send_bulk(mut stream: &TcpStream, bytes: u64) -> io::Result<u64> {
-    let mut checksum = DefaultHasher::new();
-    let mut left = bytes;
-    let mut chunk = vec![0u8; CHUNK];
-    while left > 0 {
-        // Every chunk differs, so that a swapped or repeated one is noticed.
-        chunk
-            .iter_mut()
-            .zip(left..)
-            .for_each(|(byte, value)| *byte = (value ^ (value >> 8)) as u8);
-        let part = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-        checksum.write(&chunk[..part]);
-        stream.write_all(&chunk[..part])?;
-        left -= part as u64;
-    }
-    Ok(checksum.finish())
-}
-
-fn receive_bulk(stream: &mut impl Read, bytes: u64) -> io::Result<u64> {
-    let mut checksum = DefaultHasher::new();
-    let mut left = bytes;
-    let mut chunk = vec![0u8; CHUNK];
-    while left > 0 {
-        let part = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-        stream.read_exact(&mut chunk[..part])?;
-        checksum.write(&chunk[..part]);
-        left -= part as u64;
-    }
-    Ok(checksum.finish())
 }
