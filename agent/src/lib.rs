@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod cgroups;
+pub mod check;
 pub mod datapath;
 pub mod enroll;
 pub mod inside;

@@ -8,8 +8,12 @@
 mod cgroup;
 mod own_bpffs;
 
+use std::fs;
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use aya::maps::PerCpuArray;
 use aya::programs::{CgroupAttachMode, CgroupSockAddr, SchedClassifier};
@@ -53,7 +57,34 @@ fn hash(name: &str, kind: MapType) -> RawMap {
 fn listener() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    (listener, format!("exec 3<>/dev/tcp/127.0.0.1/{port} 2>/dev/null"))
+    (
+        listener,
+        format!("(exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null"),
+    )
+}
+
+/// Runs a line of bash in a cgroup.
+fn run_in(cgroup: &ChildCgroup, script: &str) -> ExitStatus {
+    // It waits for a line, so that nothing of the script runs before it is in the cgroup.
+    let mut bash = Command::new("bash");
+    bash.arg("-c")
+        .arg(format!("read; {script}"))
+        .stdin(Stdio::piped());
+    let mut child = Waiting(bash.spawn().unwrap());
+    fs::write(cgroup.path().join("cgroup.procs"), child.0.id().to_string()).unwrap();
+    child.0.stdin.take().unwrap().write_all(b"\n").unwrap();
+    child.0.wait().unwrap()
+}
+
+/// Ends the process if the test ends first.
+struct Waiting(Child);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // Both fail when it has ended already, which is the usual case.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 #[test]
@@ -82,7 +113,7 @@ fn a_link_swaps_its_program_in_place_and_says_where_it_is() {
     let (_listener, connect) = listener();
     let (allow, refuse) = (connect4("weir_allow", true), connect4("weir_refuse", false));
     let link = sys::link_create(allow.as_fd(), Target::Fd(cgroup.as_fd()), AttachType::CONNECT4, 0).unwrap();
-    assert!(cgroup.run(&connect).success());
+    assert!(run_in(&cgroup, &connect).success());
 
     let wrong = sys::link_update(link.as_fd(), refuse.as_fd(), Some(refuse.as_fd())).unwrap_err();
     assert_eq!(
@@ -91,14 +122,14 @@ fn a_link_swaps_its_program_in_place_and_says_where_it_is() {
         "the old program was not the one named: {wrong}"
     );
     sys::link_update(link.as_fd(), refuse.as_fd(), Some(allow.as_fd())).unwrap();
-    assert!(!cgroup.run(&connect).success(), "the new program refuses");
+    assert!(!run_in(&cgroup, &connect).success(), "the new program refuses");
 
     let info = sys::link_info(link.as_fd()).unwrap();
     let refuse_info = sys::program_info(refuse.as_fd()).unwrap();
     assert_eq!(
         info.target,
         LinkTarget::Cgroup {
-            id: cgroup.id(),
+            id: fs::metadata(cgroup.path()).unwrap().ino(),
             attach: AttachType::CONNECT4
         }
     );
@@ -113,7 +144,10 @@ fn a_link_swaps_its_program_in_place_and_says_where_it_is() {
     assert!(effective.programs.contains(&refuse_info.id), "{effective:?}");
 
     sys::link_detach(link.as_fd()).unwrap();
-    assert!(cgroup.run(&connect).success(), "nothing is attached any more");
+    assert!(
+        run_in(&cgroup, &connect).success(),
+        "nothing is attached any more"
+    );
     let gone = sys::link_update(link.as_fd(), allow.as_fd(), None).unwrap_err();
     assert!(gone.is_gone(), "{gone}");
 }
@@ -257,7 +291,7 @@ fn sockets_tell_their_namespace_and_are_copied_from_a_process() {
     assert_ne!(here, elsewhere.join().unwrap());
 
     let process = sys::pidfd_open(std::process::id()).unwrap();
-    let copy = sys::pidfd_getfd(process.as_fd(), std::os::fd::AsRawFd::as_raw_fd(&listener)).unwrap();
+    let copy = sys::pidfd_getfd(process.as_fd(), listener.as_raw_fd()).unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     TcpStream::connect(address).expect("the copy keeps the port open");
@@ -281,7 +315,7 @@ fn the_embedded_connect_program_counts_connects_of_its_cgroup() {
     program.load().unwrap();
     // aya hands the mode to BPF_LINK_CREATE, which takes no such flag: links always allow others.
     program.attach(cgroup.as_fd(), CgroupAttachMode::Single).unwrap();
-    assert!(cgroup.run(&connect).success());
+    assert!(run_in(&cgroup, &connect).success());
     assert_eq!(count(&ebpf, "weir_connects"), 1);
 }
 

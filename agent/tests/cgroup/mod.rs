@@ -1,11 +1,8 @@
-//! A cgroup of a test's own, and processes in it.
+//! A cgroup of a test's own.
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A cgroup below the root, removed when dropped.
@@ -24,25 +21,9 @@ impl ChildCgroup {
         Self { path, directory }
     }
 
-    /// The number that links know it by.
-    pub fn id(&self) -> u64 {
-        self.directory.metadata().unwrap().ino()
-    }
-
-    /// Runs a line of bash in the cgroup.
-    pub fn run(&self, script: &str) -> ExitStatus {
-        // It waits for a line, so that nothing of the script runs before it is in the cgroup.
-        let mut child = Waiting(
-            Command::new("bash")
-                .arg("-c")
-                .arg(format!("read; {script}"))
-                .stdin(Stdio::piped())
-                .spawn()
-                .unwrap(),
-        );
-        fs::write(self.path.join("cgroup.procs"), child.0.id().to_string()).unwrap();
-        child.0.stdin.take().unwrap().write_all(b"\n").unwrap();
-        child.0.wait().unwrap()
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -57,17 +38,6 @@ impl Drop for ChildCgroup {
         if let Err(error) = fs::remove_dir(&self.path) {
             eprintln!("{} stays behind: {error}", self.path.display());
         }
-    }
-}
-
-/// Ends the process if the test ends first.
-struct Waiting(Child);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        // Both fail when it has ended already, which is the usual case.
-        drop(self.0.kill());
-        drop(self.0.wait());
     }
 }
 
