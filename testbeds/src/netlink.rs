@@ -24,6 +24,9 @@ pub enum Error {
     /// No interface has this name.
     #[error("there is no interface {0} in this namespace")]
     NoInterface(String),
+    /// An interface does not get a carrier: its other end is down.
+    #[error("the interface {0} has no carrier: is its other end up?")]
+    NoCarrier(String),
 }
 
 /// An open netlink socket; it is closed when this is dropped.

@@ -70,6 +70,10 @@ pub(crate) fn node_and_remote(family: Family, mtu: Option<u32>) -> Result<(Host,
         }
         Ok(())
     })?;
+    for host in [&node, &remote] {
+        host.netns
+            .netlink(async |netlink| netlink.running(UPLINK).await)?;
+    }
     Ok((node, remote))
 }
 

@@ -63,9 +63,14 @@ impl Request<'_> {
             Wiring::PointToPoint => Some(point_to_point::attach(self)?),
             Wiring::MacvlanBridge => macvlan::attach(self).map(|()| None)?,
         };
+        if let Some(name) = &host_interface {
+            self.node
+                .netns
+                .netlink(async |netlink| netlink.running(name).await)?;
+        }
         let made = self
             .pod
-            .netlink(async |netlink| netlink.interface(self.interface).await)?;
+            .netlink(async |netlink| netlink.running(self.interface).await)?;
         Ok(Attachment {
             wiring: self.wiring,
             interface: self.interface.to_owned(),

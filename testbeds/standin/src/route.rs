@@ -58,7 +58,8 @@ pub fn outbound(
     same_node: SameNode,
 ) -> Result<Route, Denial> {
     let tunnel = Route::Tunnel(SocketAddr::new(destination.ip(), HBONE_PORT));
-    let returns = destination.ip().is_loopback() || destination.ip() == source || peer != Peer::Tcp;
+    // Another proxy's port is that proxy's to refuse.
+    let returns = destination.ip().is_loopback() || destination.ip() == source || peer == Peer::Local;
     match (peer, same_node) {
         _ if returns && is_proxy_port(destination.port()) => Err(Denial::SelfCall(destination)),
         (Peer::Hbone, _) | (Peer::Local, SameNode::Hairpin) => Ok(tunnel),
@@ -133,7 +134,11 @@ mod tests {
                 Err(Denial::SelfCall(looping.parse().unwrap()))
             );
         }
-        assert!(out("10.0.0.2:15008", Peer::Hbone, straight).is_err());
+        assert!(out("10.0.0.2:15008", Peer::Local, straight).is_err());
+        assert!(
+            out("10.0.0.2:15008", Peer::Hbone, straight).is_ok(),
+            "the other proxy refuses it"
+        );
         assert!(
             out("192.0.2.1:15008", Peer::Tcp, straight).is_ok(),
             "a stranger's port means nothing"

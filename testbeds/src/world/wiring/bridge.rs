@@ -33,6 +33,11 @@ pub(super) fn attach(request: &Request<'_>) -> Result<String, Error> {
         }
         Ok(())
     })?;
+    // It has a carrier as soon as one of its ports has.
+    request
+        .node
+        .netns
+        .netlink(async |netlink| netlink.running(NAME).await)?;
     Ok(host_interface)
 }
 
