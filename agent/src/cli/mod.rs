@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, each with its `Args` and a `run`.
 
+mod agent;
 mod check;
 mod output;
 mod table;
@@ -31,6 +32,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Agent(Box<agent::Args>),
     Check(check::Args),
     Version(version::Args),
 }
@@ -45,6 +47,7 @@ impl Cli {
     pub fn run(self) -> Result<ExitCode> {
         let output = Output::to_stdout(self.output);
         match self.command {
+            Command::Agent(args) => agent::run(*args),
             Command::Check(args) => check::run(&args, &output),
             Command::Version(args) => version::run(&args, &output),
         }

@@ -4,11 +4,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum;
+use serde::Deserialize;
+
 use crate::datapath::Sizes;
 use crate::pods::select::Rules;
 
 /// What happens to connections that leave an enrolled pod without having gone through ztunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum GuardMode {
     /// Nobody looks.
     Off,
@@ -19,7 +23,8 @@ pub enum GuardMode {
 }
 
 /// Which processes of the node may reach enrolled pods uncaptured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum ProbeMode {
     /// Those outside the pods' cgroup: kubelet, the runtime.
     OutsidePods,
@@ -28,7 +33,7 @@ pub enum ProbeMode {
 }
 
 /// The agent's configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentConfig {
     /// The file of pods.
     pub pods_file: PathBuf,
@@ -38,6 +43,8 @@ pub struct AgentConfig {
     pub admin_socket: PathBuf,
     /// Where probes and metrics are answered; nowhere if absent.
     pub http_address: Option<SocketAddr>,
+    /// Whether metrics tell the connections of each pod.
+    pub pod_metrics: bool,
     /// Directory of all pins.
     pub pin_root: PathBuf,
     /// Cgroup that programs are attached to; the root of the hierarchy if absent.

@@ -17,7 +17,7 @@ use crate::inside::{self, InsideError};
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The node's own netns cannot be opened.
-    #[error("the node's network namespace {}: {source}", path.display())]
+    #[error("the node's network namespace {} cannot be opened: {source}; name a handle of it that can with --host-netns, or grant SYS_PTRACE", path.display())]
     HostNetns {
         /// Its handle.
         path: PathBuf,
