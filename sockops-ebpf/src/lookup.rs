@@ -14,12 +14,12 @@ use weir_common::listener::{ListenerKey, PortKey, SLOTS};
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
-use weir_sockops_ebpf::account::{Connection, account};
-use weir_sockops_ebpf::maps::{self, LISTENERS, NEWEST, PASSES};
-use weir_sockops_ebpf::place;
+use weir_ebpf_shared::account::{Connection, account};
+use weir_ebpf_shared::maps::{self, LISTENERS, NEWEST, PASSES};
+use weir_ebpf_shared::place;
 use weir_sockops_ebpf::socket::LOOPBACK_INDEX;
 
-weir_sockops_ebpf::object!();
+weir_ebpf_shared::object!();
 
 /// The pod's netns cookie: this program type cannot ask for it, so every pod has an instance with its own.
 #[unsafe(no_mangle)]

@@ -15,9 +15,9 @@ use weir_common::mark;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
-use weir_sockops_ebpf::account::{account, count};
-use weir_sockops_ebpf::maps::{self, CLIENT_PORTS, LISTENERS, NEWEST, NOTES, PASSES, node};
-use weir_sockops_ebpf::place::{self, Place};
+use weir_ebpf_shared::account::{account, count};
+use weir_ebpf_shared::maps::{self, CLIENT_PORTS, LISTENERS, NEWEST, NOTES, PASSES, node};
+use weir_ebpf_shared::place::{self, Place};
 use weir_sockops_ebpf::socket::{bind_to_loopback, set_mark};
 use weir_sockops_ebpf::stream::Stream;
 
