@@ -122,6 +122,11 @@ fn accepted(stream: &Stream) {
 fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
     let (local, port) = stream.local();
     if !maps::is_own(netns, local) {
+        let (peer, _) = stream.remote();
+        // A virtual machine's connection goes back by the pod's own routes.
+        if !maps::is_own(netns, peer) {
+            return;
+        }
         // Captured outbound: the local address is the world's. The mark brings answers that find no socket any more
         // (the application is gone) back here instead of sending them to the world.
         set_mark(
