@@ -8,9 +8,9 @@ use weir_common::address::{Address, OwnAddress};
 use weir_common::flow::ClientPort;
 use weir_common::pod::PodEntry;
 use weir_common::reason::Reason;
-use weir_sockops_ebpf::account::account;
+use weir_ebpf_shared::account::account;
+use weir_ebpf_shared::maps::{self, CLIENT_PORTS, PORT_CURSORS};
 use weir_sockops_ebpf::call::{Answer, Call, Family};
-use weir_sockops_ebpf::maps::{self, CLIENT_PORTS, PORT_CURSORS};
 use weir_sockops_ebpf::socket::allow_address_reuse;
 
 use crate::ztunnel;

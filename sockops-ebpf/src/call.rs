@@ -8,8 +8,8 @@ use aya_ebpf::programs::SockAddrContext;
 use weir_common::address::Address;
 use weir_common::flow::SocketNote;
 
-use crate::account::Connection;
-use crate::maps::NOTES;
+use weir_ebpf_shared::account::Connection;
+use weir_ebpf_shared::maps::NOTES;
 
 const SOCK_STREAM: u32 = 1;
 const SOCK_DGRAM: u32 = 2;

@@ -15,9 +15,9 @@ use weir_common::mark;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
-use weir_sockops_ebpf::account::{account, count};
-use weir_sockops_ebpf::maps::{self, CLIENT_PORTS, LISTENERS, NEWEST, NOTES, PASSES, node};
-use weir_sockops_ebpf::place::{self, Place};
+use weir_ebpf_shared::account::{account, count};
+use weir_ebpf_shared::maps::{self, CLIENT_PORTS, LISTENERS, NEWEST, NOTES, PASSES, node};
+use weir_ebpf_shared::place::{self, Place};
 use weir_sockops_ebpf::socket::{bind_to_loopback, set_mark};
 use weir_sockops_ebpf::stream::Stream;
 
@@ -122,6 +122,11 @@ fn accepted(stream: &Stream) {
 fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
     let (local, port) = stream.local();
     if !maps::is_own(netns, local) {
+        let (peer, _) = stream.remote();
+        // A virtual machine's connection goes back by the pod's own routes.
+        if !maps::is_own(netns, peer) {
+            return;
+        }
         // Captured outbound: the local address is the world's. The mark brings answers that find no socket any more
         // (the application is gone) back here instead of sending them to the world.
         set_mark(

@@ -3,8 +3,8 @@
 use aya_ebpf::helpers::generated::bpf_get_current_cgroup_id;
 use weir_common::mark;
 use weir_common::node::NodeSettings;
+use weir_ebpf_shared::maps::{ZTUNNELS, node};
 use weir_sockops_ebpf::call::Call;
-use weir_sockops_ebpf::maps::{ZTUNNELS, node};
 
 /// Whether the call is made by ztunnel. Its mark is not proof enough: a container with NET_ADMIN can set it too.
 #[inline(always)]

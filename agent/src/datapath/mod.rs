@@ -2,6 +2,8 @@
 
 mod bpffs;
 mod error;
+mod guard;
+mod interface;
 mod links;
 mod lookup;
 pub mod maps;
@@ -10,10 +12,12 @@ pub mod pins;
 mod programs;
 pub mod residue;
 pub mod sys;
+mod virtual_interface;
 
 use std::path::PathBuf;
 
 pub use error::DatapathError;
+pub use interface::{Hook, Interface, Link};
 pub use maps::{Maps, Sizes};
 pub use pins::Pins;
 
