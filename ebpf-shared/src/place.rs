@@ -87,5 +87,5 @@ fn port_rule(netns: u64, direction: u16, port: u16) -> u32 {
         reserved: 0,
     };
     // SAFETY: a live map value of four aligned bytes.
-    PORT_RULES.get_ptr(&key).map_or(0, |rule| unsafe { *rule })
+    PORT_RULES.get_ptr(key).map_or(0, |rule| unsafe { *rule })
 }

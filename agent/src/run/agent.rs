@@ -147,7 +147,7 @@ impl Agent {
             match residue::remove(self.datapath.pins().root()) {
                 Ok(()) => info!("data plane removed"),
                 Err(error) => {
-                    warn!(%error, "the data plane could not be removed whole; `weir cleanup` tries again")
+                    warn!(%error, "the data plane could not be removed whole; `weir cleanup` tries again");
                 }
             }
         }

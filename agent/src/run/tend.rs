@@ -66,7 +66,7 @@ impl Tending {
                 Some(tended) => {
                     _ = tended
                         .wanted
-                        .send_if_modified(|known| replace_if_changed(known, entry))
+                        .send_if_modified(|known| replace_if_changed(known, entry));
                 }
                 None => _ = self.pods.insert(uid.clone(), self.begin(entry.clone())),
             }

@@ -228,7 +228,7 @@ impl Tender {
         match released {
             Ok(Ok(())) => info!(pod = %self.uid, "removed from the mesh"),
             Ok(Err(error)) => {
-                warn!(pod = %self.uid, %error, "removed from the mesh, but not everything is gone")
+                warn!(pod = %self.uid, %error, "removed from the mesh, but not everything is gone");
             }
             Err(error) => warn!(pod = %self.uid, %error, "removal panicked"),
         }
