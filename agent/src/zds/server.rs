@@ -150,6 +150,17 @@ pub enum RemoveError {
     },
 }
 
+/// How far the server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Pods are being collected; whoever connects waits in the backlog.
+    Filling,
+    /// Connections are served.
+    Serving,
+    /// Everything is closed.
+    Stopping,
+}
+
 /// The running server. Clones are the same server; it stops with the last of them, or by [`Self::shutdown`].
 #[derive(Clone)]
 pub struct ZdsServer {
@@ -159,12 +170,13 @@ pub struct ZdsServer {
 }
 
 struct Running {
-    stop: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
     accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl ZdsServer {
-    /// Listens, and serves ztunnels on the current tokio runtime.
+    /// Listens on the current tokio runtime. ztunnels are served from [`Self::serve`] on: an agent that restarts has
+    /// to collect its pods first, because ztunnel drops every pod that its snapshot lacks.
     pub fn start(config: ZdsConfig) -> Result<Self, BindError> {
         let listener = SeqpacketListener::bind(&config.socket)?;
         let backoff = Backoff {
@@ -172,10 +184,10 @@ impl ZdsServer {
             longest: config.longest_retry,
         };
         let shared = Arc::new(Shared::new(backoff));
-        let (stop, stopping) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, shared.clone(), config.clone(), stopping));
+        let (phase, phases) = watch::channel(Phase::Filling);
+        let accepting = tokio::spawn(accept(listener, shared.clone(), config.clone(), phases));
         let running = Running {
-            stop,
+            phase,
             accepting: Mutex::new(Some(accepting)),
         };
         Ok(Self {
@@ -183,6 +195,24 @@ impl ZdsServer {
             running: Arc::new(running),
             config: Arc::new(config),
         })
+    }
+
+    /// Serves ztunnels from now on: every pod of this node is wanted or kept.
+    pub fn serve(&self) {
+        self.running.phase.send_if_modified(|phase| {
+            let is_filling = *phase == Phase::Filling;
+            if is_filling {
+                *phase = Phase::Serving;
+            }
+            is_filling
+        });
+    }
+
+    /// Remembers the pod and tells the newest ztunnel, but does not wait for it.
+    pub fn want(&self, workload: Workload) -> Result<(), EncodeError> {
+        add_request(&workload).encode()?;
+        drop(self.shared.add(workload));
+        Ok(())
     }
 
     /// Remembers the pod, tells the newest ztunnel and waits until it serves it.
@@ -236,7 +266,7 @@ impl ZdsServer {
 
     /// Removes the socket file and closes every connection; ztunnel goes on serving and waits for a successor.
     pub async fn shutdown(&self) {
-        self.running.stop.send_replace(true);
+        self.running.phase.send_replace(Phase::Stopping);
         let accepting = self
             .running
             .accepting
