@@ -40,6 +40,7 @@ pub mod mountinfo;
 pub mod netlink;
 pub mod netns;
 pub mod process;
+pub mod proxy;
 pub mod publish;
 pub mod residue;
 pub mod route;
