@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -76,6 +76,8 @@ pub(super) struct Tender {
     wanted: watch::Receiver<PodEntry>,
     uid: PodUid,
     in_mesh: Option<InMesh>,
+    /// Told when the pod has been tended for the first time.
+    tended: Option<oneshot::Sender<()>>,
 }
 
 /// Why the task looks at its pod again.
@@ -87,13 +89,18 @@ enum Wake {
 }
 
 impl Tender {
-    pub(super) fn new(shared: Arc<Shared>, wanted: watch::Receiver<PodEntry>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        wanted: watch::Receiver<PodEntry>,
+        tended: oneshot::Sender<()>,
+    ) -> Self {
         let uid = wanted.borrow().pod.uid.clone();
         Self {
             shared,
             wanted,
             uid,
             in_mesh: None,
+            tended: Some(tended),
         }
     }
 
@@ -109,10 +116,15 @@ impl Tender {
                     self.shared.verify_interval
                 }
                 Err(error) => {
+                    self.keep_in_ztunnel(&error);
                     self.report_failure(&entry.pod, &error);
                     backoff.pause()
                 }
             };
+            if let Some(tended) = self.tended.take() {
+                // Nobody waits any more when the first round took too long.
+                tended.send(()).ok();
+            }
             if let Wake::Gone = self.sleep(&mut events, pause).await {
                 break;
             }
@@ -150,7 +162,6 @@ impl Tender {
         let netns = self.netns(pod)?;
         let filters = Filters::of(&capture, self.shared.dns_capture);
         let enrolled = self.enroll(netns.clone(), filters).await?;
-        let first = self.in_mesh.is_none();
         let addresses = match self.in_mesh.take() {
             Some(before) if before.enrolled.netns == enrolled.netns => before.addresses,
             _ => AddressWatch::start(netns.as_fd()).ok(),
@@ -168,7 +179,7 @@ impl Tender {
         });
         self.tell_ztunnel(pod, netns.clone()).await?;
         self.begin_capture(netns, enrolled.netns).await?;
-        self.report_enrolled(pod, first.then(|| since.elapsed()));
+        self.report_enrolled(pod, since.elapsed());
         Ok(())
     }
 
@@ -258,12 +269,24 @@ impl Tender {
         }
     }
 
-    fn report_enrolled(&self, pod: &Pod, took: Option<Duration>) {
+    /// ztunnel may serve the pod since before this agent; it must not drop it only because its netns is not found yet.
+    fn keep_in_ztunnel(&self, error: &TendError) {
+        if let TendError::Netns(_) | TendError::Find(_) = error
+            && self.in_mesh.is_none()
+            && let Err(error) = self.shared.zds.keep(self.uid.as_str().into())
+        {
+            warn!(pod = %self.uid, %error, "ztunnel may drop the pod");
+        }
+    }
+
+    fn report_enrolled(&self, pod: &Pod, took: Duration) {
+        let mut is_news = false;
         self.shared.registry.update(&self.uid, |status| {
+            is_news = status.state != PodState::Enrolled;
             status.state = PodState::Enrolled;
             status.attempts = 0;
         });
-        if let Some(took) = took {
+        if is_news {
             self.shared.registry.record_enrolment(took);
             info!(pod = %pod.name, uid = %self.uid, ?took, "enrolled");
         }
