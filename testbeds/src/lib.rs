@@ -6,6 +6,7 @@ pub mod link;
 pub mod mac;
 pub mod netlink;
 pub mod netns;
+pub mod packet;
 pub mod process;
 pub mod publish;
 pub mod route;
