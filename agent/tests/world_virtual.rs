@@ -13,7 +13,7 @@ mod own_datapath;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -290,7 +290,8 @@ fn ztunnel_gets_a_machines_connections_with_both_addresses_kept() {
             assert_served_by_ztunnel(connection, to, context);
         }
     }
-    assert_eq!(home.count(Reason::Outbound), 8);
+    // More if the machine had to ask twice.
+    assert!(home.count(Reason::Outbound) >= 8);
     assert_eq!(home.count(Reason::Leaked), 0);
 }
 
@@ -343,13 +344,18 @@ fn what_annotations_exclude_reaches_the_world_from_the_machine_itself() {
     };
     let home = Home::new("direct", &filters);
     let _ztunnel = Ztunnel::new(&home.pod.netns);
+    // Somebody in the pod who listens on that port must not get hold of it.
+    let _bystander = home.pod.netns.run(|| TcpListener::bind("[::]:3306")).unwrap();
     for address in ["10.66.0.1:3306", "[fd66::1]:3306"] {
         let (listener, address) = home.pod.serve(address);
-        let _connection = home.dial(address).unwrap();
-        let (_, from) = listener.accept().unwrap();
+        let mut connection = home.dial(address).unwrap();
+        let (mut accepted, from) = listener.accept().unwrap();
         assert_eq!(from.ip(), machine_like(address));
+        connection.write_all(b"query").unwrap();
+        accepted.set_read_timeout(Some(DEADLINE)).unwrap();
+        accepted.read_exact(&mut [0; 5]).unwrap();
     }
-    assert_eq!(home.count(Reason::ExcludedPort), 2);
+    assert!(home.count(Reason::ExcludedPort) >= 2);
     assert_eq!(home.count(Reason::Leaked), 0);
 }
 
