@@ -1,4 +1,5 @@
 //! Who reaches whom through the mesh, and what each side sees.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::net::{IpAddr, SocketAddr};
 

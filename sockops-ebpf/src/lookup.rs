@@ -1,4 +1,5 @@
 //! The lookup of a listener in a pod's netns: hands new connections to ztunnel.
+#![expect(missing_docs, reason = "the macro of the program drops its documentation")]
 #![no_std]
 #![no_main]
 

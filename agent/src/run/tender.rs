@@ -31,6 +31,7 @@ pub(super) struct Shared {
     pub(super) dns_capture: bool,
     pub(super) verify_interval: Duration,
     /// Changes whenever somebody asks for all pods to be verified now.
+    #[expect(dead_code, reason = "the verification that asks for it follows")]
     pub(super) verify_now: watch::Receiver<u64>,
     /// Processes of connected ztunnels.
     pub(super) ztunnels: watch::Receiver<Arc<[u32]>>,
