@@ -22,13 +22,22 @@ pub(super) fn upsert(
             Ok(()) => return Ok(()),
             // The cgroup or namespace that it was attached to is gone; the pin is a shell.
             Err(error) if error.errno() == Errno::ENOLINK => {
-                fs::remove_file(path).map_err(DatapathError::io(path))?
+                fs::remove_file(path).map_err(DatapathError::io(path))?;
             }
             Err(error) => return Err(error.into()),
         }
     }
     let link = sys::link_create(program, target, attach_type)?;
     Ok(sys::obj_pin(link.as_fd(), path)?)
+}
+
+/// Detaches the link that is pinned at `path` and removes the pin. Removal alone would detach it too, but later.
+pub(super) fn remove(path: &Path) -> Result<(), DatapathError> {
+    if let Some(link) = open(path)? {
+        sys::link_detach(link.as_fd())?;
+        fs::remove_file(path).map_err(DatapathError::io(path))?;
+    }
+    Ok(())
 }
 
 /// The pinned link, if there is one.

@@ -80,6 +80,7 @@ const OBJ_GET: i32 = 7;
 const OBJ_GET_INFO: i32 = 15;
 const LINK_CREATE: i32 = 28;
 const LINK_UPDATE: i32 = 29;
+const LINK_DETACH: i32 = 34;
 
 fn bpf<T>(command: i32, attr: &mut T) -> i64 {
     // SAFETY: the attribute is a live struct of the size that is passed.
@@ -126,6 +127,17 @@ pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), 
         Ok(())
     } else {
         Err(SysError::last("BPF_LINK_UPDATE", ""))
+    }
+}
+/// Detaches the program at once; the link stays, without effect. One that was detached before is fine.
+pub fn link_detach(link: BorrowedFd<'_>) -> Result<(), SysError> {
+    let mut attr = link.as_raw_fd() as u32;
+    match bpf(LINK_DETACH, &mut attr) {
+        0 => Ok(()),
+        _ => match SysError::last("BPF_LINK_DETACH", "") {
+            error if error.errno() == Errno::ENOLINK => Ok(()),
+            error => Err(error),
+        },
     }
 }
 /// pin
