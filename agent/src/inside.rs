@@ -63,7 +63,10 @@ pub fn current_cookie() -> Result<u64, InsideError> {
         None,
     )
     .map_err(InsideError::at("make a socket in it"))?;
-    sys::netns_cookie(socket.as_fd()).map_err(InsideError::at("read its cookie (kernel 5.14)"))
+    sys::netns_cookie(socket.as_fd()).map_err(|error| InsideError {
+        step: "read its cookie (kernel 5.14)",
+        source: error.source,
+    })
 }
 
 /// Reads a sysctl of the namespace that the calling thread is in.

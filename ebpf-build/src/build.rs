@@ -1,13 +1,12 @@
 //! Builds the eBPF crates and puts their objects where a build script can embed them.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use crate::{NotFound, Toolchain};
+use crate::{Job, NotFound, Toolchain};
 
 /// Why the objects could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -26,17 +25,27 @@ pub enum BuildError {
         /// How it ended.
         status: ExitStatus,
     },
-    /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file or program.
-        path: PathBuf,
+    /// A program could not be started.
+    #[error("starting {}: {source}", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// An object could not be copied.
+    #[error("copying {} to {}: {source}", from.display(), to.display())]
+    Copy {
+        /// What the eBPF build left.
+        from: PathBuf,
+        /// Where the build script wants it.
+        to: PathBuf,
         /// What went wrong.
         source: io::Error,
     },
 }
 
-/// Builds `packages` from `workspace` and copies each of their binaries `name` to `OUT_DIR/name`.
+/// Builds `packages` from `workspace` and copies each of their binaries `objects` to `OUT_DIR`.
 ///
 /// The eBPF crates share one target directory for all profiles of the workspace, so `cargo build`, `cargo clippy`
 /// and rust-analyzer compile them once.
@@ -47,45 +56,23 @@ pub fn build_objects(workspace: &Path, packages: &[&str], objects: &[&str]) -> R
     let toolchain = Toolchain::find()?;
     let out_dir = PathBuf::from(variable("OUT_DIR")?);
     let target_dir = shared_target_dir(&out_dir);
-    let target = if variable("CARGO_CFG_TARGET_ENDIAN")? == "big" {
-        "bpfeb"
-    } else {
-        "bpfel"
-    };
-    let target = format!("{target}-unknown-none");
-    let arch = variable("CARGO_CFG_TARGET_ARCH")?;
-
-    let mut cargo = toolchain.cargo();
-    cargo
-        .current_dir(workspace)
-        .args(["build", "--quiet", "--release", "--bins", "-Zbuild-std=core"]);
-    cargo
-        .arg("--target")
-        .arg(&target)
-        .arg("--target-dir")
-        .arg(&target_dir);
-    for package in packages {
-        cargo.args(["--package", package]);
-    }
-    // Debug information is what BTF is made from; without it the maps have no types.
-    let flags = format!(
-        "--cfg=bpf_target_arch=\"{}\"\x1f-Cdebuginfo=2\x1f-Clink-arg=--btf",
-        arch.to_string_lossy()
+    let (endian, arch) = (
+        variable("CARGO_CFG_TARGET_ENDIAN")?,
+        variable("CARGO_CFG_TARGET_ARCH")?,
     );
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
-    // Set by cargo or clippy for the host build; they must not leak into this one.
-    for leaking in [
-        "RUSTC_WRAPPER",
-        "RUSTC_WORKSPACE_WRAPPER",
-        "CARGO_TARGET_DIR",
-        "RUSTUP_TOOLCHAIN",
-    ] {
-        cargo.env_remove(leaking);
-    }
-    let status = cargo.status().map_err(|source| BuildError::Io {
-        path: "cargo".into(),
-        source,
-    })?;
+    let job = Job {
+        workspace,
+        packages,
+        target_dir: &target_dir,
+        endian: &endian,
+        arch: &arch,
+    };
+
+    let mut cargo = job.build(&toolchain);
+    let program = PathBuf::from(cargo.get_program());
+    let status = cargo
+        .status()
+        .map_err(|source| BuildError::Start { program, source })?;
     if !status.success() {
         return Err(BuildError::Failed {
             toolchain: toolchain.to_string(),
@@ -93,8 +80,8 @@ pub fn build_objects(workspace: &Path, packages: &[&str], objects: &[&str]) -> R
         });
     }
     for object in objects {
-        let built = target_dir.join(&target).join("release").join(object);
-        fs::copy(&built, out_dir.join(object)).map_err(|source| BuildError::Io { path: built, source })?;
+        let (from, to) = (job.object(object), out_dir.join(object));
+        fs::copy(&from, &to).map_err(|source| BuildError::Copy { from, to, source })?;
     }
     Ok(())
 }
@@ -104,6 +91,6 @@ fn shared_target_dir(out_dir: &Path) -> PathBuf {
     out_dir.ancestors().nth(4).unwrap_or(out_dir).join("ebpf")
 }
 
-fn variable(name: &'static str) -> Result<OsString, BuildError> {
-    env::var_os(name).ok_or(BuildError::NotABuildScript(name))
+fn variable(name: &'static str) -> Result<String, BuildError> {
+    env::var(name).map_err(|_| BuildError::NotABuildScript(name))
 }

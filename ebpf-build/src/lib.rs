@@ -5,7 +5,12 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod compiler;
+mod job;
+mod linker;
 mod toolchain;
 
 pub use build::{BuildError, build_objects};
-pub use toolchain::{NotFound, Origin, Toolchain, tools_dir};
+pub use job::Job;
+pub use linker::tools_dir;
+pub use toolchain::{NotFound, Origin, TOOLCHAIN_VARIABLE, Toolchain};

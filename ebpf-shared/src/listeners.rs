@@ -17,7 +17,7 @@ pub fn offer(netns: u64, port: u16, take: impl Fn(*mut c_void) -> bool) -> bool 
         reserved: 0,
     };
     // SAFETY: a live map value of four aligned bytes.
-    let newest = NEWEST.get_ptr(&newest).map_or(0, |slot| unsafe { *slot });
+    let newest = NEWEST.get_ptr(newest).map_or(0, |slot| unsafe { *slot });
     let mut age = 0;
     while age < SLOTS {
         let slot = (newest + SLOTS - age) % SLOTS;

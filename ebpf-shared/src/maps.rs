@@ -79,7 +79,7 @@ pub fn node() -> NodeSettings {
 /// What is known of the pod with this netns cookie.
 #[inline(always)]
 pub fn pod(netns: u64) -> Option<PodEntry> {
-    PODS.get_ptr(&netns).map(|entry| {
+    PODS.get_ptr(netns).map(|entry| {
         // SAFETY: the pointer is a live map value; a torn read is impossible for four aligned bytes of flags.
         unsafe { *entry }
     })
@@ -88,7 +88,7 @@ pub fn pod(netns: u64) -> Option<PodEntry> {
 /// Whether `address` belongs to the pod.
 #[inline(always)]
 pub fn is_own(netns: u64, address: Address) -> bool {
-    OWN_ADDRESSES.get_ptr(&OwnAddress { netns, address }).is_some()
+    OWN_ADDRESSES.get_ptr(OwnAddress { netns, address }).is_some()
 }
 
 /// Whether the pod's virtual machines are behind the interface with this index.
@@ -99,5 +99,5 @@ pub fn is_virtual(netns: u64, index: u32) -> bool {
         index,
         reserved: 0,
     };
-    VIRTUAL_INTERFACES.get_ptr(&key).is_some()
+    VIRTUAL_INTERFACES.get_ptr(key).is_some()
 }

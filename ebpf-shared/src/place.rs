@@ -38,15 +38,16 @@ pub fn outbound_exclusion(netns: u64, pod: PodEntry, address: Address, port: u16
     if !pod.has(PodEntry::OUTBOUND_FILTER) {
         return None;
     }
-    match port_rule(netns, filter::OUTBOUND, port) {
-        EXCLUDE => return Some(Reason::ExcludedPort),
-        INCLUDE => return None,
-        _ => {}
+    let port_rule = port_rule(netns, filter::OUTBOUND, port);
+    if port_rule == EXCLUDE {
+        return Some(Reason::ExcludedPort);
     }
     let key = Key::new(RangeRule::NETNS_BITS + 128, RangeRule::new(netns, address));
     match RANGE_RULES.get(&key).copied() {
         Some(EXCLUDE) => Some(Reason::ExcludedRange),
-        None if pod.has(PodEntry::OUTBOUND_BY_INCLUSION) => Some(Reason::ExcludedRange),
+        None if port_rule != INCLUDE && pod.has(PodEntry::OUTBOUND_BY_INCLUSION) => {
+            Some(Reason::ExcludedRange)
+        }
         _ => None,
     }
 }
@@ -86,5 +87,5 @@ fn port_rule(netns: u64, direction: u16, port: u16) -> u32 {
         reserved: 0,
     };
     // SAFETY: a live map value of four aligned bytes.
-    PORT_RULES.get_ptr(&key).map_or(0, |rule| unsafe { *rule })
+    PORT_RULES.get_ptr(key).map_or(0, |rule| unsafe { *rule })
 }

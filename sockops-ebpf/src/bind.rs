@@ -66,11 +66,11 @@ fn reuse(call: &Call, netns: u64) {
 #[inline(always)]
 fn claim_port(netns: u64, address: Address) -> Option<u16> {
     let key = OwnAddress { netns, address };
-    let cursor = match PORT_CURSORS.get_ptr_mut(&key) {
+    let cursor = match PORT_CURSORS.get_ptr_mut(key) {
         Some(cursor) => cursor,
         None => {
-            PORT_CURSORS.insert(&key, &0, 0).ok()?;
-            PORT_CURSORS.get_ptr_mut(&key)?
+            PORT_CURSORS.insert(key, 0, 0).ok()?;
+            PORT_CURSORS.get_ptr_mut(key)?
         }
     };
     let mut tries = 0;
@@ -87,7 +87,7 @@ fn claim_port(netns: u64, address: Address) -> Option<u16> {
             port,
             reserved: 0,
         };
-        if CLIENT_PORTS.insert(&claim, &1, BPF_NOEXIST.into()).is_ok() {
+        if CLIENT_PORTS.insert(claim, 1, BPF_NOEXIST.into()).is_ok() {
             #[expect(clippy::cast_possible_truncation, reason = "below 65536 by construction")]
             return Some(port as u16);
         }

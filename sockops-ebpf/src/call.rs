@@ -161,7 +161,6 @@ impl Call {
         let process = unsafe { bpf_get_current_pid_tgid() } >> 32;
         Connection {
             netns,
-            #[expect(clippy::cast_possible_truncation, reason = "the upper half is the process id")]
             process: process as u32,
             source: Address { words: [0; 4] },
             source_port: 0,

@@ -115,7 +115,7 @@ fn is_probe(arrival: &Arrival, netns: u64) -> bool {
     };
     // SAFETY: a live map value of eight aligned bytes; the clock helper takes nothing.
     PASSES
-        .get_ptr(&flow)
+        .get_ptr(flow)
         .is_some_and(|expiry| unsafe { *expiry > bpf_ktime_get_ns() })
 }
 

@@ -13,7 +13,7 @@ pub fn note(call: &Call, netns: u64) {
     if netns != node.host_netns || !call.is_tcp() {
         return;
     }
-    let Some(pod) = PODS_BY_ADDRESS.get_ptr(&call.address()) else {
+    let Some(pod) = PODS_BY_ADDRESS.get_ptr(call.address()) else {
         return;
     };
     if is_pod_process(&node) {

@@ -65,7 +65,7 @@ fn let_probe_pass(stream: &Stream) {
     // SAFETY: the helper takes nothing and always succeeds.
     let expiry = unsafe { bpf_ktime_get_ns() } + PASS_LIFETIME_NS;
     let flow = stream.flow(note.netns);
-    if PASSES.insert(&flow, &expiry, 0).is_ok() {
+    if PASSES.insert(flow, expiry, 0).is_ok() {
         stream.watch_state();
         account(&stream.connection(note.netns), Reason::Probe);
     } else {
@@ -147,7 +147,7 @@ fn take_client_port(stream: &Stream, netns: u64, client: (weir_common::address::
         port: u32::from(port),
         reserved: 0,
     };
-    if CLIENT_PORTS.insert(&key, &1, 0).is_ok() {
+    if CLIENT_PORTS.insert(key, 1, 0).is_ok() {
         stream.watch_state();
     }
 }
@@ -170,10 +170,10 @@ fn listening(stream: &Stream) {
     };
     // SAFETY: a live map value of four aligned bytes.
     let slot = NEWEST
-        .get_ptr(&newest)
+        .get_ptr(newest)
         .map_or(0, |slot| (unsafe { *slot } + 1) % SLOTS);
     let mut key = ListenerKey { netns, port, slot };
-    if register(stream, &mut key) && NEWEST.insert(&newest, &slot, 0).is_ok() {
+    if register(stream, &mut key) && NEWEST.insert(newest, slot, 0).is_ok() {
         return;
     }
     count(netns, Reason::ListenersFull);
@@ -198,7 +198,7 @@ fn closed(stream: &Stream) {
     let netns = stream.netns();
     if netns == node().host_netns {
         if let Some(note) = note(stream) {
-            PASSES.remove(&stream.flow(note.netns)).ok();
+            PASSES.remove(stream.flow(note.netns)).ok();
         }
         return;
     }
@@ -207,7 +207,7 @@ fn closed(stream: &Stream) {
         _ => stream.remote(),
     };
     CLIENT_PORTS
-        .remove(&ClientPort {
+        .remove(ClientPort {
             netns,
             address,
             port: u32::from(port),

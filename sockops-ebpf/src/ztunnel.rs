@@ -23,5 +23,5 @@ pub fn socket_mark(call: &Call) -> u32 {
 fn is_trusted() -> bool {
     // SAFETY: the helper takes nothing and always succeeds.
     let cgroup = unsafe { bpf_get_current_cgroup_id() };
-    ZTUNNELS.get_ptr(&cgroup).is_some() || node().has(NodeSettings::TRUST_MARK_ALONE)
+    ZTUNNELS.get_ptr(cgroup).is_some() || node().has(NodeSettings::TRUST_MARK_ALONE)
 }

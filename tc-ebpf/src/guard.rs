@@ -82,7 +82,7 @@ fn is_ztunnels(packet: &Packet) -> bool {
     }
     // SAFETY: the context is the one that the kernel passed; without a socket the answer is 0, which no cgroup has.
     let cgroup = unsafe { bpf_skb_cgroup_id(packet.helper_context()) };
-    ZTUNNELS.get_ptr(&cgroup).is_some() || node().has(NodeSettings::TRUST_MARK_ALONE)
+    ZTUNNELS.get_ptr(cgroup).is_some() || node().has(NodeSettings::TRUST_MARK_ALONE)
 }
 
 #[inline(always)]

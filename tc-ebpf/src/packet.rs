@@ -22,7 +22,7 @@ impl Verdict {
         match self {
             // "OK" would skip the programs that come after this one.
             Self::GoOn => TC_ACT_UNSPEC,
-            Self::Drop => TC_ACT_SHOT as i32,
+            Self::Drop => TC_ACT_SHOT,
         }
     }
 }

@@ -1,13 +1,15 @@
 //! Interfaces: making, finding, changing and removing them.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Instant;
 
 use futures::TryStreamExt;
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, MacVlanMode};
 use rtnetlink::{LinkBridge, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
+use crate::deadline::PATIENCE;
 use crate::mac::Mac;
-use crate::netlink::{Error, Netlink, refused};
+use crate::netlink::{Error, Netlink, POLL, refused};
 use crate::netns::Netns;
 
 /// What a new interface is to look like.
@@ -31,6 +33,8 @@ pub struct Interface {
     pub mtu: u32,
     /// Whether it is administratively up.
     pub up: bool,
+    /// Whether it also has a carrier, and passes frames.
+    pub running: bool,
 }
 
 impl Device {
@@ -144,6 +148,24 @@ impl Netlink {
             .map_err(refused("delete", name))
     }
 
+    /// Waits until an interface passes frames.
+    ///
+    /// The kernel activates the end of a veth that was set up first in the background, and until then drops
+    /// what it sends; a lost ARP request or neighbour solicitation would cost a second.
+    pub async fn running(&self, name: &str) -> Result<Interface, Error> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let interface = self.interface(name).await?;
+            if interface.running {
+                return Ok(interface);
+            }
+            if Instant::now() > end {
+                return Err(Error::NoCarrier(name.to_owned()));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     /// Reads one interface.
     pub async fn interface(&self, name: &str) -> Result<Interface, Error> {
         let mut answers = self.handle.link().get().match_name(name.to_owned()).execute();
@@ -200,6 +222,7 @@ fn read(link: &LinkMessage) -> Interface {
         mac: None,
         mtu: 0,
         up: link.header.flags.contains(LinkFlags::Up),
+        running: link.header.flags.contains(LinkFlags::Running),
     };
     for attribute in &link.attributes {
         match attribute {

@@ -1,6 +1,7 @@
 //! A netlink socket of one namespace, with errors that say which object they are about.
 
 use std::io;
+use std::time::Duration;
 
 use rtnetlink::Handle;
 use tokio::task::JoinHandle;
@@ -24,7 +25,16 @@ pub enum Error {
     /// No interface has this name.
     #[error("there is no interface {0} in this namespace")]
     NoInterface(String),
+    /// An interface does not get a carrier: its other end is down.
+    #[error("the interface {0} has no carrier: is its other end up?")]
+    NoCarrier(String),
+    /// An interface's IPv6 addresses do not become usable.
+    #[error("the IPv6 addresses of {0} stay tentative: is it up, and has it a carrier?")]
+    Tentative(String),
 }
+
+/// How often a condition that the kernel brings about in the background is looked at.
+pub(crate) const POLL: Duration = Duration::from_millis(1);
 
 /// An open netlink socket; it is closed when this is dropped.
 #[derive(Debug)]

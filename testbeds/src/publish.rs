@@ -8,7 +8,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::netns::Netns;
 
-const DIRECTORY: &str = "/run/netns";
+/// Where names are.
+pub(crate) const DIRECTORY: &str = "/run/netns";
 
 /// A name under `/run/netns` for a namespace; dropping it takes the name away again.
 #[derive(Debug)]

@@ -1,12 +1,10 @@
-//! Routes and rules.
+//! Routes.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
-use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteMessage, RouteScope, RouteType};
-use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::RouteMessageBuilder;
 
 use crate::netlink::{Error, Netlink, refused};
@@ -116,65 +114,6 @@ impl fmt::Display for Route {
     }
 }
 
-/// A routing rule that looks up a table by mark, by source, or always.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    family: AddressFamily,
-    table: u32,
-    preference: u32,
-    mark: Option<(u32, u32)>,
-    from: Option<IpNetwork>,
-}
-
-impl Rule {
-    /// A rule for IPv4.
-    pub fn v4(preference: u32, table: u32) -> Self {
-        Self {
-            family: AddressFamily::Inet,
-            table,
-            preference,
-            mark: None,
-            from: None,
-        }
-    }
-
-    /// A rule for IPv6.
-    pub fn v6(preference: u32, table: u32) -> Self {
-        Self {
-            family: AddressFamily::Inet6,
-            ..Self::v4(preference, table)
-        }
-    }
-
-    /// Only packets with this mark under this mask.
-    pub fn mark(mut self, mark: u32, mask: u32) -> Self {
-        self.mark = Some((mark, mask));
-        self
-    }
-
-    /// Only packets from this network, which must be of the rule's family.
-    pub fn from(mut self, source: IpNetwork) -> Self {
-        self.from = Some(source);
-        self
-    }
-
-    fn fill(&self, message: &mut RuleMessage) {
-        message.header.family = self.family;
-        message.header.action = RuleAction::ToTable;
-        message.attributes.push(RuleAttribute::Table(self.table));
-        message.attributes.push(RuleAttribute::Priority(self.preference));
-        if let Some((mark, mask)) = self.mark {
-            message
-                .attributes
-                .extend([RuleAttribute::FwMark(mark), RuleAttribute::FwMask(mask)]);
-        }
-        if let Some(source) = self.from {
-            message.header.src_len = source.prefix();
-            message.attributes.push(RuleAttribute::Source(source.ip()));
-        }
-    }
-}
-
 impl Netlink {
     /// Adds a route.
     pub async fn add_route(&self, route: &Route) -> Result<(), Error> {
@@ -190,13 +129,5 @@ impl Netlink {
             .execute()
             .await
             .map_err(refused("add", route))
-    }
-
-    /// Adds a rule.
-    pub async fn add_rule(&self, rule: &Rule) -> Result<(), Error> {
-        let mut request = self.handle.rule().add();
-        rule.fill(request.message_mut());
-        let object = format!("rule {} to table {}", rule.preference, rule.table);
-        request.execute().await.map_err(refused("add", object))
     }
 }

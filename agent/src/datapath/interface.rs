@@ -10,7 +10,6 @@ use aya::programs::links::{FdLink, Link as Detach};
 use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 use aya::util::KernelVersion;
-use nix::errno::Errno;
 use nix::net::if_::if_nameindex;
 
 use super::{Datapath, DatapathError, links, object, programs, sys};
@@ -182,10 +181,10 @@ fn upsert_link(
 ) -> Result<(), DatapathError> {
     if let Some(link) = links::open(pin)? {
         let fd = program.fd().map_err(role.failed(interface))?;
-        match sys::link_update(link.as_fd(), fd.as_fd()) {
+        match sys::link_update(link.as_fd(), fd.as_fd(), None) {
             Ok(()) => return Ok(()),
             // The interface that it was attached to is gone; the pin is a shell.
-            Err(error) if error.errno() == Errno::ENOLINK => {
+            Err(error) if error.is_gone() => {
                 fs::remove_file(pin).map_err(DatapathError::io(pin))?;
             }
             Err(error) => return Err(error.into()),

@@ -4,30 +4,36 @@ use std::fs;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use nix::errno::Errno;
-
 use super::DatapathError;
-use super::sys::{self, AttachType};
+use super::sys::{self, AttachType, SysError, Target};
+
+/// Where a link goes in the order of programs at its hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Where the kernel puts it.
+    Any,
+    /// Before everybody else's, where the kernel can do that (cgroups from 6.15).
+    First,
+}
 
 /// Makes the link that is pinned at `path` run `program` on `target`: updates it, or makes it anew if it is gone or
 /// was never there.
 pub(super) fn upsert(
     path: &Path,
     program: BorrowedFd<'_>,
-    target: BorrowedFd<'_>,
-    attach_type: AttachType,
+    target: Target<'_>,
+    attach: AttachType,
+    order: Order,
 ) -> Result<(), DatapathError> {
     if let Some(link) = open(path)? {
-        match sys::link_update(link.as_fd(), program) {
+        match sys::link_update(link.as_fd(), program, None) {
             Ok(()) => return Ok(()),
             // The cgroup or namespace that it was attached to is gone; the pin is a shell.
-            Err(error) if error.errno() == Errno::ENOLINK => {
-                fs::remove_file(path).map_err(DatapathError::io(path))?;
-            }
+            Err(error) if error.is_gone() => fs::remove_file(path).map_err(DatapathError::io(path))?,
             Err(error) => return Err(error.into()),
         }
     }
-    let link = sys::link_create(program, target, attach_type)?;
+    let link = create(program, target, attach, order)?;
     Ok(sys::obj_pin(link.as_fd(), path)?)
 }
 
@@ -44,7 +50,23 @@ pub(super) fn remove(path: &Path) -> Result<(), DatapathError> {
 pub(super) fn open(path: &Path) -> Result<Option<OwnedFd>, DatapathError> {
     match sys::obj_get(path) {
         Ok(link) => Ok(Some(link)),
-        Err(error) if error.errno() == Errno::ENOENT => Ok(None),
+        Err(error) if error.is_absent() => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+fn create(
+    program: BorrowedFd<'_>,
+    target: Target<'_>,
+    attach: AttachType,
+    order: Order,
+) -> Result<OwnedFd, SysError> {
+    if order == Order::First {
+        match sys::link_create(program, target, attach, sys::PREORDER) {
+            // The kernel does not know the flag.
+            Err(error) if error.errno() == Some(libc::EINVAL) => {}
+            other => return other,
+        }
+    }
+    sys::link_create(program, target, attach, 0)
 }

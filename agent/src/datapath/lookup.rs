@@ -2,7 +2,8 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use super::sys::AttachType;
+use super::links::Order;
+use super::sys::{AttachType, LinkTarget, Target};
 use super::{Datapath, DatapathError, links, object, programs};
 
 const LOOKUP: &str = "weir_lookup";
@@ -22,8 +23,9 @@ impl Datapath {
         links::upsert(
             &self.pins.pod_link(cookie, LOOKUP),
             program.as_fd(),
-            netns,
-            AttachType::SkLookup,
+            Target::Fd(netns),
+            AttachType::SK_LOOKUP,
+            Order::Any,
         )
     }
 
@@ -43,6 +45,8 @@ impl Datapath {
         let Some(link) = links::open(&self.pins.pod_link(cookie, LOOKUP))? else {
             return Ok(false);
         };
-        Ok(super::sys::link_netns_inode(link.as_fd())? != 0)
+        Ok(
+            matches!(super::sys::link_info(link.as_fd())?.target, LinkTarget::Netns { inode, .. } if inode != 0),
+        )
     }
 }

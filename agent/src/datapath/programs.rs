@@ -7,34 +7,51 @@ use std::path::Path;
 use aya::Ebpf;
 use aya::programs::{Program, ProgramError};
 
-use super::sys::AttachType;
+use super::links::Order;
+use super::sys::{AttachType, Target};
 use super::{DatapathError, Pins, links};
 
 /// The node's programs and their hooks, in the order they are attached: what notes listeners and makes room for
 /// captured connections comes before what captures.
 pub(super) const NODE_PROGRAMS: [(&str, AttachType); 11] = [
-    ("weir_track", AttachType::SockOps),
-    ("weir_bind4", AttachType::Inet4Bind),
-    ("weir_bind6", AttachType::Inet6Bind),
-    ("weir_recvmsg4", AttachType::Udp4Recvmsg),
-    ("weir_recvmsg6", AttachType::Udp6Recvmsg),
-    ("weir_peername4", AttachType::Inet4Getpeername),
-    ("weir_peername6", AttachType::Inet6Getpeername),
-    ("weir_sendmsg4", AttachType::Udp4Sendmsg),
-    ("weir_sendmsg6", AttachType::Udp6Sendmsg),
-    ("weir_connect4", AttachType::Inet4Connect),
-    ("weir_connect6", AttachType::Inet6Connect),
+    ("weir_track", AttachType::SOCK_OPS),
+    ("weir_bind4", AttachType::BIND4),
+    ("weir_bind6", AttachType::BIND6),
+    ("weir_recvmsg4", AttachType::RECVMSG4),
+    ("weir_recvmsg6", AttachType::RECVMSG6),
+    ("weir_peername4", AttachType::GETPEERNAME4),
+    ("weir_peername6", AttachType::GETPEERNAME6),
+    ("weir_sendmsg4", AttachType::SENDMSG4),
+    ("weir_sendmsg6", AttachType::SENDMSG6),
+    ("weir_connect4", AttachType::CONNECT4),
+    ("weir_connect6", AttachType::CONNECT6),
 ];
 
 /// Loads every program of `object` and links it to `cgroup`; a link of an earlier run gets the new program in place.
 pub(super) fn attach(mut object: Ebpf, pins: &Pins, cgroup: &Path) -> Result<(), DatapathError> {
     let cgroup = File::open(cgroup).map_err(DatapathError::io(cgroup))?;
-    for (name, attach_type) in NODE_PROGRAMS {
+    for (name, attach) in NODE_PROGRAMS {
         let program = object.program_mut(name).ok_or(DatapathError::NoProgram(name))?;
         let fd = load(name, program)?;
-        links::upsert(&pins.link(name), fd, cgroup.as_fd(), attach_type)?;
+        links::upsert(
+            &pins.link(name),
+            fd,
+            Target::Fd(cgroup.as_fd()),
+            attach,
+            order(attach),
+        )?;
     }
     Ok(())
+}
+
+/// Socket load balancers rewrite service addresses when a connection is made; ztunnel has to see the service.
+const fn order(attach: AttachType) -> Order {
+    match attach {
+        AttachType::CONNECT4 | AttachType::CONNECT6 | AttachType::SENDMSG4 | AttachType::SENDMSG6 => {
+            Order::First
+        }
+        _ => Order::Any,
+    }
 }
 
 /// Loads one program, whatever its type.

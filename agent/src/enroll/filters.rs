@@ -1,29 +1,73 @@
 //! What a pod's annotations include and exclude, in the form of map entries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aya::maps::lpm_trie::Key;
 use ipnetwork::IpNetwork;
 use weir_common::address::Address;
-use weir_common::filter::{EXCLUDE, INCLUDE, PortRule, RangeRule};
+use weir_common::filter::{self, EXCLUDE, INCLUDE, PortRule, RangeRule};
 use weir_common::names::map;
 use weir_common::pod::PodEntry;
 
 use super::EnrollError;
 use crate::datapath::{DatapathError, Maps, maps};
+use crate::pods::capture::{Capture, Ports, Ranges};
 
 /// A pod's flags and rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filters {
     /// Flags of [`PodEntry`], without [`PodEntry::CAPTURING`].
     pub flags: u32,
-    /// Ports by direction ([`weir_common::filter::OUTBOUND`], [`weir_common::filter::INBOUND`]); the value excludes or includes.
+    /// Ports by direction ([`filter::OUTBOUND`], [`filter::INBOUND`]); the value excludes or includes.
     pub ports: BTreeMap<(u16, u16), u32>,
     /// Destination ranges; the value excludes or includes.
     pub ranges: BTreeMap<IpNetwork, u32>,
 }
 
 impl Filters {
+    /// The flags and rules that carry out what a pod's annotations say.
+    #[must_use]
+    pub fn of(capture: &Capture, dns_default: bool) -> Self {
+        let mut filters = Self::default();
+        let outbound = &capture.outbound_filter;
+        let inbound = &capture.inbound_filter;
+        filters.set(PodEntry::INBOUND_BYPASS, !capture.inbound);
+        filters.set(PodEntry::DNS, capture.captures_dns(dns_default));
+        filters.ports(filter::OUTBOUND, &outbound.include_ports, &outbound.exclude_ports);
+        filters.ports(filter::INBOUND, &inbound.include_ports, &inbound.exclude_ports);
+        let all_ports_included = matches!(outbound.include_ports, Ports::All);
+        if let Ranges::Only(ranges) = &outbound.include_ranges {
+            filters.set(PodEntry::OUTBOUND_BY_INCLUSION, !all_ports_included);
+            filters
+                .ranges
+                .extend(ranges.iter().map(|range| (*range, INCLUDE)));
+        }
+        filters.set(
+            PodEntry::INBOUND_BY_INCLUSION,
+            matches!(inbound.include_ports, Ports::Only(_)),
+        );
+        filters
+            .ranges
+            .extend(outbound.exclude_ranges.iter().map(|range| (*range, EXCLUDE)));
+        filters
+    }
+
+    const fn set(&mut self, flag: u32, on: bool) {
+        if on {
+            self.flags |= flag;
+        }
+    }
+
+    /// An excluded port stays excluded even if it is included too.
+    fn ports(&mut self, direction: u16, include: &Ports, exclude: &BTreeSet<u16>) {
+        if let Ports::Only(ports) = include {
+            self.ports
+                .extend(ports.iter().map(|port| ((direction, *port), INCLUDE)));
+        }
+        self.ports
+            .extend(exclude.iter().map(|port| ((direction, *port), EXCLUDE)));
+    }
+
     /// What the kernel is told about each range: it looks only at the longest prefix, but an exclusion holds for all
     /// that lies in it, however specific an inclusion may be.
     fn effective_ranges(&self) -> impl Iterator<Item = (IpNetwork, u32)> + '_ {
@@ -43,14 +87,14 @@ impl Filters {
             || self
                 .ports
                 .keys()
-                .any(|(direction, _)| *direction == weir_common::filter::OUTBOUND)
+                .any(|(direction, _)| *direction == filter::OUTBOUND)
         {
             flags |= PodEntry::OUTBOUND_FILTER;
         }
         if self
             .ports
             .keys()
-            .any(|(direction, _)| *direction == weir_common::filter::INBOUND)
+            .any(|(direction, _)| *direction == filter::INBOUND)
         {
             flags |= PodEntry::INBOUND_FILTER;
         }
@@ -88,11 +132,7 @@ pub fn apply(maps: &Maps, netns: u64, filters: &Filters) -> Result<(), EnrollErr
     Ok(())
 }
 
-fn apply_ports(
-    maps: &Maps,
-    netns: u64,
-    wanted: &std::collections::HashMap<PortRule, u32>,
-) -> Result<(), DatapathError> {
+fn apply_ports(maps: &Maps, netns: u64, wanted: &HashMap<PortRule, u32>) -> Result<(), DatapathError> {
     let mut rules = maps.port_rules()?;
     let stale: Vec<_> = rules
         .keys()
@@ -131,10 +171,4 @@ fn range_key(netns: u64, range: IpNetwork) -> Key<RangeRule> {
     let mapped = if range.is_ipv4() { 96 } else { 0 };
     let prefix = RangeRule::NETNS_BITS + mapped + u32::from(range.prefix());
     Key::new(prefix, RangeRule::new(netns, range.network().into()))
-}
-
-/// Whether a rule includes; for readers of [`Filters::ranges`].
-#[must_use]
-pub const fn includes(rule: u32) -> bool {
-    rule == INCLUDE
 }

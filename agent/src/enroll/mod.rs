@@ -4,10 +4,12 @@ pub mod addresses;
 mod error;
 pub mod filters;
 pub mod interfaces;
+pub mod listeners;
 pub mod netlink;
 mod pod;
 pub mod routing;
 pub mod sysctls;
+pub mod watch;
 
 pub use error::EnrollError;
 pub use pod::{Enrolled, Enroller};

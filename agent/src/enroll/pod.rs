@@ -11,7 +11,7 @@ use weir_common::pod::PodEntry;
 
 use super::addresses::{self, Addresses};
 use super::filters::{self, Filters};
-use super::{EnrollError, netlink, routing, sysctls};
+use super::{EnrollError, listeners, netlink, routing, sysctls};
 use crate::datapath::{Datapath, DatapathError, maps};
 use crate::inside;
 
@@ -74,8 +74,21 @@ impl Enroller {
         Ok(())
     }
 
+    /// Hands listeners of ztunnel that the kernel side does not know to it.
+    ///
+    /// # Errors
+    /// [`EnrollError`].
+    pub fn repair_listeners(
+        &self,
+        netns: BorrowedFd<'_>,
+        cookie: u64,
+        processes: &[u32],
+    ) -> Result<(), EnrollError> {
+        listeners::repair(self.datapath.maps(), netns, cookie, processes)
+    }
+
     /// Ends capturing and takes away what belongs to the pod. Rules and routes stay while captured connections live;
-    /// [`Self::drain`] takes them. A pod whose netns is gone needs none of that.
+    /// the drain takes them. A pod whose netns is gone needs none of that.
     ///
     /// # Errors
     /// The first [`EnrollError`]; the other steps are taken all the same.
@@ -86,6 +99,7 @@ impl Enroller {
             self.datapath.detach_pod(cookie).map_err(EnrollError::from),
             self.set_addresses(cookie, &Addresses::default()),
             filters::apply(self.datapath.maps(), cookie, &Filters::default()),
+            listeners::forget(self.datapath.maps(), cookie),
             netns.map_or(Ok(()), |netns| leave(netns, sysctls)),
         ];
         steps.into_iter().collect()

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Error;
 use super::addresses::{Addresses, BRIDGE, Family, LAN, POINT_TO_POINT, on_link};
-use crate::link::Device;
+use crate::link::{Device, Interface};
 use crate::mac::Mac;
 use crate::netns::Netns;
 use crate::route::Route;
@@ -70,7 +70,20 @@ pub(crate) fn node_and_remote(family: Family, mtu: Option<u32>) -> Result<(Host,
         }
         Ok(())
     })?;
+    for host in [&node, &remote] {
+        ready(&host.netns, UPLINK, family)?;
+    }
     Ok((node, remote))
+}
+
+/// Waits until an interface passes frames and finds neighbours.
+pub(crate) fn ready(netns: &Netns, interface: &str, family: Family) -> Result<Interface, Error> {
+    Ok(netns.netlink(async |netlink| {
+        if family != Family::V4 {
+            netlink.link_local(interface).await?;
+        }
+        netlink.running(interface).await
+    })?)
 }
 
 fn machine(name: &'static str, number: u8, family: Family) -> Result<Host, Error> {

@@ -5,7 +5,7 @@ use netlink_packet_route::link::MacVlanMode;
 
 use super::Error;
 use super::addresses::{Addresses, BRIDGE, Family, LAN, POINT_TO_POINT, Subnet, on_link};
-use super::host::{Host, UPLINK};
+use super::host::{Host, UPLINK, ready};
 use super::pod::Attachment;
 use crate::link::Device;
 use crate::netns::Netns;
@@ -63,9 +63,7 @@ impl Request<'_> {
             Wiring::PointToPoint => Some(point_to_point::attach(self)?),
             Wiring::MacvlanBridge => macvlan::attach(self).map(|()| None)?,
         };
-        let made = self
-            .pod
-            .netlink(async |netlink| netlink.interface(self.interface).await)?;
+        let made = ready(self.pod, self.interface, self.family)?;
         Ok(Attachment {
             wiring: self.wiring,
             interface: self.interface.to_owned(),

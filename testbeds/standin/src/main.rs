@@ -1,3 +1,8 @@
-//! Stand-in proxy.
+//! The stand-in proxy's process.
 #![forbid(unsafe_code)]
-fn main() {}
+
+use clap::Parser;
+
+fn main() -> anyhow::Result<()> {
+    weir_standin::run::run(weir_standin::cli::Cli::parse())
+}

@@ -1,6 +1,6 @@
 //! A bridge in the node that is the gateway of its pods.
 
-use super::{BRIDGE, Error, Request, on_link};
+use super::{BRIDGE, Error, Request, on_link, ready};
 use crate::link::Device;
 use crate::mac::Mac;
 use crate::netlink::{self, Netlink};
@@ -33,6 +33,12 @@ pub(super) fn attach(request: &Request<'_>) -> Result<String, Error> {
         }
         Ok(())
     })?;
+    request
+        .node
+        .netns
+        .netlink(async |netlink| netlink.running(&host_interface).await)?;
+    // The bridge has a carrier as soon as one of its ports has.
+    ready(&request.node.netns, NAME, request.family)?;
     Ok(host_interface)
 }
 

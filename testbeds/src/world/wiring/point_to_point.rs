@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Error, IpNetwork, Request};
+use super::{Error, IpNetwork, Request, ready};
 use crate::mac::Mac;
 use crate::route::Route;
 
@@ -30,6 +30,7 @@ pub(super) fn attach(request: &Request<'_>) -> Result<String, Error> {
         Ok(())
     })?;
     set_up_pod(request)?;
+    ready(&request.node.netns, &host_interface, request.family)?;
     Ok(host_interface)
 }
 

@@ -1,0 +1,60 @@
+//! `weir agent`
+
+mod address;
+pub mod config;
+mod duration;
+mod log;
+mod settings;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use weir_agent::run::agent::Agent;
+use weir_agent::run::config::AgentConfig;
+
+use settings::Settings;
+
+/// Runs the node agent until SIGTERM or SIGINT.
+///
+/// Each flag can also come from the environment, or from the configuration file under the flag's name; a flag wins
+/// over the environment, the environment over the file.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A YAML file of settings.
+    #[arg(long, env = "WEIR_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub fn run(args: Args) -> Result<ExitCode> {
+    let settings = args.settings.or(config::read_file(args.config.as_deref())?);
+    let filter = settings.log.clone().unwrap_or_else(|| "info".to_owned());
+    log::begin(settings.log_format.unwrap_or_default(), &filter)?;
+    let selectors = config::read_selectors(settings.enablement_selectors.as_deref())?;
+    let config = config::resolve(settings, selectors)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("no threads for the agent")?;
+    runtime.block_on(serve(config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: AgentConfig) -> Result<()> {
+    // Signals are awaited from the first moment, so that one that comes during the start is not lost.
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+    let agent = Agent::start(config)?;
+    agent
+        .run(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        })
+        .await;
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! What flags, the environment and the configuration file say. The file's keys are the flags' names.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use weir_agent::run::config::{GuardMode, ProbeMode};
+
+use super::address::HttpAddress;
+use super::duration::Span;
+use super::log::LogFormat;
+
+/// One source's settings; what it does not say is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, clap::Args)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// The file that lists the node's pods.
+    #[arg(long, env = "WEIR_PODS_FILE", value_name = "FILE")]
+    pub pods_file: Option<PathBuf>,
+    /// The socket that ztunnel connects to [default: /var/run/ztunnel/ztunnel.sock].
+    #[arg(long, env = "WEIR_ZDS_SOCKET", value_name = "PATH")]
+    pub zds_socket: Option<PathBuf>,
+    /// The socket for `weir status` and its like [default: /var/run/weir/admin.sock].
+    #[arg(long, env = "WEIR_ADMIN_SOCKET", value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
+    /// Where probes and metrics are answered, or none [default: [::]:15014].
+    #[arg(long, env = "WEIR_HTTP_ADDRESS", value_name = "ADDRESS:PORT")]
+    pub http_address: Option<HttpAddress>,
+    /// Tell the connections of each pod in the metrics [default: false].
+    #[arg(long, env = "WEIR_POD_METRICS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub pod_metrics: Option<bool>,
+    /// Directory of all pins, on a BPF filesystem [default: /sys/fs/bpf/weir].
+    #[arg(long, env = "WEIR_PIN_ROOT", value_name = "DIRECTORY")]
+    pub pin_root: Option<PathBuf>,
+    /// The cgroup that programs are attached to [default: the root of the cgroup2 hierarchy].
+    #[arg(long, env = "WEIR_CGROUP", value_name = "DIRECTORY")]
+    pub cgroup: Option<PathBuf>,
+    /// The cgroup below which all pods live [default: kubepods.slice or kubepods, if there is one].
+    #[arg(long, env = "WEIR_PODS_CGROUP", value_name = "DIRECTORY")]
+    pub pods_cgroup: Option<PathBuf>,
+    /// A handle of the node's own network namespace [default: /proc/1/ns/net].
+    #[arg(long, env = "WEIR_HOST_NETNS", value_name = "PATH")]
+    pub host_netns: Option<PathBuf>,
+    /// A namespace whose pods are never enrolled; repeatable, '' for none at all [default: kube-system].
+    #[arg(
+        long,
+        env = "WEIR_EXCLUDE_NAMESPACE",
+        value_name = "NAMESPACE",
+        value_delimiter = ','
+    )]
+    pub exclude_namespace: Option<Vec<String>>,
+    /// The namespace where ztunnel runs [default: istio-system].
+    #[arg(long, env = "WEIR_SYSTEM_NAMESPACE", value_name = "NAMESPACE")]
+    pub system_namespace: Option<String>,
+    /// A YAML list of {podSelector, namespaceSelector}: pods that one of them matches are enrolled
+    /// [default: as labelled with istio.io/dataplane-mode].
+    #[arg(long, env = "WEIR_ENABLEMENT_SELECTORS", value_name = "FILE")]
+    pub enablement_selectors: Option<PathBuf>,
+    /// Capture DNS where a pod's annotations do not say [default: true].
+    #[arg(long, env = "WEIR_DNS_CAPTURE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub dns_capture: Option<bool>,
+    /// What happens to connections that leave an enrolled pod without having gone through ztunnel [default: audit].
+    #[arg(long, env = "WEIR_GUARD", value_enum)]
+    pub guard: Option<GuardMode>,
+    /// Which processes of the node may reach enrolled pods uncaptured [default: outside-pods].
+    #[arg(long, env = "WEIR_PROBES", value_enum)]
+    pub probes: Option<ProbeMode>,
+    /// How often each pod is verified, from 1s [default: 30s].
+    #[arg(long, env = "WEIR_VERIFY_INTERVAL", value_name = "DURATION")]
+    pub verify_interval: Option<Span>,
+    /// Enrolled pods that the maps have room for [default: 1024].
+    #[arg(long, env = "WEIR_MAX_PODS", value_name = "N")]
+    pub max_pods: Option<u32>,
+    /// Addresses per pod that the maps have room for, on average [default: 4].
+    #[arg(long, env = "WEIR_MAX_ADDRESSES_PER_POD", value_name = "N")]
+    pub max_addresses_per_pod: Option<u32>,
+    /// Probes under way at once [default: 16384].
+    #[arg(long, env = "WEIR_MAX_PROBES", value_name = "N")]
+    pub max_probes: Option<u32>,
+    /// Inbound connections open at once on the node [default: 262144].
+    #[arg(long, env = "WEIR_MAX_CONNECTIONS", value_name = "N")]
+    pub max_connections: Option<u32>,
+    /// Ports, and as many ranges, in the annotations of the node's pods [default: 16384].
+    #[arg(long, env = "WEIR_MAX_RULES", value_name = "N")]
+    pub max_rules: Option<u32>,
+    /// Bytes of the buffer behind `weir trace`, a power of two from 4096 [default: 262144].
+    #[arg(long, env = "WEIR_TRACE_BUFFER", value_name = "BYTES")]
+    pub trace_buffer: Option<u32>,
+    /// Take the data plane away when the agent ends; pods are out of the mesh then [default: false].
+    #[arg(long, env = "WEIR_REMOVE_ON_EXIT", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub remove_on_exit: Option<bool>,
+    /// How log lines look [default: text].
+    #[arg(long, env = "WEIR_LOG_FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// What is logged, such as `debug` or `info,weir_agent::zds=debug` [default: info].
+    #[arg(long, env = "WEIR_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+impl Settings {
+    /// These, and `lesser` where they say nothing.
+    pub fn or(self, lesser: Self) -> Self {
+        Self {
+            pods_file: self.pods_file.or(lesser.pods_file),
+            zds_socket: self.zds_socket.or(lesser.zds_socket),
+            admin_socket: self.admin_socket.or(lesser.admin_socket),
+            http_address: self.http_address.or(lesser.http_address),
+            pod_metrics: self.pod_metrics.or(lesser.pod_metrics),
+            pin_root: self.pin_root.or(lesser.pin_root),
+            cgroup: self.cgroup.or(lesser.cgroup),
+            pods_cgroup: self.pods_cgroup.or(lesser.pods_cgroup),
+            host_netns: self.host_netns.or(lesser.host_netns),
+            exclude_namespace: self.exclude_namespace.or(lesser.exclude_namespace),
+            system_namespace: self.system_namespace.or(lesser.system_namespace),
+            enablement_selectors: self.enablement_selectors.or(lesser.enablement_selectors),
+            dns_capture: self.dns_capture.or(lesser.dns_capture),
+            guard: self.guard.or(lesser.guard),
+            probes: self.probes.or(lesser.probes),
+            verify_interval: self.verify_interval.or(lesser.verify_interval),
+            max_pods: self.max_pods.or(lesser.max_pods),
+            max_addresses_per_pod: self.max_addresses_per_pod.or(lesser.max_addresses_per_pod),
+            max_probes: self.max_probes.or(lesser.max_probes),
+            max_connections: self.max_connections.or(lesser.max_connections),
+            max_rules: self.max_rules.or(lesser.max_rules),
+            trace_buffer: self.trace_buffer.or(lesser.trace_buffer),
+            remove_on_exit: self.remove_on_exit.or(lesser.remove_on_exit),
+            log_format: self.log_format.or(lesser.log_format),
+            log: self.log.or(lesser.log),
+        }
+    }
+}

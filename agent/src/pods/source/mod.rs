@@ -1,0 +1,114 @@
+//! Where the node's pods come from: a source publishes the whole list each time it changes, and how well it is doing.
+
+pub mod file;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::pod::PodEntry;
+
+/// What a source last said of the node's pods. The latest counts; those in between may be skipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceEvent {
+    /// Nothing yet. This is not the same as no pods: nobody may be taken out of the mesh because of it.
+    Pending,
+    /// These are the node's pods, enrolled or not.
+    Snapshot(Snapshot),
+}
+
+/// All pods of the node at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Counts the different snapshots of this source, from 1.
+    pub revision: u64,
+    /// The pods.
+    pub pods: Arc<[PodEntry]>,
+}
+
+/// How well a source is doing.
+#[derive(Clone, Debug)]
+pub enum SourceStatus {
+    /// It has not answered yet.
+    Pending,
+    /// It is current.
+    Ok {
+        /// The snapshot that is current.
+        revision: u64,
+    },
+    /// It is not: the last snapshot stays in force.
+    Failed {
+        /// What is wrong.
+        error: Arc<SourceError>,
+        /// The snapshot that stays, if there ever was one.
+        in_force: Option<u64>,
+    },
+}
+
+/// What can be wrong with a source.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The file of pods.
+    #[error(transparent)]
+    File(#[from] file::FileError),
+}
+
+/// The consumer's end of a source.
+#[derive(Clone, Debug)]
+pub struct PodSource {
+    /// The pods.
+    pub events: watch::Receiver<SourceEvent>,
+    /// How the source is doing.
+    pub status: watch::Receiver<SourceStatus>,
+}
+
+/// The source's own end.
+#[derive(Debug)]
+struct Outlet {
+    events: watch::Sender<SourceEvent>,
+    status: watch::Sender<SourceStatus>,
+    in_force: Option<u64>,
+}
+
+impl Outlet {
+    fn new() -> (Self, PodSource) {
+        let (events, events_end) = watch::channel(SourceEvent::Pending);
+        let (status, status_end) = watch::channel(SourceStatus::Pending);
+        (
+            Self {
+                events,
+                status,
+                in_force: None,
+            },
+            PodSource {
+                events: events_end,
+                status: status_end,
+            },
+        )
+    }
+
+    /// Publishes `pods`, unless they are the same as before.
+    fn publish(&mut self, pods: Vec<PodEntry>) {
+        let is_news = match &*self.events.borrow() {
+            SourceEvent::Pending => true,
+            SourceEvent::Snapshot(snapshot) => *snapshot.pods != *pods,
+        };
+        let revision = self.in_force.unwrap_or(0) + u64::from(is_news);
+        self.in_force = Some(revision);
+        if is_news {
+            self.events.send_replace(SourceEvent::Snapshot(Snapshot {
+                revision,
+                pods: pods.into(),
+            }));
+        }
+        self.status.send_replace(SourceStatus::Ok { revision });
+    }
+
+    fn fail(&self, error: impl Into<SourceError>) {
+        let error = Arc::new(error.into());
+        self.status.send_replace(SourceStatus::Failed {
+            error,
+            in_force: self.in_force,
+        });
+    }
+}

@@ -1,0 +1,70 @@
+//! What the agent is told.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::Deserialize;
+
+use crate::datapath::Sizes;
+use crate::pods::select::Rules;
+
+/// What happens to connections that leave an enrolled pod without having gone through ztunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuardMode {
+    /// Nobody looks.
+    Off,
+    /// They are counted.
+    Audit,
+    /// They are counted and dropped.
+    Enforce,
+}
+
+/// Which processes of the node may reach enrolled pods uncaptured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProbeMode {
+    /// Those outside the pods' cgroup: kubelet, the runtime.
+    OutsidePods,
+    /// Every process on the node's network.
+    AnyHostProcess,
+}
+
+/// The agent's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// The file of pods.
+    pub pods_file: PathBuf,
+    /// The socket that ztunnel connects to.
+    pub zds_socket: PathBuf,
+    /// The socket for `weir status` and its like.
+    pub admin_socket: PathBuf,
+    /// Where probes and metrics are answered; nowhere if absent.
+    pub http_address: Option<SocketAddr>,
+    /// Whether metrics tell the connections of each pod.
+    pub pod_metrics: bool,
+    /// Directory of all pins.
+    pub pin_root: PathBuf,
+    /// Cgroup that programs are attached to; the root of the hierarchy if absent.
+    pub cgroup: Option<PathBuf>,
+    /// Cgroup below which all pods live; looked for if absent.
+    pub pods_cgroup: Option<PathBuf>,
+    /// A handle of the node's own network namespace.
+    pub host_netns: PathBuf,
+    /// Sizes of the maps.
+    pub sizes: Sizes,
+    /// Which pods are enrolled.
+    pub rules: Rules,
+    /// Whether DNS is captured where a pod does not say.
+    pub dns_capture: bool,
+    /// What the guard does.
+    pub guard: GuardMode,
+    /// Which host processes are probes.
+    pub probes: ProbeMode,
+    /// How often each pod is verified.
+    pub verify_interval: Duration,
+    /// Whether the data plane goes when the agent ends.
+    pub remove_on_exit: bool,
+}

@@ -1,0 +1,11 @@
+//! The running agent: what it was told, what it tends, and how it says so.
+
+pub mod agent;
+pub mod backoff;
+pub mod config;
+pub mod node;
+mod orphans;
+pub mod registry;
+mod tend;
+mod tender;
+mod ztunnels;

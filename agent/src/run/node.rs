@@ -1,0 +1,103 @@
+//! What the kernel side is told of the node.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+
+use weir_common::names::map;
+use weir_common::node::NodeSettings;
+
+use super::config::{AgentConfig, GuardMode, ProbeMode};
+use crate::cgroups::{Cgroup, CgroupError, Hierarchy};
+use crate::datapath::{Datapath, DatapathError, maps};
+use crate::inside::{self, InsideError};
+
+/// Why the node's settings cannot be made up.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The node's own netns cannot be opened.
+    #[error("the node's network namespace {} cannot be opened: {source}; name a handle of it that can with --host-netns, or grant SYS_PTRACE", path.display())]
+    HostNetns {
+        /// Its handle.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It cannot be entered.
+    #[error(transparent)]
+    Inside(#[from] InsideError),
+    /// A cgroup cannot be used.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// The map of settings was refused.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+}
+
+/// The node as the agent sees it.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Cookie of the node's own netns.
+    pub host_netns: u64,
+    /// The cgroup hierarchy.
+    pub hierarchy: Hierarchy,
+    /// Where pods live in it, if that is known.
+    pub pods_cgroup: Option<Cgroup>,
+}
+
+impl Node {
+    /// Reads the facts.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn read(config: &AgentConfig) -> Result<Self, NodeError> {
+        let path = &config.host_netns;
+        let netns = File::open(path).map_err(|source| NodeError::HostNetns {
+            path: path.clone(),
+            source,
+        })?;
+        let hierarchy = Hierarchy::find()?;
+        let pods_cgroup = match &config.pods_cgroup {
+            Some(path) => Some(Cgroup::open(&hierarchy.root, path)?),
+            None => hierarchy.pods(),
+        };
+        Ok(Self {
+            host_netns: inside::cookie(netns.as_fd())?,
+            hierarchy,
+            pods_cgroup,
+        })
+    }
+
+    /// What follows for the kernel side.
+    #[must_use]
+    pub fn settings(&self, config: &AgentConfig) -> NodeSettings {
+        let mut flags = 0;
+        if config.probes == ProbeMode::AnyHostProcess {
+            flags |= NodeSettings::PROBE_BY_ANY_HOST_PROCESS;
+        }
+        if config.guard == GuardMode::Enforce {
+            flags |= NodeSettings::GUARD_ENFORCES;
+        }
+        NodeSettings {
+            host_netns: self.host_netns,
+            pods_cgroup: self.pods_cgroup.map_or(0, |cgroup| cgroup.id),
+            pods_cgroup_level: self.pods_cgroup.map_or(0, |cgroup| cgroup.level),
+            flags,
+        }
+    }
+}
+
+/// Changes the settings that the kernel side works by.
+///
+/// # Errors
+/// [`DatapathError`].
+pub fn change_settings(
+    datapath: &Datapath,
+    change: impl FnOnce(&mut NodeSettings),
+) -> Result<(), DatapathError> {
+    let mut map = datapath.maps().node()?;
+    let mut settings = map.get(&0, 0).map_err(maps::wrap(map::NODE))?;
+    change(&mut settings);
+    map.set(0, settings, 0).map_err(maps::wrap(map::NODE))
+}

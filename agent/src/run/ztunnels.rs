@@ -1,0 +1,90 @@
+//! Learns which processes are ztunnel, and tells the kernel side whose mark it may believe.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, watch};
+use tracing::{info, warn};
+use weir_common::names::map;
+use weir_common::node::NodeSettings;
+
+use super::node::{Node, change_settings};
+use crate::datapath::{Datapath, DatapathError, maps};
+use crate::zds::{ConnectionId, ZdsEvent};
+
+/// The connected ztunnels.
+pub(super) struct Ztunnels {
+    datapath: Arc<Datapath>,
+    node: Node,
+    connected: BTreeMap<ConnectionId, u32>,
+    processes: watch::Sender<Arc<[u32]>>,
+}
+
+impl Ztunnels {
+    pub(super) fn new(datapath: Arc<Datapath>, node: Node) -> (Self, watch::Receiver<Arc<[u32]>>) {
+        let (processes, receiver) = watch::channel(Arc::from([]));
+        (
+            Self {
+                datapath,
+                node,
+                connected: BTreeMap::new(),
+                processes,
+            },
+            receiver,
+        )
+    }
+
+    /// Follows the server's events until it ends.
+    pub(super) async fn follow(mut self, mut events: broadcast::Receiver<ZdsEvent>) {
+        loop {
+            match events.recv().await {
+                Ok(event) => self.note(&event),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn note(&mut self, event: &ZdsEvent) {
+        match event {
+            ZdsEvent::Connected { connection, peer } => {
+                let process = u32::try_from(peer.pid).unwrap_or(0);
+                self.connected.insert(*connection, process);
+                if let Err(error) = self.trust(process) {
+                    warn!(%error, process, "ztunnel's cgroup could not be noted: its connections are taken for the pods' own");
+                }
+            }
+            ZdsEvent::Disconnected { connection, .. } => _ = self.connected.remove(connection),
+            _ => return,
+        }
+        self.processes
+            .send_replace(self.connected.values().copied().collect());
+    }
+
+    /// A ztunnel that has gone keeps its entry: its sockets may outlive its connection to us, and a cgroup's id is
+    /// never used again.
+    fn trust(&self, process: u32) -> Result<(), DatapathError> {
+        let Some(cgroup) = self.node.hierarchy.of_process(process) else {
+            warn!(
+                process,
+                "ztunnel has no cgroup of its own: its mark alone is believed"
+            );
+            return change_settings(&self.datapath, |settings| {
+                settings.flags |= NodeSettings::TRUST_MARK_ALONE;
+            });
+        };
+        info!(process, cgroup = cgroup.id, "ztunnel connected");
+        let mut ztunnels = self.datapath.maps().ztunnels()?;
+        if ztunnels.insert(cgroup.id, 1, 0).is_err() {
+            // The map is full of cgroups that are gone.
+            let known: Vec<u64> = ztunnels.keys().filter_map(Result::ok).collect();
+            for id in known {
+                ztunnels.remove(&id).map_err(maps::wrap(map::ZTUNNELS))?;
+            }
+            ztunnels
+                .insert(cgroup.id, 1, 0)
+                .map_err(maps::wrap(map::ZTUNNELS))?;
+        }
+        Ok(())
+    }
+}

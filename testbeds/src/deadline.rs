@@ -1,0 +1,27 @@
+//! Waiting for a condition, never for a time.
+
+use std::time::{Duration, Instant};
+
+/// How long tests wait for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The condition did not come true in time.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the condition did not come true within {0:?}")]
+pub struct Expired(pub Duration);
+
+/// Asks again and again until there is an answer or the deadline has passed; it asks at least once.
+pub fn eventually<T>(deadline: Duration, mut ask: impl FnMut() -> Option<T>) -> Result<T, Expired> {
+    let end = Instant::now() + deadline;
+    loop {
+        if let Some(answer) = ask() {
+            return Ok(answer);
+        }
+        if Instant::now() >= end {
+            return Err(Expired(deadline));
+        }
+        std::thread::park_timeout(PAUSE);
+    }
+}

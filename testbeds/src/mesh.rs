@@ -1,0 +1,323 @@
+//! A world with the real agent and a proxy in it: pods that are in the mesh and pods that are not.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::cgroup::{self, Cgroup};
+use crate::deadline::{Expired, eventually};
+use crate::netns::{self, Netns};
+use crate::process;
+use crate::proxy::{self, Dns, Member, Proxy, ProxySpec};
+use crate::unique;
+use crate::world::{self, Family, Pod, Wiring, World};
+
+mod agent;
+mod pods_file;
+
+pub use agent::AgentProcess;
+pub use pods_file::PodLine;
+
+/// How long a mesh may take to come up.
+pub const START: Duration = Duration::from_secs(20);
+
+/// Why a mesh could not be made.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each is the error of one part")]
+pub enum Error {
+    #[error(transparent)]
+    World(#[from] world::Error),
+    #[error(transparent)]
+    Netns(#[from] netns::Error),
+    #[error(transparent)]
+    Cgroup(#[from] cgroup::Error),
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    #[error(transparent)]
+    Proxy(#[from] proxy::Error),
+    #[error("{path}: {source}", path = path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("the program {path} is missing: `cargo build --bins` builds it", path = path.display())]
+    NoProgram { path: PathBuf },
+    #[error("{what}: {source}; the agent says:\n{output}")]
+    Late {
+        what: String,
+        source: Expired,
+        output: String,
+    },
+}
+
+/// What a mesh is to be.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    name: String,
+    wiring: Wiring,
+    family: Family,
+    pods: Vec<(String, Wiring)>,
+    enrolled: Vec<String>,
+    annotations: Vec<(String, String, String)>,
+    dns: Dns,
+    flags: Vec<String>,
+    original_source: bool,
+    record: bool,
+}
+
+/// The world, the agent and the proxy.
+#[derive(Debug)]
+pub struct Mesh {
+    /// The agent; killed with the mesh.
+    pub agent: AgentProcess,
+    /// The proxy; killed with the mesh.
+    pub proxy: Proxy,
+    /// The proxy's cgroup.
+    pub proxy_cgroup: Cgroup,
+    /// Pods and hosts.
+    pub world: World,
+    pods: Vec<PodLine>,
+    proxy_netns: Netns,
+    directory: PathBuf,
+}
+
+impl Builder {
+    /// How pods are wired that do not say.
+    #[must_use]
+    pub fn wiring(mut self, wiring: Wiring) -> Self {
+        self.wiring = wiring;
+        self
+    }
+
+    /// The families of addresses.
+    #[must_use]
+    pub fn family(mut self, family: Family) -> Self {
+        self.family = family;
+        self
+    }
+
+    /// Adds a pod that is in the mesh.
+    #[must_use]
+    pub fn enrolled(mut self, name: &str) -> Self {
+        self.enrolled.push(name.to_owned());
+        self.outside(name)
+    }
+
+    /// Adds a pod that is not.
+    #[must_use]
+    pub fn outside(mut self, name: &str) -> Self {
+        self.pods.push((name.to_owned(), self.wiring));
+        self
+    }
+
+    /// Adds an annotation to a pod.
+    #[must_use]
+    pub fn annotate(mut self, pod: &str, key: &str, value: &str) -> Self {
+        self.annotations
+            .push((pod.to_owned(), key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// What the proxy does about DNS.
+    #[must_use]
+    pub fn dns(mut self, dns: Dns) -> Self {
+        self.dns = dns;
+        self
+    }
+
+    /// Gives the agent a flag.
+    #[must_use]
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// A proxy that does not write down what it sees.
+    #[must_use]
+    pub fn without_records(mut self) -> Self {
+        self.record = false;
+        self
+    }
+
+    /// A proxy whose listeners take no foreign addresses and that shows applications its own.
+    #[must_use]
+    pub fn without_original_source(mut self) -> Self {
+        self.original_source = false;
+        self
+    }
+
+    /// Makes it, and waits until every pod is where it belongs.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn start(self) -> Result<Mesh, Error> {
+        let mesh = self.assemble()?;
+        mesh.settled()?;
+        Ok(mesh)
+    }
+
+    fn assemble(self) -> Result<Mesh, Error> {
+        let mut builder = World::builder(&self.name).family(self.family);
+        for (name, wiring) in &self.pods {
+            builder = builder.pod(name, *wiring);
+        }
+        let world = builder.build()?;
+        let directory = std::env::temp_dir().join(unique::name(&format!("{}-mesh", self.name)));
+        fs::create_dir_all(&directory).map_err(at(&directory))?;
+        let pods: Vec<PodLine> = world.pods().iter().map(|pod| self.line(pod)).collect();
+        pods_file::write(&directory, &pods)?;
+        let agent = AgentProcess::start(&world.node.netns, &directory, &self.flags)?;
+        let proxy_netns = Netns::new()?;
+        let proxy_cgroup = Cgroup::new("ztunnel")?;
+        let proxy = Proxy::start(self.proxy(&world, &proxy_netns, &agent.zds_socket(), proxy_cgroup.path()))?;
+        Ok(Mesh {
+            agent,
+            proxy,
+            proxy_cgroup,
+            world,
+            pods,
+            proxy_netns,
+            directory,
+        })
+    }
+
+    fn line(&self, pod: &Pod) -> PodLine {
+        let mut line = PodLine::new(pod);
+        if self.enrolled.contains(&pod.name) {
+            line.enrol();
+        }
+        for (name, key, value) in &self.annotations {
+            if *name == pod.name {
+                line.annotate(key, value);
+            }
+        }
+        line
+    }
+
+    fn proxy(&self, world: &World, netns: &Netns, zds: &Path, cgroup: &Path) -> ProxySpec {
+        let members = world
+            .pods()
+            .iter()
+            .filter(|pod| self.enrolled.contains(&pod.name))
+            .map(Member::of);
+        let mut spec = ProxySpec::in_pod(netns, zds)
+            .members(members)
+            .cgroup(cgroup)
+            .dns(self.dns.clone());
+        spec.original_source = self.original_source;
+        spec.record = self.record;
+        spec
+    }
+}
+
+impl Mesh {
+    /// Begins a mesh whose pods are wired as bridge CNIs do it, with IPv4 addresses.
+    #[must_use]
+    pub fn builder(name: &str) -> Builder {
+        Builder {
+            name: name.to_owned(),
+            wiring: Wiring::Bridge,
+            family: Family::V4,
+            pods: Vec::new(),
+            enrolled: Vec::new(),
+            annotations: Vec::new(),
+            dns: Dns::Off,
+            flags: Vec::new(),
+            original_source: true,
+            record: true,
+        }
+    }
+
+    /// A pod.
+    #[must_use]
+    pub fn pod(&self, name: &str) -> &Pod {
+        self.world.pod(name)
+    }
+
+    /// Waits until every pod that should be in the mesh is, and no other.
+    ///
+    /// # Errors
+    /// [`Error::Late`] with what the agent printed.
+    pub fn settled(&self) -> Result<(), Error> {
+        for pod in &self.pods {
+            self.wait_state(&pod.name, pod.expected_state())?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the agent says that the pod is in `state`.
+    ///
+    /// # Errors
+    /// [`Error::Late`] with what the agent printed.
+    pub fn wait_state(&self, pod: &str, state: &str) -> Result<(), Error> {
+        let reached = eventually(START, || (self.agent.state_of(pod)? == state).then_some(()));
+        reached.map_err(|source| self.late(format!("pod {pod} is not {state}"), source))
+    }
+
+    /// Puts a pod into the mesh, or takes it out, by its label; the agent sees it in its file.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn relabel(&mut self, pod: &str, enrolled: bool) -> Result<(), Error> {
+        self.change(pod, |line| if enrolled { line.enrol() } else { line.leave() })?;
+        self.settled()
+    }
+
+    /// Changes a pod's line in the agent's file.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn change(&mut self, pod: &str, change: impl FnOnce(&mut PodLine)) -> Result<(), Error> {
+        if let Some(line) = self.pods.iter_mut().find(|line| line.name == pod) {
+            change(line);
+        }
+        pods_file::write(&self.directory, &self.pods)
+    }
+
+    /// Where the proxy lives.
+    #[must_use]
+    pub const fn proxy_netns(&self) -> &Netns {
+        &self.proxy_netns
+    }
+
+    /// The address of a pod, of the same family as another address.
+    #[must_use]
+    pub fn address(&self, pod: &str, like: IpAddr) -> Option<IpAddr> {
+        self.pod(pod).address_like(like)
+    }
+
+    fn late(&self, what: String, source: Expired) -> Error {
+        Error::Late {
+            what,
+            source,
+            output: format!("{}\n{}", self.agent.output(), self.proxy.output()),
+        }
+    }
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        self.agent.end();
+        // A directory left in the temporary directory is no reason to fail a test.
+        fs::remove_dir_all(&self.directory).unwrap_or_default();
+    }
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    |source| Error::Io { path, source }
+}
+
+/// A command for a program that is built beside this one.
+pub(crate) fn program(name: &str) -> Result<Command, Error> {
+    let here = std::env::current_exe().map_err(at(Path::new("/proc/self/exe")))?;
+    let beside = here
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file());
+    beside.map(Command::new).ok_or_else(|| Error::NoProgram {
+        path: here.with_file_name(name),
+    })
+}

@@ -1,0 +1,166 @@
+//! The real agent as a process of the world's node.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::{Error, at, program};
+use crate::deadline::eventually;
+use crate::netns::Netns;
+use crate::process::Process;
+
+/// How long the agent may take to end by itself.
+const END: Duration = Duration::from_secs(10);
+
+/// The agent, its sockets and its pins.
+#[derive(Debug)]
+pub struct AgentProcess {
+    process: Option<Process>,
+    node: Netns,
+    directory: PathBuf,
+    pin_root: PathBuf,
+    flags: Vec<String>,
+}
+
+impl AgentProcess {
+    pub(super) fn start(node: &Netns, directory: &Path, flags: &[String]) -> Result<Self, Error> {
+        let name = directory.file_name().unwrap_or_default();
+        let pin_root = Path::new("/sys/fs/bpf").join(name);
+        let mut agent = Self {
+            process: None,
+            node: node.clone(),
+            directory: directory.to_owned(),
+            pin_root,
+            flags: flags.to_vec(),
+        };
+        agent.restart()?;
+        Ok(agent)
+    }
+
+    /// Starts it again, over whatever the last one has left in the kernel.
+    ///
+    /// # Errors
+    /// [`Error`] if it cannot be started.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.process = None;
+        let log = self.directory.join("agent.log");
+        let output = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .map_err(at(&log))?;
+        let mut command = self.command("agent")?;
+        command
+            .arg("--pods-file")
+            .arg(self.directory.join("pods.yaml"))
+            .arg("--zds-socket")
+            .arg(self.zds_socket())
+            .args(["--host-netns", "/proc/self/ns/net", "--http-address", "none"])
+            .args(&self.flags)
+            .stdin(std::process::Stdio::null())
+            .stdout(output.try_clone().map_err(at(&log))?)
+            .stderr(output);
+        self.process = Some(self.node.spawn(command)?);
+        Ok(())
+    }
+
+    /// A `weir` command that talks to this agent.
+    ///
+    /// # Errors
+    /// [`Error::NoProgram`].
+    pub fn command(&self, subcommand: &str) -> Result<Command, Error> {
+        let mut command = program("weir")?;
+        command
+            .arg(subcommand)
+            .arg("--admin-socket")
+            .arg(self.directory.join("admin.sock"))
+            .arg("--pin-root")
+            .arg(&self.pin_root);
+        Ok(command)
+    }
+
+    /// Runs a `weir` command to its end.
+    ///
+    /// # Errors
+    /// [`Error`] if it cannot be run.
+    pub fn run(&self, subcommand: &str, arguments: &[&str]) -> Result<Output, Error> {
+        self.command(subcommand)?
+            .args(arguments)
+            .output()
+            .map_err(at(Path::new("weir")))
+    }
+
+    /// The state of a pod, as the agent tells it; nothing while it does not answer.
+    #[must_use]
+    pub fn state_of(&self, pod: &str) -> Option<String> {
+        let enrolled = format!("enrolled pod=default/{pod} ");
+        let log = self.output();
+        Some(
+            if log.contains(&enrolled) {
+                "enrolled"
+            } else {
+                "left"
+            }
+            .to_owned(),
+        )
+    }
+
+    /// Where ztunnel connects.
+    #[must_use]
+    pub fn zds_socket(&self) -> PathBuf {
+        self.directory.join("zds.sock")
+    }
+
+    /// The directory of its pins.
+    #[must_use]
+    pub fn pin_root(&self) -> &Path {
+        &self.pin_root
+    }
+
+    /// What it has printed.
+    #[must_use]
+    pub fn output(&self) -> String {
+        fs::read_to_string(self.directory.join("agent.log")).unwrap_or_default()
+    }
+
+    /// Its process id, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// Ends it as a node's crash would.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// [`Error::Late`] if it does not.
+    pub fn terminate(&mut self) -> Result<(), Error> {
+        if let Some(process) = &mut self.process {
+            process
+                .signal(Signal::SIGTERM)
+                .map_err(at(Path::new("weir agent")))?;
+            let ended = eventually(END, || process.child().try_wait().ok().flatten());
+            ended.map_err(|source| Error::Late {
+                what: "the agent does not end".to_owned(),
+                source,
+                output: fs::read_to_string(self.directory.join("agent.log")).unwrap_or_default(),
+            })?;
+        }
+        self.process = None;
+        Ok(())
+    }
+
+    /// Kills it and removes what it has left in the kernel.
+    pub(super) fn end(&mut self) {
+        self.kill();
+        // What is left is found by the residue check.
+        fs::remove_dir_all(&self.pin_root).unwrap_or_default();
+    }
+}

@@ -1,0 +1,80 @@
+//! The file from which the agent learns of pods.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{Error, at};
+use crate::proxy::Member;
+use crate::world::Pod;
+
+const MODE: &str = "istio.io/dataplane-mode";
+
+/// One pod in the file.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodLine {
+    /// The pod's name.
+    pub name: String,
+    namespace: &'static str,
+    uid: String,
+    service_account: String,
+    netns: String,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    pods: &'a [PodLine],
+}
+
+impl PodLine {
+    pub(super) fn new(pod: &Pod) -> Self {
+        Self {
+            name: pod.name.clone(),
+            namespace: "default",
+            uid: pod.uid.clone(),
+            // As the proxy knows it.
+            service_account: Member::of(pod).service_account,
+            netns: pod.netns.path().display().to_string(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// Puts the pod into the mesh.
+    pub fn enrol(&mut self) {
+        self.labels.insert(MODE.to_owned(), "ambient".to_owned());
+    }
+
+    /// Takes it out.
+    pub fn leave(&mut self) {
+        self.labels.remove(MODE);
+    }
+
+    /// Adds an annotation.
+    pub fn annotate(&mut self, key: &str, value: &str) {
+        self.annotations.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// The state that the agent must bring it to.
+    pub(super) fn expected_state(&self) -> &'static str {
+        if self.labels.contains_key(MODE) {
+            "enrolled"
+        } else {
+            "left"
+        }
+    }
+}
+
+/// Replaces the file as a whole, as operators do; JSON is YAML too.
+pub(super) fn write(directory: &Path, pods: &[PodLine]) -> Result<(), Error> {
+    let (draft, path) = (directory.join("pods.new"), directory.join("pods.yaml"));
+    let text = serde_json::to_vec(&File { pods }).map_err(|error| at(&path)(error.into()))?;
+    fs::write(&draft, text)
+        .and_then(|()| fs::rename(&draft, &path))
+        .map_err(at(&path))
+}

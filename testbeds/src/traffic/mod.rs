@@ -1,0 +1,11 @@
+//! Small servers and clients that report the addresses and bytes they saw.
+
+pub mod client;
+pub mod dns;
+pub mod failure;
+pub mod server;
+mod socket;
+
+pub use client::{Bulk, Client, ClientSpec, Connection, Exchange};
+pub use failure::{Cause, Failure, Step};
+pub use server::{Accepted, Server, ServerReport, ServerSpec};

@@ -1,0 +1,88 @@
+//! `./x test`.
+
+use anyhow::Result;
+
+use super::build;
+use crate::privilege::Privilege;
+use crate::{process, setup, workspace};
+
+/// A layer of tests; each needs more of the machine than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layer {
+    /// Pure functions, and the examples in the documentation.
+    Unit,
+    /// eBPF programs run by the kernel on packets that the test builds.
+    Bpf,
+    /// A node, pods and a remote host in network namespaces.
+    World,
+    /// All of the above.
+    All,
+}
+
+pub(super) fn run(arguments: &[String]) -> Result<()> {
+    let (layer, rest) = parse(arguments);
+    let privilege = if layer == Layer::Unit {
+        None
+    } else {
+        Some(Privilege::require("test", arguments)?)
+    };
+    setup::ebpf_toolchain()?;
+    build::all_binaries(false)?;
+    for selection in layer.selections() {
+        let mut cargo = workspace::cargo()?;
+        cargo.args(["test", "--no-fail-fast"]).args(*selection).args(rest);
+        if let Some(privilege) = &privilege {
+            privilege.apply(&mut cargo)?;
+        }
+        process::run(&mut cargo)?;
+    }
+    Ok(())
+}
+
+/// The layer, and what is passed on to cargo.
+fn parse(arguments: &[String]) -> (Layer, &[String]) {
+    let Some((first, rest)) = arguments.split_first() else {
+        return (Layer::All, arguments);
+    };
+    match first.as_str() {
+        "unit" => (Layer::Unit, rest),
+        "bpf" => (Layer::Bpf, rest),
+        "world" => (Layer::World, rest),
+        _ => (Layer::All, arguments),
+    }
+}
+
+impl Layer {
+    /// What each run of `cargo test` selects. cargo takes no `--doc` together with other targets.
+    fn selections(self) -> &'static [&'static [&'static str]] {
+        match self {
+            Self::Unit => &[&["--lib", "--bins"], &["--doc"]],
+            Self::Bpf => &[&["--test", "bpf_*"]],
+            Self::World => &[&["--test", "world_*"]],
+            Self::All => &[&[]],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Layer, parse};
+
+    #[test]
+    fn a_layer_takes_its_word_and_leaves_the_rest_to_cargo() {
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        for (line, layer, rest) in [
+            ("", Layer::All, ""),
+            ("unit", Layer::Unit, ""),
+            (
+                "world two_pods -- --nocapture",
+                Layer::World,
+                "two_pods -- --nocapture",
+            ),
+            ("bpf", Layer::Bpf, ""),
+            ("two_pods", Layer::All, "two_pods"),
+        ] {
+            assert_eq!(parse(&words(line)), (layer, &words(rest)[..]), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Running other programs.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+/// Runs a command with our own output, and fails if it does.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("starting {}", line(command)))?;
+    ensure!(status.success(), "{} failed ({status})", line(command));
+    Ok(())
+}
+
+/// Whether a program is on PATH.
+pub(crate) fn is_on_path(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+}
+
+/// The command as one would type it, without the directory of the program.
+fn line(command: &Command) -> String {
+    let program = std::path::Path::new(command.get_program())
+        .file_name()
+        .unwrap_or(command.get_program());
+    let words = std::iter::once(program).chain(command.get_args());
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{line, run};
+    use std::process::Command;
+
+    #[test]
+    fn a_command_reads_as_one_would_type_it() {
+        assert_eq!(
+            line(Command::new("/usr/bin/cargo").args(["build", "--bins"])),
+            "cargo build --bins"
+        );
+    }
+
+    #[test]
+    fn a_failure_names_the_command() {
+        assert_eq!(
+            run(&mut Command::new("false")).unwrap_err().to_string(),
+            "false failed (exit status: 1)"
+        );
+        assert!(
+            run(&mut Command::new("weir-no-such-program"))
+                .unwrap_err()
+                .to_string()
+                .contains("weir-no-such")
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! Installs what a developer's machine lacks, or says how to.
+
+mod ebpf;
+mod remedy;
+mod system;
+mod tools;
+
+pub(crate) use ebpf::ebpf_toolchain;
+pub(crate) use system::System;
+pub(crate) use tools::{CARGO_DENY, TYPOS};
