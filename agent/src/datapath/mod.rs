@@ -1,9 +1,10 @@
 //! Everything that Weir keeps in the kernel.
 
 mod bpffs;
+pub mod counters;
 mod error;
 mod links;
-mod lookup;
+pub mod lookup;
 pub mod maps;
 pub mod object;
 pub mod pins;

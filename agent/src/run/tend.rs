@@ -37,6 +37,7 @@ impl Tending {
             let event = source.events.borrow_and_update().clone();
             if let SourceEvent::Snapshot(snapshot) = event {
                 self.apply(&snapshot.pods);
+                self.shared.registry.note_begun();
             }
             if source.events.changed().await.is_err() {
                 return;
@@ -64,9 +65,9 @@ impl Tending {
         for (uid, entry) in wanted {
             match self.pods.get(uid) {
                 Some(tended) => {
-                    _ = tended
+                    tended
                         .wanted
-                        .send_if_modified(|known| replace_if_changed(known, entry))
+                        .send_if_modified(|known| replace_if_changed(known, entry));
                 }
                 None => _ = self.pods.insert(uid.clone(), self.begin(entry.clone())),
             }

@@ -12,9 +12,10 @@ use super::ledger::{Backoff, ConnectionId, Settlement};
 use super::protocol::{EncodeError, Request};
 use super::session::add_request;
 use super::shared::{Pending, Shared};
-use super::socket::{BindError, Peer, SeqpacketListener};
+use super::socket::{Peer, SeqpacketListener};
 use super::status::{ZdsEvent, ZdsStatus};
 use super::workload::{PodUid, Workload};
+use crate::socket_file::BindError;
 
 /// How the server behaves.
 #[derive(Clone, Debug)]
