@@ -15,9 +15,9 @@ use weir_common::mark;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
-use weir_sockops_ebpf::account::{account, count};
-use weir_sockops_ebpf::maps::{self, CLIENT_PORTS, LISTENERS, NEWEST, NOTES, PASSES, node};
-use weir_sockops_ebpf::place::{self, Place};
+use weir_ebpf_shared::account::{account, count};
+use weir_ebpf_shared::maps::{self, CLIENT_PORTS, LISTENERS, NEWEST, NOTES, PASSES, node};
+use weir_ebpf_shared::place::{self, Place};
 use weir_sockops_ebpf::socket::{bind_to_loopback, set_mark};
 use weir_sockops_ebpf::stream::Stream;
 
@@ -65,7 +65,7 @@ fn let_probe_pass(stream: &Stream) {
     // SAFETY: the helper takes nothing and always succeeds.
     let expiry = unsafe { bpf_ktime_get_ns() } + PASS_LIFETIME_NS;
     let flow = stream.flow(note.netns);
-    if PASSES.insert(&flow, &expiry, 0).is_ok() {
+    if PASSES.insert(flow, expiry, 0).is_ok() {
         stream.watch_state();
         account(&stream.connection(note.netns), Reason::Probe);
     } else {
@@ -122,6 +122,11 @@ fn accepted(stream: &Stream) {
 fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
     let (local, port) = stream.local();
     if !maps::is_own(netns, local) {
+        let (peer, _) = stream.remote();
+        // A virtual machine's connection goes back by the pod's own routes.
+        if !maps::is_own(netns, peer) {
+            return;
+        }
         // Captured outbound: the local address is the world's. The mark brings answers that find no socket any more
         // (the application is gone) back here instead of sending them to the world.
         set_mark(
@@ -142,7 +147,7 @@ fn take_client_port(stream: &Stream, netns: u64, client: (weir_common::address::
         port: u32::from(port),
         reserved: 0,
     };
-    if CLIENT_PORTS.insert(&key, &1, 0).is_ok() {
+    if CLIENT_PORTS.insert(key, 1, 0).is_ok() {
         stream.watch_state();
     }
 }
@@ -165,10 +170,10 @@ fn listening(stream: &Stream) {
     };
     // SAFETY: a live map value of four aligned bytes.
     let slot = NEWEST
-        .get_ptr(&newest)
+        .get_ptr(newest)
         .map_or(0, |slot| (unsafe { *slot } + 1) % SLOTS);
     let mut key = ListenerKey { netns, port, slot };
-    if register(stream, &mut key) && NEWEST.insert(&newest, &slot, 0).is_ok() {
+    if register(stream, &mut key) && NEWEST.insert(newest, slot, 0).is_ok() {
         return;
     }
     count(netns, Reason::ListenersFull);
@@ -193,7 +198,7 @@ fn closed(stream: &Stream) {
     let netns = stream.netns();
     if netns == node().host_netns {
         if let Some(note) = note(stream) {
-            PASSES.remove(&stream.flow(note.netns)).ok();
+            PASSES.remove(stream.flow(note.netns)).ok();
         }
         return;
     }
@@ -202,7 +207,7 @@ fn closed(stream: &Stream) {
         _ => stream.remote(),
     };
     CLIENT_PORTS
-        .remove(&ClientPort {
+        .remove(ClientPort {
             netns,
             address,
             port: u32::from(port),

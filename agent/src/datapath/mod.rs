@@ -3,6 +3,8 @@
 mod bpffs;
 pub mod counters;
 mod error;
+mod guard;
+mod interface;
 mod links;
 pub mod lookup;
 pub mod maps;
@@ -11,10 +13,12 @@ pub mod pins;
 mod programs;
 pub mod residue;
 pub mod sys;
+mod virtual_interface;
 
 use std::path::PathBuf;
 
 pub use error::DatapathError;
+pub use interface::{Hook, Interface, Link};
 pub use maps::{Maps, Sizes};
 pub use pins::Pins;
 

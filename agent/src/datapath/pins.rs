@@ -76,6 +76,18 @@ impl Pins {
         create_private(&self.pods().join(netns.to_string()))
     }
 
+    /// Names of the pins in a pod's directory; a pod without pins has none.
+    pub(super) fn pod_links(&self, netns: u64) -> Result<Vec<String>, DatapathError> {
+        let directory = self.pods().join(netns.to_string());
+        match fs::read_dir(&directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(DatapathError::io(directory)(error)),
+            Ok(entries) => Ok(entries
+                .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+                .collect()),
+        }
+    }
+
     /// Removes the pins of a pod, and with them the links. A pod without pins is fine.
     pub(super) fn remove_pod(&self, netns: u64) -> Result<(), DatapathError> {
         remove_tree(&self.pods().join(netns.to_string()))

@@ -77,6 +77,8 @@ pub(super) struct Tender {
     in_mesh: Option<InMesh>,
     tend_now: TendNow,
     asked: mpsc::Receiver<oneshot::Sender<()>>,
+    /// Told when the pod has been tended for the first time.
+    tended: Option<oneshot::Sender<()>>,
 }
 
 /// Why the task looks at its pod again.
@@ -90,7 +92,11 @@ enum Wake {
 }
 
 impl Tender {
-    pub(super) fn new(shared: Arc<Shared>, wanted: watch::Receiver<PodEntry>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        wanted: watch::Receiver<PodEntry>,
+        tended: oneshot::Sender<()>,
+    ) -> Self {
         let uid = wanted.borrow().pod.uid.clone();
         let (tend_now, asked) = mpsc::channel(1);
         Self {
@@ -100,6 +106,7 @@ impl Tender {
             in_mesh: None,
             tend_now,
             asked,
+            tended: Some(tended),
         }
     }
 
@@ -116,10 +123,15 @@ impl Tender {
                     None
                 }
                 Err(error) => {
+                    self.keep_in_ztunnel(&error);
                     self.report_failure(&entry.pod, &error);
                     Some(backoff.pause())
                 }
             };
+            if let Some(tended) = self.tended.take() {
+                // Nobody waits any more when the first round took too long.
+                tended.send(()).ok();
+            }
             if let Some(asked) = asked.take() {
                 // Whoever asked may have given up.
                 asked.send(()).ok();
@@ -163,7 +175,6 @@ impl Tender {
         let netns = self.netns(pod)?;
         let filters = Filters::of(&capture, self.shared.dns_capture);
         let enrolled = self.enroll(netns.clone(), filters.clone()).await?;
-        let first = self.in_mesh.is_none();
         let addresses = match self.in_mesh.take() {
             Some(before) if before.enrolled.netns == enrolled.netns => before.addresses,
             _ => AddressWatch::start(netns.as_fd()).ok(),
@@ -189,7 +200,7 @@ impl Tender {
             filters,
             tend_now: self.tend_now.clone(),
         });
-        self.report_enrolled(pod, first.then(|| since.elapsed()));
+        self.report_enrolled(pod, since.elapsed());
         Ok(())
     }
 
@@ -287,12 +298,24 @@ impl Tender {
         }
     }
 
-    fn report_enrolled(&self, pod: &Pod, took: Option<Duration>) {
+    /// ztunnel may serve the pod since before this agent; it must not drop it only because its netns is not found yet.
+    fn keep_in_ztunnel(&self, error: &TendError) {
+        if let TendError::Netns(_) | TendError::Find(_) = error
+            && self.in_mesh.is_none()
+            && let Err(error) = self.shared.zds.keep(self.uid.as_str().into())
+        {
+            warn!(pod = %self.uid, %error, "ztunnel may drop the pod");
+        }
+    }
+
+    fn report_enrolled(&self, pod: &Pod, took: Duration) {
+        let mut is_news = false;
         self.shared.registry.update(&self.uid, |status| {
+            is_news = status.state != PodState::Enrolled;
             status.state = PodState::Enrolled;
             status.attempts = 0;
         });
-        if let Some(took) = took {
+        if is_news {
             self.shared.registry.record_enrolment(took);
             info!(pod = %pod.name, uid = %self.uid, ?took, "enrolled");
         }

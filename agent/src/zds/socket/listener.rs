@@ -39,7 +39,7 @@ impl SeqpacketListener {
         loop {
             let accepted = self
                 .socket
-                .async_io(tokio::io::Interest::READABLE, |socket| socket.accept())
+                .async_io(tokio::io::Interest::READABLE, Socket::accept)
                 .await;
             match accepted {
                 Ok((socket, _unnamed)) if is_hung_up(&socket)? => {}

@@ -52,6 +52,19 @@ pub fn outbound_exclusion(netns: u64, pod: PodEntry, address: Address, port: u16
     }
 }
 
+/// Why a connection of a virtual machine in the pod is not captured, if it is not. To such a machine the pod's own
+/// addresses are the world.
+#[inline(always)]
+pub fn virtual_exemption(netns: u64, pod: PodEntry, address: Address, port: u16) -> Option<Reason> {
+    if address.is_loopback() || address.is_unspecified() {
+        Some(Reason::Loopback)
+    } else if address.is_v6_link_local() {
+        Some(Reason::LinkLocal)
+    } else {
+        outbound_exclusion(netns, pod, address, port)
+    }
+}
+
 /// Whether annotations keep an inbound connection from being captured.
 #[inline(always)]
 pub fn is_inbound_excluded(netns: u64, pod: PodEntry, port: u16) -> bool {
@@ -74,5 +87,5 @@ fn port_rule(netns: u64, direction: u16, port: u16) -> u32 {
         reserved: 0,
     };
     // SAFETY: a live map value of four aligned bytes.
-    PORT_RULES.get_ptr(&key).map_or(0, |rule| unsafe { *rule })
+    PORT_RULES.get_ptr(key).map_or(0, |rule| unsafe { *rule })
 }
