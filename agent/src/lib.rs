@@ -1,11 +1,16 @@
 //! The node agent and operator CLI of Weir.
 #![deny(unsafe_code)]
 
+pub mod admin;
+pub mod api;
 pub mod cgroups;
 pub mod check;
 pub mod datapath;
 pub mod enroll;
+pub mod http;
 pub mod inside;
 pub mod pods;
 pub mod run;
+pub mod socket_file;
+pub mod status;
 pub mod zds;

@@ -1,8 +1,10 @@
 //! The command line: one file per subcommand, each with its `Args` and a `run`.
 
 mod agent;
+mod asking;
 mod check;
 mod output;
+mod status;
 mod table;
 mod version;
 
@@ -34,6 +36,7 @@ pub struct Cli {
 enum Command {
     Agent(Box<agent::Args>),
     Check(check::Args),
+    Status(status::Args),
     Version(version::Args),
 }
 
@@ -49,6 +52,7 @@ impl Cli {
         match self.command {
             Command::Agent(args) => agent::run(*args),
             Command::Check(args) => check::run(&args, &output),
+            Command::Status(args) => status::run(&args, &output),
             Command::Version(args) => version::run(&args, &output),
         }
     }

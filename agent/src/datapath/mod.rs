@@ -1,11 +1,12 @@
 //! Everything that Weir keeps in the kernel.
 
 mod bpffs;
+pub mod counters;
 mod error;
 mod guard;
 mod interface;
 mod links;
-mod lookup;
+pub mod lookup;
 pub mod maps;
 pub mod object;
 pub mod pins;

@@ -4,9 +4,10 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use weir_common::names::LAYOUT_VERSION;
+use weir_common::names::{LAYOUT_VERSION, map};
 
 use super::DatapathError;
+use super::programs::NODE_PROGRAMS;
 
 /// The paths of all pins below one directory.
 #[derive(Clone, Debug)]
@@ -29,6 +30,13 @@ impl Pins {
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Whether the node's programs and maps are pinned.
+    #[must_use]
+    pub fn exist(&self) -> bool {
+        map::ALL.into_iter().all(|name| self.map(name).exists())
+            && NODE_PROGRAMS.iter().all(|(name, _)| self.link(name).exists())
     }
 
     /// The pin of a map.

@@ -117,6 +117,7 @@ struct Inner {
     pods: BTreeMap<PodUid, PodStatus>,
     times: EnrolmentTimes,
     failures: u64,
+    begun: bool,
 }
 
 /// All pods of the node; clones share it.
@@ -161,6 +162,17 @@ impl Registry {
     /// Counts an enrolment that failed.
     pub fn record_failure(&self) {
         self.lock().failures += 1;
+    }
+
+    /// Notes that the pods of the first list are being tended.
+    pub fn note_begun(&self) {
+        self.lock().begun = true;
+    }
+
+    /// Whether the pods of the first list are being tended.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.lock().begun
     }
 
     /// One pod.

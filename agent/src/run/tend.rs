@@ -48,6 +48,7 @@ impl Tending {
             let event = source.events.borrow_and_update().clone();
             if let SourceEvent::Snapshot(snapshot) = event {
                 self.apply(&snapshot.pods);
+                self.shared.registry.note_begun();
                 self.serve_ztunnel();
             }
             if source.events.changed().await.is_err() {
@@ -89,7 +90,7 @@ impl Tending {
         for (uid, entry) in wanted {
             match self.pods.get(uid) {
                 Some(tended) => {
-                    _ = tended
+                    tended
                         .wanted
                         .send_if_modified(|known| replace_if_changed(known, entry));
                 }

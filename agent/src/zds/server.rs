@@ -13,9 +13,10 @@ use super::protocol::{EncodeError, Request};
 use super::results::{Acked, AddError, RemoveError, Removed};
 use super::session::add_request;
 use super::shared::{Pending, Shared};
-use super::socket::{BindError, SeqpacketListener};
+use super::socket::SeqpacketListener;
 use super::status::{ZdsEvent, ZdsStatus};
 use super::workload::{PodUid, Workload};
+use crate::socket_file::BindError;
 
 /// How the server behaves.
 #[derive(Clone, Debug)]
