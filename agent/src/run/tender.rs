@@ -68,6 +68,9 @@ struct InMesh {
     netns: Arc<OwnedFd>,
     enrolled: Enrolled,
     addresses: Option<AddressWatch>,
+    /// Whether ztunnel has been told and connections are captured. Telling it again would bring another acknowledgement, and with it
+    /// another round; ztunnels that connect later hear of the pod by themselves.
+    served: bool,
 }
 
 /// The task of one pod.
@@ -150,10 +153,14 @@ impl Tender {
         let netns = self.netns(pod)?;
         let filters = Filters::of(&capture, self.shared.dns_capture);
         let enrolled = self.enroll(netns.clone(), filters).await?;
-        let first = self.in_mesh.is_none();
-        let addresses = match self.in_mesh.take() {
-            Some(before) if before.enrolled.netns == enrolled.netns => before.addresses,
-            _ => AddressWatch::start(netns.as_fd()).ok(),
+        let before = self
+            .in_mesh
+            .take()
+            .filter(|before| before.enrolled.netns == enrolled.netns);
+        let served = before.as_ref().is_some_and(|before| before.served);
+        let addresses = match before {
+            Some(before) => before.addresses,
+            None => AddressWatch::start(netns.as_fd()).ok(),
         };
         self.shared.registry.update(&self.uid, |status| {
             status.netns = Some(enrolled.netns);
@@ -165,10 +172,14 @@ impl Tender {
             netns: netns.clone(),
             enrolled: enrolled.clone(),
             addresses,
+            served,
         });
-        self.tell_ztunnel(pod, netns.clone()).await?;
+        if !served {
+            self.tell_ztunnel(pod, netns.clone()).await?;
+        }
         self.begin_capture(netns, enrolled.netns).await?;
-        self.report_enrolled(pod, first.then(|| since.elapsed()));
+        self.in_mesh.iter_mut().for_each(|in_mesh| in_mesh.served = true);
+        self.report_enrolled(pod, (!served).then(|| since.elapsed()));
         Ok(())
     }
 
