@@ -18,7 +18,7 @@ use weir_common::reason::Reason;
 use weir_sockops_ebpf::account::{account, count};
 use weir_sockops_ebpf::maps::{self, CLIENT_PORTS, LISTENERS, NEWEST, NOTES, PASSES, node};
 use weir_sockops_ebpf::place::{self, Place};
-use weir_sockops_ebpf::socket::{bind_to_loopback, set_mark};
+use weir_sockops_ebpf::socket::{allow_address_reuse, bind_to_loopback, set_mark};
 use weir_sockops_ebpf::stream::Stream;
 
 const TCP_CLOSE: u32 = 7;
@@ -121,6 +121,11 @@ fn accepted(stream: &Stream) {
 #[inline(always)]
 fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
     let (local, port) = stream.local();
+    // It holds a port that the application may want to listen on, in use or waiting for its time to pass, and ztunnel's
+    // listener may be older than the pod's enrolment.
+    if !allow_address_reuse(stream.helper_context()) {
+        account(&stream.connection(netns), Reason::ReuseRefused);
+    }
     if !maps::is_own(netns, local) {
         // Captured outbound: the local address is the world's. The mark brings answers that find no socket any more
         // (the application is gone) back here instead of sending them to the world.
