@@ -164,7 +164,7 @@ impl Tender {
         };
         self.shared.registry.update(&self.uid, |status| {
             status.netns = Some(enrolled.netns);
-            status.addresses = enrolled.addresses.own.iter().copied().collect();
+            status.addresses = enrolled.addresses.own.keys().copied().collect();
             status.warnings = warnings.iter().map(ToString::to_string).collect();
             status.attempts += 1;
         });
