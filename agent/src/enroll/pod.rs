@@ -143,19 +143,23 @@ impl Enroller {
     fn set_addresses(&self, cookie: u64, addresses: &Addresses) -> Result<(), EnrollError> {
         let mut own = self.datapath.maps().own_addresses()?;
         let mut by_address = self.datapath.maps().pods_by_address()?;
-        let wanted: Vec<Address> = addresses.own.iter().copied().map(Address::from).collect();
+        let wanted: Vec<(Address, u32)> = addresses
+            .own
+            .iter()
+            .map(|(&address, &interface)| (address.into(), interface))
+            .collect();
         let stale: Vec<OwnAddress> = own
             .keys()
             .filter_map(Result::ok)
-            .filter(|key| key.netns == cookie && !wanted.contains(&key.address))
+            .filter(|key| key.netns == cookie && wanted.iter().all(|(address, _)| *address != key.address))
             .collect();
-        for &address in &wanted {
+        for (address, interface) in wanted {
             own.insert(
                 OwnAddress {
                     netns: cookie,
                     address,
                 },
-                1,
+                interface,
                 0,
             )
             .map_err(maps::wrap(map::OWN_ADDRESSES))?;
