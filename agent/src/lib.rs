@@ -13,4 +13,5 @@ pub mod pods;
 pub mod run;
 pub mod socket_file;
 pub mod status;
+pub mod verify;
 pub mod zds;

@@ -6,6 +6,7 @@ mod check;
 mod output;
 mod status;
 mod table;
+mod verify;
 mod version;
 
 use std::io;
@@ -37,6 +38,7 @@ enum Command {
     Agent(Box<agent::Args>),
     Check(check::Args),
     Status(status::Args),
+    Verify(verify::Args),
     Version(version::Args),
 }
 
@@ -53,6 +55,7 @@ impl Cli {
             Command::Agent(args) => agent::run(*args),
             Command::Check(args) => check::run(&args, &output),
             Command::Status(args) => status::run(&args, &output),
+            Command::Verify(args) => verify::run(&args, &output),
             Command::Version(args) => version::run(&args, &output),
         }
     }
