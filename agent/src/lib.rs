@@ -5,6 +5,7 @@ pub mod admin;
 pub mod api;
 pub mod cgroups;
 pub mod check;
+pub mod cleanup;
 pub mod datapath;
 pub mod enroll;
 pub mod http;

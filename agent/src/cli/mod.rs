@@ -3,6 +3,7 @@
 mod agent;
 mod asking;
 mod check;
+mod cleanup;
 mod output;
 mod status;
 mod table;
@@ -37,6 +38,7 @@ pub struct Cli {
 enum Command {
     Agent(Box<agent::Args>),
     Check(check::Args),
+    Cleanup(cleanup::Args),
     Status(status::Args),
     Verify(verify::Args),
     Version(version::Args),
@@ -53,6 +55,7 @@ impl Cli {
         let output = Output::to_stdout(self.output);
         match self.command {
             Command::Agent(args) => agent::run(*args),
+            Command::Cleanup(args) => cleanup::run(&args, &output),
             Command::Check(args) => check::run(&args, &output),
             Command::Status(args) => status::run(&args, &output),
             Command::Verify(args) => verify::run(&args, &output),
