@@ -64,4 +64,6 @@ impl SocketNote {
     pub const EXCLUDED: u32 = 3;
     /// ztunnel has bound it: if it listens, connections are handed to it.
     pub const ZTUNNEL: u32 = 4;
+    /// A captured connection, and where the application wants it to go.
+    pub const CAPTURED: u32 = 5;
 }
