@@ -168,14 +168,35 @@ fn take_client_port(stream: &Stream, netns: u64, client: (Address, u16), flags: 
 #[inline(always)]
 fn listening(stream: &Stream) {
     let netns = stream.netns();
-    let (_, port) = stream.local();
-    if !matches!(port, ports::OUTBOUND | ports::INBOUND)
-        || mark::ours(stream.mark()) != mark::ZTUNNEL
-        || maps::pod(netns).is_none()
-    {
+    if maps::pod(netns).is_none() {
         return;
     }
-    let port = u32::from(port);
+    let (_, port) = stream.local();
+    if mark::ours(stream.mark()) != mark::ZTUNNEL || !(ports::is_ztunnel(port) || port == ports::DNS_CAPTURE)
+    {
+        let_marks_through(stream);
+    } else if ports::takes_captured(port) && bound_by_ztunnel(stream) {
+        note_listener(stream, netns, u32::from(port));
+    }
+}
+
+/// A container may set the mark too, and share the port.
+#[inline(always)]
+fn bound_by_ztunnel(stream: &Stream) -> bool {
+    note(stream).is_some_and(|note| note.kind == SocketNote::ZTUNNEL)
+}
+
+/// The application's connections take the mark of ztunnel's SYN only where its listener has none of its own; their
+/// answers would leave by the interface.
+#[inline(always)]
+fn let_marks_through(stream: &Stream) {
+    if stream.mark() != 0 {
+        set_mark(stream.helper_context(), 0);
+    }
+}
+
+#[inline(always)]
+fn note_listener(stream: &Stream, netns: u64, port: u32) {
     let newest = PortKey {
         netns,
         port,

@@ -119,13 +119,15 @@ impl Enroller {
         }
         self.set_addresses(cookie, &addresses)?;
         filters::apply(self.datapath.maps(), cookie, filters)?;
-        let switched = inside::run(netns, sysctls::ensure)??;
         let mut entry = PodEntry {
             flags: filters.entry_flags(),
-            sysctls: switched | before.map_or(0, |entry| entry.sysctls),
+            sysctls: before.map_or(0, |entry| entry.sysctls),
         };
         entry.flags |= before.map_or(0, |entry| entry.flags & PodEntry::CAPTURING);
-        // Tracked first: ztunnel's listeners are noted from now on, nothing is captured yet.
+        // Tracked first: ztunnel's listeners are noted from now on, nothing is captured yet. And the entry is where it is
+        // kept which settings were switched, so without one none is.
+        self.set_entry(cookie, entry)?;
+        entry.sysctls |= inside::run(netns, sysctls::ensure)??;
         self.set_entry(cookie, entry)?;
         netlink::run(netns, async |handle| routing::ensure(handle, &addresses).await)?;
         self.datapath.attach_lookup(netns, cookie)?;

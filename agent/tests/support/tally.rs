@@ -47,6 +47,12 @@ impl Tally {
             .unwrap_or_else(|late| panic!("{}: {late}; it is {}", reason.name(), self.count(reason)));
     }
 
+    /// Whether the pod's connections are captured.
+    pub fn is_captured(&self) -> bool {
+        let pod = self.maps.pods().unwrap().get(&self.netns, 0);
+        pod.is_ok_and(|pod| pod.has(weir_common::pod::PodEntry::CAPTURING))
+    }
+
     /// Everything that the maps hold for the pod, as words.
     pub fn entries(&self) -> Vec<String> {
         let (maps, netns) = (&self.maps, self.netns);
