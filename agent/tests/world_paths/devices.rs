@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use ipnetwork::IpNetwork;
-use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::traffic::{Client, ClientSpec};
 use weir_testbeds::world::Wiring;
 
+use crate::interfaces::two_networks;
 use crate::scene::{
-    PORT, any, assert_direct, assert_outbound, exchange, is_captured, mesh, remote, serve, serve_remote,
+    PORT, any, assert_direct, assert_outbound, captured_soon, mesh, remote, serve, serve_remote,
 };
 
 on_every_wiring! {
@@ -23,7 +23,11 @@ fn eth0_is_no_way_around_the_proxy(wiring: Wiring) {
     let _server = serve_remote(&mesh);
     for to in remote(&mesh) {
         let spec = ClientSpec::to(to).device("eth0");
-        for spec in [spec.clone(), spec.clone().nonblocking(), spec.from(mesh.address("client", to.ip()).unwrap())] {
+        for spec in [
+            spec.clone(),
+            spec.clone().nonblocking(),
+            spec.from(mesh.address("client", to.ip()).unwrap()),
+        ] {
             let seen = Client::exchange(&mesh.pod("client").netns, &spec).unwrap();
             assert_outbound(&mesh, &seen, to);
         }
@@ -31,21 +35,15 @@ fn eth0_is_no_way_around_the_proxy(wiring: Wiring) {
 }
 
 fn a_second_interface_is_no_way_around_the_proxy(wiring: Wiring) {
-    let mut mesh = mesh("net1", wiring);
-    for pod in ["client", "plain"] {
-        mesh.world.add_interface(pod, "net1", Wiring::Bridge).unwrap();
-    }
+    let mesh = two_networks("net1", wiring);
     let (client, plain) = (mesh.pod("client"), mesh.pod("plain"));
-    let _own = serve(&client.netns, any(PORT));
     let _server = serve(&plain.netns, any(PORT));
     for to in plain.secondary[0].addresses.iter() {
         let own = client.secondary[0].addresses.like(to).unwrap();
-        let itself = SocketAddr::new(own, PORT);
-        eventually(PATIENCE, || (!is_captured(&exchange(&client.netns, itself))).then_some(())).unwrap();
         let to = SocketAddr::new(to, PORT);
         let spec = ClientSpec::to(to).device("net1");
-        for spec in [spec.clone(), spec.from(own)] {
-            let seen = Client::exchange(&client.netns, &spec).unwrap();
+        for spec in [spec.clone().from(own), spec] {
+            let seen = captured_soon(&client.netns, &spec);
             assert_outbound(&mesh, &seen, to);
         }
     }
@@ -56,18 +54,15 @@ fn an_address_on_loopback(wiring: Wiring) {
     let mesh = mesh("on-lo", wiring);
     let client = mesh.pod("client");
     let _server = serve_remote(&mesh);
-    let _own = serve(&client.netns, any(PORT));
     for (to, address) in remote(&mesh).zip(["10.99.0.8/32", "fd99::8/128"]) {
         let address: IpNetwork = address.parse().unwrap();
         client
             .netns
             .netlink(async |netlink| netlink.add_address("lo", address).await)
             .unwrap();
-        let itself = SocketAddr::new(address.ip(), PORT);
-        eventually(PATIENCE, || (!is_captured(&exchange(&client.netns, itself))).then_some(())).unwrap();
         let spec = ClientSpec::to(to).from(address.ip());
         for spec in [spec.clone(), spec.device("eth0")] {
-            let seen = Client::exchange(&client.netns, &spec).unwrap();
+            let seen = captured_soon(&client.netns, &spec);
             assert_eq!(seen.local.ip(), address.ip());
             assert_outbound(&mesh, &seen, to);
         }
@@ -79,11 +74,8 @@ fn loopback_stays_bound(wiring: Wiring) {
     let mesh = mesh("lo-bound", wiring);
     let client = mesh.pod("client");
     let _own = serve(&client.netns, any(PORT));
-    for address in ["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()]
-        .into_iter()
-        .chain(client.addresses().iter())
-    {
-        let spec = ClientSpec::to(SocketAddr::new(address, PORT)).device("lo");
+    for to in ["127.0.0.1:8080", "[::1]:8080"] {
+        let spec = ClientSpec::to(to.parse().unwrap()).device("lo");
         assert_direct(&Client::exchange(&client.netns, &spec).unwrap());
     }
 }

@@ -37,9 +37,7 @@ fn answers() -> Dns {
 fn servers(mesh: &Mesh) -> Vec<Responder> {
     let remote = &mesh.world.remote;
     let addresses = remote.addresses.iter();
-    addresses
-        .map(|address| respond(&remote.netns, address))
-        .collect()
+    addresses.map(|address| respond(&remote.netns, address)).collect()
 }
 
 fn respond(netns: &Netns, address: IpAddr) -> Responder {
@@ -68,12 +66,22 @@ fn the_proxy_answers_in_the_servers_name(wiring: Wiring) {
         for query in queries(server.address()) {
             let answer = query.ask(&mesh.pod("client").netns).unwrap();
             assert_eq!(answer.from, server.address(), "{query:?}");
-            assert_eq!(answer.addresses, expected(query.kind, FROM_PROXY.0, FROM_PROXY.1), "{query:?}");
+            assert_eq!(
+                answer.addresses,
+                expected(query.kind, FROM_PROXY.0, FROM_PROXY.1),
+                "{query:?}"
+            );
             let outside = query.ask(&mesh.pod("plain").netns).unwrap();
-            assert_eq!(outside.addresses, expected(query.kind, FROM_SERVER.v4, FROM_SERVER.v6));
+            assert_eq!(
+                outside.addresses,
+                expected(query.kind, FROM_SERVER.v4, FROM_SERVER.v6)
+            );
         }
         let pod = mesh.address("client", server.address().ip()).unwrap();
-        assert!(server.seen().iter().all(|seen| seen.from.ip() != pod), "a query got out");
+        assert!(
+            server.seen().iter().all(|seen| seen.from.ip() != pod),
+            "a query got out"
+        );
     }
 }
 
@@ -83,9 +91,18 @@ fn one_socket_asks_two_servers(wiring: Wiring) {
     if !is_stand_in(&mesh) {
         return eprintln!("a ztunnel answers only what a control plane tells it");
     }
-    for servers in [["192.0.2.1:53", "192.0.2.2:53"], ["[2001:db8::1]:53", "[2001:db8::2]:53"]] {
+    for servers in [
+        ["192.0.2.1:53", "192.0.2.2:53"],
+        ["[2001:db8::1]:53", "[2001:db8::2]:53"],
+    ] {
         let servers = servers.map(|server| server.parse::<SocketAddr>().unwrap());
-        let any: SocketAddr = if servers[0].is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().unwrap();
+        let any: SocketAddr = if servers[0].is_ipv4() {
+            "0.0.0.0:0"
+        } else {
+            "[::]:0"
+        }
+        .parse()
+        .unwrap();
         let socket = mesh.pod("client").netns.run(|| UdpSocket::bind(any)).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         for server in servers.into_iter().chain(servers) {
@@ -96,7 +113,10 @@ fn one_socket_asks_two_servers(wiring: Wiring) {
             socket.send_to(&question(), server).unwrap();
         }
         for _ in servers {
-            assert!(servers.contains(&answerer(&socket)), "an answer from nobody who was asked");
+            assert!(
+                servers.contains(&answerer(&socket)),
+                "an answer from nobody who was asked"
+            );
         }
     }
 }
@@ -117,7 +137,10 @@ fn answerer(socket: &UdpSocket) -> SocketAddr {
 fn the_proxys_own_queries_go_out(wiring: Wiring) {
     for family in [0, 1] {
         let upstream = ["192.168.100.2:53", "[fd00:100::2]:53"][family].parse().unwrap();
-        let mesh = builder("upstream", wiring).dns(Dns::Upstream(upstream)).start().unwrap();
+        let mesh = builder("upstream", wiring)
+            .dns(Dns::Upstream(upstream))
+            .start()
+            .unwrap();
         if !is_stand_in(&mesh) {
             return eprintln!("a ztunnel asks the servers of its own resolv.conf");
         }
@@ -125,9 +148,17 @@ fn the_proxys_own_queries_go_out(wiring: Wiring) {
         for query in queries(upstream) {
             let answer = query.ask(&mesh.pod("client").netns).unwrap();
             assert_eq!(answer.from, upstream);
-            assert_eq!(answer.addresses, expected(query.kind, FROM_SERVER.v4, FROM_SERVER.v6));
+            assert_eq!(
+                answer.addresses,
+                expected(query.kind, FROM_SERVER.v4, FROM_SERVER.v6)
+            );
         }
-        assert_eq!(server.seen().len(), 2 * TRANSPORTS.len(), "once each: {:?}", server.seen());
+        assert_eq!(
+            server.seen().len(),
+            2 * TRANSPORTS.len(),
+            "once each: {:?}",
+            server.seen()
+        );
         assert_eq!(mesh.proxy.connections().len(), 2 * TRANSPORTS.len());
     }
 }
@@ -145,7 +176,10 @@ fn pods_may_opt_out(wiring: Wiring) {
             for query in queries(server.address()) {
                 let answer = query.ask(&mesh.pod(pod).netns).unwrap();
                 assert_eq!(answer.from, server.address());
-                assert_eq!(answer.addresses, expected(query.kind, FROM_SERVER.v4, FROM_SERVER.v6));
+                assert_eq!(
+                    answer.addresses,
+                    expected(query.kind, FROM_SERVER.v4, FROM_SERVER.v6)
+                );
             }
             let seen = server.seen();
             let own = mesh.address(pod, server.address().ip()).unwrap();
@@ -158,13 +192,19 @@ fn pods_may_opt_out(wiring: Wiring) {
 fn a_resolver_inside_the_pod_is_left_alone(wiring: Wiring) {
     let mesh = builder("resolver", wiring).dns(answers()).start().unwrap();
     let pod = mesh.pod("client");
-    let loopback = [IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53)), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let loopback = [
+        IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53)),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
     for address in loopback.into_iter().chain(pod.addresses().iter()) {
         let server = respond(&pod.netns, address);
         for query in queries(server.address()) {
             let answer = query.ask(&pod.netns).unwrap();
             assert_eq!(answer.from, server.address());
-            assert_eq!(answer.addresses, expected(query.kind, FROM_SERVER.v4, FROM_SERVER.v6));
+            assert_eq!(
+                answer.addresses,
+                expected(query.kind, FROM_SERVER.v4, FROM_SERVER.v6)
+            );
         }
     }
 }

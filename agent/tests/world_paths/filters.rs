@@ -36,13 +36,23 @@ const OUTBOUND: [&[(&str, &str)]; 17] = [
     &[("excludeOutboundIPRanges", "0.0.0.0/0")],
     &[("excludeOutboundIPRanges", "::/0")],
     &[("excludeOutboundIPRanges", "fd00:100:0:0:8000::/65,172.16.0.0/12")],
-    &[("excludeOutboundIPRanges", "::/8"), ("includeOutboundIPRanges", "192.168.0.0/16")],
+    &[
+        ("excludeOutboundIPRanges", "::/8"),
+        ("includeOutboundIPRanges", "192.168.0.0/16"),
+    ],
     &[("includeOutboundIPRanges", "192.168.100.0/25")],
     &[("includeOutboundIPRanges", "::/0")],
     &[("includeOutboundIPRanges", "0.0.0.0/0")],
     &[("includeOutboundIPRanges", "")],
-    &[("includeOutboundIPRanges", ""), ("includeOutboundPorts", "8080,8081"), ("excludeOutboundPorts", "8081")],
-    &[("includeOutboundIPRanges", "10.0.0.0/8"), ("includeOutboundPorts", "*")],
+    &[
+        ("includeOutboundIPRanges", ""),
+        ("includeOutboundPorts", "8080,8081"),
+        ("excludeOutboundPorts", "8081"),
+    ],
+    &[
+        ("includeOutboundIPRanges", "10.0.0.0/8"),
+        ("includeOutboundPorts", "*"),
+    ],
     &[
         ("includeOutboundIPRanges", "192.168.100.66/32,fd00:100::/32"),
         ("excludeOutboundIPRanges", "192.168.0.0/16,fd00:100::66/128"),
@@ -52,7 +62,10 @@ const OUTBOUND: [&[(&str, &str)]; 17] = [
         ("excludeOutboundIPRanges", "fd00::/8"),
         ("includeOutboundIPRanges", "172.30.0.0/24"),
     ],
-    &[("includeOutboundIPRanges", "::ffff:192.168.100.0/121"), ("excludeOutboundPorts", "9090,70000")],
+    &[
+        ("includeOutboundIPRanges", "::ffff:192.168.100.0/121"),
+        ("excludeOutboundPorts", "9090,70000"),
+    ],
 ];
 
 const INBOUND: [&[(&str, &str)]; 6] = [
@@ -60,7 +73,10 @@ const INBOUND: [&[(&str, &str)]; 6] = [
     &[("excludeInboundPorts", "443,9090")],
     &[("includeInboundPorts", "443,8080")],
     &[("includeInboundPorts", "")],
-    &[("includeInboundPorts", "443,8080"), ("excludeInboundPorts", "8080")],
+    &[
+        ("includeInboundPorts", "443,8080"),
+        ("excludeInboundPorts", "8080"),
+    ],
     &[("includeInboundPorts", "*"), ("excludeInboundPorts", "8081")],
 ];
 
@@ -116,7 +132,9 @@ fn outbound_is_decided_as_the_reference_says(wiring: Wiring) {
             for spec in specs {
                 let seen = Client::exchange(&mesh.pod(&pod(number)).netns, &spec).unwrap();
                 if is_captured(&seen) == expected.is_some() {
-                    wrong.push(format!("{set:?} {address} {port}: reference {expected:?}, saw {seen:?}"));
+                    wrong.push(format!(
+                        "{set:?} {address} {port}: reference {expected:?}, saw {seen:?}"
+                    ));
                 }
             }
         }
@@ -156,7 +174,10 @@ fn the_bypass_lets_everything_in(wiring: Wiring) {
     let _servers = serve_all(&pod.netns);
     let _remote = serve_all(&mesh.world.remote.netns);
     for (address, port) in grid(&Vec::from_iter(pod.addresses().iter())) {
-        assert_direct(&exchange(&mesh.world.remote.netns, SocketAddr::new(address, port)));
+        assert_direct(&exchange(
+            &mesh.world.remote.netns,
+            SocketAddr::new(address, port),
+        ));
     }
     for to in crate::scene::remote(&mesh) {
         crate::scene::assert_outbound(&mesh, &exchange(&pod.netns, to), to);

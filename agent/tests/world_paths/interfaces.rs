@@ -2,13 +2,12 @@
 
 use std::net::SocketAddr;
 
-use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::mesh::Mesh;
-use weir_testbeds::traffic::Server;
+use weir_testbeds::traffic::ClientSpec;
 use weir_testbeds::world::Wiring;
 
 use crate::scene::{
-    PORT, any, assert_direct, assert_inbound, assert_outbound, exchange, is_captured, mesh, serve,
+    PORT, any, assert_direct, assert_inbound, assert_outbound, captured_soon, exchange, mesh, serve,
 };
 
 on_every_wiring! {
@@ -17,27 +16,25 @@ on_every_wiring! {
     the_pods_second_address_is_its_own,
 }
 
-/// Client and plain pod on a second network, known to the agent.
-fn two_networks(name: &str, wiring: Wiring) -> (Mesh, Server) {
+/// Client and plain pod on a second network: not the first one, or the kernel may choose either interface.
+pub fn two_networks(name: &str, wiring: Wiring) -> Mesh {
     let mut mesh = mesh(name, wiring);
+    let second = match wiring {
+        Wiring::Bridge => Wiring::MacvlanBridge,
+        Wiring::PointToPoint | Wiring::MacvlanBridge => Wiring::Bridge,
+    };
     for pod in ["client", "plain"] {
-        mesh.world.add_interface(pod, "net1", Wiring::Bridge).unwrap();
+        mesh.world.add_interface(pod, "net1", second).unwrap();
     }
-    let client = mesh.pod("client");
-    let server = serve(&client.netns, any(PORT));
-    for own in client.secondary[0].addresses.iter() {
-        let itself = SocketAddr::new(own, PORT);
-        eventually(PATIENCE, || (!is_captured(&exchange(&client.netns, itself))).then_some(())).unwrap();
-    }
-    (mesh, server)
+    mesh
 }
 
 fn the_second_interface_is_captured_outbound(wiring: Wiring) {
-    let (mesh, _own) = two_networks("net1-out", wiring);
+    let mesh = two_networks("net1-out", wiring);
     let (client, plain) = (mesh.pod("client"), mesh.pod("plain"));
     let _server = serve(&plain.netns, any(PORT));
     for to in plain.secondary[0].addresses.iter() {
-        let seen = exchange(&client.netns, SocketAddr::new(to, PORT));
+        let seen = captured_soon(&client.netns, &ClientSpec::to(SocketAddr::new(to, PORT)));
         assert_outbound(&mesh, &seen, SocketAddr::new(to, PORT));
         let own = client.secondary[0].addresses.like(to).unwrap();
         assert_eq!(seen.server.peer.ip(), own, "it left by the second interface");
@@ -45,18 +42,20 @@ fn the_second_interface_is_captured_outbound(wiring: Wiring) {
 }
 
 fn the_second_interface_is_captured_inbound(wiring: Wiring) {
-    let (mesh, _own) = two_networks("net1-in", wiring);
+    let mesh = two_networks("net1-in", wiring);
     let (client, plain) = (mesh.pod("client"), mesh.pod("plain"));
+    let _server = serve(&client.netns, any(PORT));
     for to in client.secondary[0].addresses.iter() {
-        let seen = exchange(&plain.netns, SocketAddr::new(to, PORT));
+        let seen = captured_soon(&plain.netns, &ClientSpec::to(SocketAddr::new(to, PORT)));
         assert_eq!(seen.server.local, SocketAddr::new(to, PORT));
         assert_inbound(&mesh, &seen);
     }
 }
 
 fn the_pods_second_address_is_its_own(wiring: Wiring) {
-    let (mesh, _own) = two_networks("net1-self", wiring);
+    let mesh = two_networks("net1-self", wiring);
     let client = mesh.pod("client");
+    let _server = serve(&client.netns, any(PORT));
     for to in client.secondary[0].addresses.iter() {
         assert_direct(&exchange(&client.netns, SocketAddr::new(to, PORT)));
     }

@@ -48,9 +48,16 @@ fn loopback_keeps_both_ends(wiring: Wiring) {
     let own = pod.addresses();
     let v4 = [1, 2, 77].map(|last| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)));
     let v4 = Vec::from_iter(v4.into_iter().chain(own.v4.map(IpAddr::V4)));
-    let v6 = Vec::from_iter([IpAddr::V6(Ipv6Addr::LOCALHOST)].into_iter().chain(own.v6.map(IpAddr::V6)));
+    let v6 = Vec::from_iter(
+        [IpAddr::V6(Ipv6Addr::LOCALHOST)]
+            .into_iter()
+            .chain(own.v6.map(IpAddr::V6)),
+    );
     for family in [v4, v6] {
-        for (from, to) in family.iter().flat_map(|from| family.iter().map(move |to| (*from, *to))) {
+        for (from, to) in family
+            .iter()
+            .flat_map(|from| family.iter().map(move |to| (*from, *to)))
+        {
             let client = ClientSpec::to(SocketAddr::new(to, PORT)).from(from);
             let seen = Client::exchange(&pod.netns, &client).unwrap();
             assert_direct(&seen);
@@ -68,7 +75,11 @@ fn the_proxys_own_ports_are_refused(wiring: Wiring) {
         for port in [15001, 15006, 15008] {
             let client = ClientSpec::to(SocketAddr::new(address, port));
             let failure = Client::exchange(&pod.netns, &client).unwrap_err();
-            assert_eq!((failure.step, failure.cause), (Step::Connect, Cause::NotPermitted), "{address} {port}");
+            assert_eq!(
+                (failure.step, failure.cause),
+                (Step::Connect, Cause::NotPermitted),
+                "{address} {port}"
+            );
         }
     }
 }

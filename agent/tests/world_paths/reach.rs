@@ -121,9 +121,7 @@ fn pods_of_other_nodes_reach_the_tunnel_port(wiring: Wiring) {
         assert_eq!(guests[0].report.peer.ip(), remote);
         assert_eq!(guests[0].report.local, to);
         tunnel.write_all(b"ping").unwrap();
-        server
-            .settle(PATIENCE, |guests| guests[0].received == 4)
-            .unwrap();
+        server.settle(PATIENCE, |guests| guests[0].received == 4).unwrap();
     }
 }
 

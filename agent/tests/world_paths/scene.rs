@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use weir_testbeds::deadline::PATIENCE;
+use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::mesh::{Builder, Mesh};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::{Direction, ProxyKind, Record};
@@ -56,6 +56,15 @@ pub fn exchange(netns: &Netns, to: SocketAddr) -> Exchange {
     Client::exchange(netns, &ClientSpec::to(to)).unwrap()
 }
 
+/// Connects until the connection is captured: the agent learns of a new address a moment after the kernel. Until then
+/// nothing that comes from it gets out, and what comes to it is not captured yet.
+pub fn captured_soon(netns: &Netns, spec: &ClientSpec) -> Exchange {
+    eventually(PATIENCE, || {
+        Client::exchange(netns, spec).ok().filter(is_captured)
+    })
+    .unwrap()
+}
+
 /// Whether it is the stand-in: a real ztunnel shows less of what it does.
 pub fn is_stand_in(mesh: &Mesh) -> bool {
     matches!(mesh.proxy.kind(), ProxyKind::StandIn(_))
@@ -98,7 +107,11 @@ pub fn assert_inbound(mesh: &Mesh, seen: &Exchange) -> Record {
         is_captured(seen),
         "the connection did not go through the proxy: {seen:?}"
     );
-    assert_eq!(seen.server.peer.ip(), plain(seen.local).ip(), "the client's address");
+    assert_eq!(
+        seen.server.peer.ip(),
+        plain(seen.local).ip(),
+        "the client's address"
+    );
     recorded(mesh, Direction::Inbound, seen)
 }
 

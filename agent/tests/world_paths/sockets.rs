@@ -9,16 +9,14 @@ use ipnetwork::IpNetwork;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, getpeername, getsockname, sendto};
 use socket2::{Domain, Protocol, Socket, Type};
 use weir_testbeds::capture::Capture;
-use weir_testbeds::deadline::{PATIENCE, eventually};
+use weir_testbeds::deadline::PATIENCE;
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::netns::Netns;
 use weir_testbeds::traffic::{Client, ClientSpec, Exchange};
 use weir_testbeds::world::Wiring;
 
 use crate::dialogue::{converse, greeted};
-use crate::scene::{
-    PORT, assert_outbound, builder, exchange, is_captured, mesh, plain, remote, serve, serve_remote,
-};
+use crate::scene::{PORT, assert_outbound, builder, captured_soon, mesh, plain, remote, serve, serve_remote};
 
 on_every_wiring! {
     v4_over_a_v6_socket,
@@ -75,17 +73,14 @@ fn a_second_address_of_the_pod(wiring: Wiring) {
     let mesh = mesh("second-address", wiring);
     let _remote = serve_remote(&mesh);
     let client = mesh.pod("client");
-    let _own = serve(&client.netns, crate::scene::any(PORT));
     for (to, second) in remote(&mesh).zip(["10.99.0.7/32", "fd99::7/128"]) {
         let second: IpNetwork = second.parse().unwrap();
         client
             .netns
             .netlink(async |netlink| netlink.add_address("eth0", second).await)
             .unwrap();
-        let itself = SocketAddr::new(second.ip(), PORT);
-        let known = eventually(PATIENCE, || (!is_captured(&exchange(&client.netns, itself))).then_some(()));
-        known.unwrap();
-        let seen = ask(&mesh, &ClientSpec::to(to).from(second.ip()));
+        let seen = captured_soon(&client.netns, &ClientSpec::to(to).from(second.ip()));
+        assert_outbound(&mesh, &seen, to);
         assert_eq!(seen.local.ip(), second.ip());
     }
 }
@@ -156,7 +151,10 @@ fn io_uring(wiring: Wiring) {
     let mesh = mesh("io-uring", wiring);
     let _server = serve_remote(&mesh);
     for to in remote(&mesh) {
-        let seen = mesh.pod("client").netns.run(|| tokio_uring::start(connect_by_ring(to)));
+        let seen = mesh
+            .pod("client")
+            .netns
+            .run(|| tokio_uring::start(connect_by_ring(to)));
         assert_outbound(&mesh, &seen.unwrap(), to);
     }
 }
@@ -166,7 +164,12 @@ async fn connect_by_ring(to: SocketAddr) -> io::Result<Exchange> {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {
         let (length, buffer) = stream.read(vec![0; 1024]).await;
-        line.extend(&buffer[..length.map(NonZeroUsize::new)?.ok_or(io::ErrorKind::UnexpectedEof)?.get()]);
+        line.extend(
+            &buffer[..length
+                .map(NonZeroUsize::new)?
+                .ok_or(io::ErrorKind::UnexpectedEof)?
+                .get()],
+        );
     }
     let socket = stream.as_raw_fd();
     Ok(Exchange {
