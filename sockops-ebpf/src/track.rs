@@ -9,16 +9,17 @@ use aya_ebpf::bindings::{
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sk_storage_get, bpf_sock_hash_update};
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
-use weir_common::flow::{ClientPort, PASS_LIFETIME_NS, SocketNote};
+use weir_common::flow::{PASS_LIFETIME_NS, SocketNote};
 use weir_common::listener::{ListenerKey, PortKey, SLOTS};
 use weir_common::mark;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
 use weir_ebpf_shared::account::{account, count};
-use weir_ebpf_shared::maps::{self, CLIENT_PORTS, LISTENERS, NEWEST, NOTES, PASSES, node};
+use weir_ebpf_shared::maps::{self, LISTENERS, NEWEST, NOTES, PASSES, node};
 use weir_ebpf_shared::place::{self, Place};
-use weir_sockops_ebpf::socket::{bind_to_loopback, set_mark};
+use weir_sockops_ebpf::client_port;
+use weir_sockops_ebpf::socket::{bind_to_interface, bind_to_loopback, set_mark};
 use weir_sockops_ebpf::stream::Stream;
 
 const TCP_CLOSE: u32 = 7;
@@ -48,7 +49,11 @@ fn connecting(stream: &Stream) {
     }
     match maps::pod(netns) {
         Some(pod) if pod.has(PodEntry::CAPTURING) => match mark::ours(stream.mark()) {
-            mark::TO_APPLICATION => take_client_port(stream, netns, stream.local()),
+            mark::TO_APPLICATION => {
+                // Claimed already, unless the kernel has chosen the port.
+                client_port::claim(&client_port::key(netns, stream.local()));
+                stream.watch_state();
+            }
             mark::OUTBOUND | mark::ZTUNNEL => {}
             _ => capture_late(stream, netns, pod),
         },
@@ -134,21 +139,20 @@ fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
             mark::replaced(stream.mark(), mark::OUTBOUND),
         );
     } else if port != ports::HBONE {
-        take_client_port(stream, netns, stream.remote());
+        accepted_from_client(stream, netns);
     }
 }
 
+/// The client may come from a port under which ztunnel speaks to the application for it. Both connections are then
+/// between the same addresses and ports; only the interface tells their packets apart.
 #[inline(always)]
-fn take_client_port(stream: &Stream, netns: u64, client: (weir_common::address::Address, u16)) {
-    let (address, port) = client;
-    let key = ClientPort {
-        netns,
-        address,
-        port: u32::from(port),
-        reserved: 0,
-    };
-    if CLIENT_PORTS.insert(key, 1, 0).is_ok() {
-        stream.watch_state();
+fn accepted_from_client(stream: &Stream, netns: u64) {
+    stream.watch_state();
+    let shared = client_port::share(&client_port::key(netns, stream.remote()));
+    if let Some(interface) = shared {
+        if !bind_to_interface(stream.helper_context(), interface) {
+            count(netns, Reason::PortTaken);
+        }
     }
 }
 
@@ -202,18 +206,11 @@ fn closed(stream: &Stream) {
         }
         return;
     }
-    let (address, port) = match mark::ours(stream.mark()) {
+    let client = match mark::ours(stream.mark()) {
         mark::TO_APPLICATION => stream.local(),
         _ => stream.remote(),
     };
-    CLIENT_PORTS
-        .remove(ClientPort {
-            netns,
-            address,
-            port: u32::from(port),
-            reserved: 0,
-        })
-        .ok();
+    client_port::release(&client_port::key(netns, client));
 }
 
 #[inline(always)]
