@@ -12,7 +12,7 @@ use weir_sockops_ebpf::call::{Answer, Call, Family};
 use weir_sockops_ebpf::client_port;
 use weir_sockops_ebpf::socket::allow_address_reuse;
 
-use crate::ztunnel;
+use crate::{listener, ztunnel};
 
 /// Ports that Linux does not give to clients by default: the client is not likely to take them for itself.
 const OUTSIDE: Ports = Ports {
@@ -84,8 +84,8 @@ fn reuse(call: &Call, netns: u64) {
     }
 }
 
-/// Claims the next port in turn that no connection of this client uses. In turn, so that a port rests as long as
-/// possible before it is used again; the claim ends when the connection is closed.
+/// Claims the next port in turn that no connection of this client uses and nothing listens on. In turn, so that a port
+/// rests as long as possible before it is used again; the claim ends when the connection is closed.
 #[inline(always)]
 fn claim_port(call: &Call, netns: u64) -> Option<u16> {
     let address = call.address();
@@ -104,7 +104,10 @@ fn claim_port(call: &Call, netns: u64) -> Option<u16> {
         };
         let key = client_port::key(netns, (address, port));
         if client_port::claim(&key) {
-            return Some(port);
+            if !listener::is_on(call, port) {
+                return Some(port);
+            }
+            client_port::release(&key);
         }
         tries += 1;
     }
