@@ -77,8 +77,9 @@ fn enrolled(call: &Call, netns: u64) {
     }
 }
 
+/// Lets others bind the socket's port, if they allow the same.
 #[inline(always)]
-fn reuse(call: &Call, netns: u64) {
+pub fn reuse(call: &Call, netns: u64) {
     if !allow_address_reuse(call.helper_context()) {
         account(&call.connection(netns), Reason::ReuseRefused);
     }
