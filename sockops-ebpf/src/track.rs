@@ -19,7 +19,7 @@ use weir_ebpf_shared::account::{account, count};
 use weir_ebpf_shared::maps::{self, LISTENERS, NEWEST, NOTES, PASSES, node};
 use weir_ebpf_shared::place::{self, Place};
 use weir_sockops_ebpf::client_port;
-use weir_sockops_ebpf::socket::{bind_to_interface, bind_to_loopback, set_mark};
+use weir_sockops_ebpf::socket::{allow_address_reuse, bind_to_interface, bind_to_loopback, set_mark};
 use weir_sockops_ebpf::stream::Stream;
 
 const TCP_CLOSE: u32 = 7;
@@ -125,6 +125,10 @@ fn accepted(stream: &Stream) {
 
 #[inline(always)]
 fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
+    // The local port is one that the application may want to listen on again: both sides have to allow that.
+    if !allow_address_reuse(stream.helper_context()) {
+        count(netns, Reason::ReuseRefused);
+    }
     let (local, port) = stream.local();
     if !maps::is_own(netns, local) {
         let (peer, _) = stream.remote();
