@@ -116,6 +116,8 @@ reasons! {
     ListenersFull = 49, Failed, "listeners_full";
     /// The kernel refused to let the application's port be bound again while captured connections hold it.
     ReuseRefused = 50, Failed, "reuse_refused";
+    /// The client took a port under which ztunnel speaks for it, and the kernel refused to tell the two apart.
+    PortTaken = 51, Failed, "port_taken";
 }
 
 #[cfg(test)]

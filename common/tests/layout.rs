@@ -6,7 +6,7 @@ use std::mem::{align_of, offset_of, size_of};
 use weir_common::address::{Address, OwnAddress};
 use weir_common::event::{CounterKey, Event};
 use weir_common::filter::{PortRule, RangeRule};
-use weir_common::flow::{ClientPort, Flow, SocketNote};
+use weir_common::flow::{ClientPort, Flow, PortUse, SocketNote};
 use weir_common::interface::InterfaceKey;
 use weir_common::listener::{ListenerKey, PortKey};
 use weir_common::node::NodeSettings;
@@ -36,6 +36,7 @@ fn shared_structs_lie_in_memory_as_the_pins_of_this_version_expect() {
     layout!(Flow, size 48, align 8, netns at 0, source at 8, destination at 24, source_port at 40,
         destination_port at 42, reserved at 44);
     layout!(ClientPort, size 32, align 8, netns at 0, address at 8, port at 24, reserved at 28);
+    layout!(PortUse, size 8, align 4, users at 0, interface at 4);
     layout!(SocketNote, size 32, align 8, kind at 0, port at 4, address at 8, netns at 24);
     layout!(Event, size 64, align 8, time_ns at 0, netns at 8, source at 16, destination at 32, source_port at 48,
         destination_port at 50, reason at 52, process at 56, reserved at 60);

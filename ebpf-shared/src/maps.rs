@@ -10,7 +10,7 @@ use aya_ebpf::macros::btf_map;
 use weir_common::address::{Address, OwnAddress};
 use weir_common::event::{CounterKey, Event};
 use weir_common::filter::{PortRule, RangeRule};
-use weir_common::flow::{ClientPort, Flow, SocketNote};
+use weir_common::flow::{ClientPort, Flow, PortUse, SocketNote};
 use weir_common::interface::InterfaceKey;
 use weir_common::listener::{ListenerKey, PortKey};
 use weir_common::node::NodeSettings;
@@ -42,7 +42,7 @@ pub static ZTUNNELS: HashMap<u64, u32, 64> = HashMap::new();
 pub static PASSES: LruHashMap<Flow, u64, 65536> = LruHashMap::new();
 
 #[btf_map(name = "weir_clientport")]
-pub static CLIENT_PORTS: LruHashMap<ClientPort, u32, 262144> = LruHashMap::new();
+pub static CLIENT_PORTS: LruHashMap<ClientPort, PortUse, 262144> = LruHashMap::new();
 
 #[btf_map(name = "weir_cursors")]
 pub static PORT_CURSORS: LruHashMap<OwnAddress, u32, 16384> = LruHashMap::new();
@@ -88,16 +88,7 @@ pub fn pod(netns: u64) -> Option<PodEntry> {
 /// Whether `address` belongs to the pod.
 #[inline(always)]
 pub fn is_own(netns: u64, address: Address) -> bool {
-    own_interface(netns, address).is_some()
-}
-
-/// The pod's interface that has `address`.
-#[inline(always)]
-pub fn own_interface(netns: u64, address: Address) -> Option<u32> {
-    // SAFETY: a live map value of four aligned bytes.
-    OWN_ADDRESSES
-        .get_ptr(OwnAddress { netns, address })
-        .map(|interface| unsafe { *interface })
+    OWN_ADDRESSES.get_ptr(OwnAddress { netns, address }).is_some()
 }
 
 /// Whether the pod's virtual machines are behind the interface with this index.

@@ -1,26 +1,50 @@
 //! `bind()`: keeps captured connections and the application's listeners out of each other's way, and chooses the
 //! client port of ztunnel's connections to the application.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
-use weir_common::address::{Address, OwnAddress};
-use weir_common::flow::{ClientPort, SocketNote};
+use weir_common::address::OwnAddress;
+use weir_common::flow::SocketNote;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
 use weir_ebpf_shared::account::account;
-use weir_ebpf_shared::maps::{self, CLIENT_PORTS, PORT_CURSORS};
+use weir_ebpf_shared::maps::{self, PORT_CURSORS};
 use weir_sockops_ebpf::call::{Answer, Call, Family};
+use weir_sockops_ebpf::client_port;
 use weir_sockops_ebpf::socket::allow_address_reuse;
 
-use crate::ztunnel;
+use crate::{listener, ztunnel};
 
-/// Client ports are chosen from the upper half of what exists: services listen below.
-const FIRST_PORT: u32 = 32768;
-const PORTS: u32 = 65536 - FIRST_PORT;
-/// Ports tried before the kernel is left to choose.
-const TRIES: u32 = 32;
+/// Ports that Linux does not give to clients by default: the client is not likely to take them for itself.
+const OUTSIDE: Ports = Ports {
+    first: 61000,
+    count: 65536 - 61000,
+};
+/// The others in the upper half: services listen below.
+const INSIDE: Ports = Ports {
+    first: 32768,
+    count: 61000 - 32768,
+};
+/// Ports tried before the kernel is left to choose, and how many of the tries are for ports outside.
+const TRIES: u32 = 64;
+const TRIES_OUTSIDE: u32 = 32;
+/// From one try to the next. Ports in use come in long rows; the step has no factor in common with either count.
+const STRIDE: u32 = 521;
+
+struct Ports {
+    first: u32,
+    count: u32,
+}
+
+impl Ports {
+    #[inline(always)]
+    const fn port(&self, turn: u32) -> u16 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 65536 by construction")]
+        let port = (self.first + turn % self.count) as u16;
+        port
+    }
+}
 
 #[cgroup_sock_addr(bind4)]
 pub fn weir_bind4(context: SockAddrContext) -> i32 {
@@ -65,50 +89,55 @@ fn enrolled(call: &Call, netns: u64) {
         reuse(call, netns);
     } else if ztunnel::calls(call) && !maps::is_own(netns, call.address()) {
         reuse(call, netns);
-        if let Some(port) = claim_port(netns, call.address()) {
+        if let Some(port) = claim_port(call, netns) {
             call.set_port(port);
         }
     }
 }
 
+/// Lets others bind the socket's port, if they allow the same.
 #[inline(always)]
-fn reuse(call: &Call, netns: u64) {
+pub fn reuse(call: &Call, netns: u64) {
     if !allow_address_reuse(call.helper_context()) {
         account(&call.connection(netns), Reason::ReuseRefused);
     }
 }
 
-/// Claims the next port in turn that no connection of this client uses. In turn, so that a port rests as long as
-/// possible before it is used again; the claim ends when the connection is closed.
+/// Claims the next port in turn that no connection of this client uses and nothing listens on. In turn, so that a port
+/// rests as long as possible before it is used again; the claim ends when the connection is closed.
 #[inline(always)]
-fn claim_port(netns: u64, address: Address) -> Option<u16> {
-    let key = OwnAddress { netns, address };
-    let cursor = match PORT_CURSORS.get_ptr_mut(key) {
-        Some(cursor) => cursor,
-        None => {
-            PORT_CURSORS.insert(key, 0, 0).ok()?;
-            PORT_CURSORS.get_ptr_mut(key)?
-        }
-    };
+fn claim_port(call: &Call, netns: u64) -> Option<u16> {
+    let address = call.address();
+    let cursor = cursor(OwnAddress { netns, address })?;
     let mut tries = 0;
     while tries < TRIES {
         // SAFETY: a live map value. Two CPUs may read the same turn; the claim below tells them apart.
         let turn = unsafe {
-            *cursor = (*cursor).wrapping_add(1);
+            *cursor = (*cursor).wrapping_add(if tries == 0 { 1 } else { STRIDE });
             *cursor
         };
-        let port = FIRST_PORT + turn % PORTS;
-        let claim = ClientPort {
-            netns,
-            address,
-            port,
-            reserved: 0,
+        let port = if tries < TRIES_OUTSIDE {
+            OUTSIDE.port(turn)
+        } else {
+            INSIDE.port(turn)
         };
-        if CLIENT_PORTS.insert(claim, 1, BPF_NOEXIST.into()).is_ok() {
-            #[expect(clippy::cast_possible_truncation, reason = "below 65536 by construction")]
-            return Some(port as u16);
+        let key = client_port::key(netns, (address, port));
+        if client_port::claim(&key) {
+            if !listener::is_on(call, port) {
+                return Some(port);
+            }
+            client_port::release(&key);
         }
         tries += 1;
     }
     None
+}
+
+#[inline(always)]
+fn cursor(key: OwnAddress) -> Option<*mut u32> {
+    if let Some(cursor) = PORT_CURSORS.get_ptr_mut(key) {
+        return Some(cursor);
+    }
+    PORT_CURSORS.insert(key, 0, 0).ok()?;
+    PORT_CURSORS.get_ptr_mut(key)
 }

@@ -13,7 +13,7 @@ use weir_ebpf_shared::place::{self, Place};
 use weir_sockops_ebpf::call::{Answer, Call, Family};
 use weir_sockops_ebpf::socket::{bind_to_loopback, set_mark, unbind_from_device};
 
-use crate::{dns, probe, ztunnel};
+use crate::{bind, dns, probe, ztunnel};
 
 #[cgroup_sock_addr(connect4)]
 pub fn weir_connect4(context: SockAddrContext) -> i32 {
@@ -79,6 +79,8 @@ fn enrolled(call: &Call, netns: u64, pod: PodEntry) -> Answer {
 
 #[inline(always)]
 fn from_ztunnel(call: &Call, netns: u64) -> Answer {
+    // ztunnel's connections take ports of the pod, which the application may want to bind.
+    bind::reuse(call, netns);
     let reason = match place::of(netns, call.address()) {
         Place::Own(Reason::OwnAddress) => to_application(call),
         _ => Reason::FromZtunnel,

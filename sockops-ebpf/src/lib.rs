@@ -2,5 +2,6 @@
 #![no_std]
 
 pub mod call;
+pub mod client_port;
 pub mod socket;
 pub mod stream;

@@ -18,6 +18,7 @@ use weir_ebpf_shared::account::{Connection, account};
 use weir_ebpf_shared::listeners;
 use weir_ebpf_shared::maps::{self, PASSES};
 use weir_ebpf_shared::place;
+use weir_sockops_ebpf::client_port;
 use weir_sockops_ebpf::socket::LOOPBACK_INDEX;
 
 weir_ebpf_shared::object!();
@@ -87,7 +88,10 @@ fn decide(arrival: &Arrival) -> Delivery {
             account(&arrival.connection(netns), reason);
             Delivery::Pass
         }
-        None => Delivery::Ztunnel(ports::INBOUND, Reason::Inbound),
+        None => {
+            client_port::asked_for(&client_port::key(netns, arrival.remote()), arrival.interface());
+            Delivery::Ztunnel(ports::INBOUND, Reason::Inbound)
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 mod bind;
 mod connect;
 mod dns;
+mod listener;
 mod probe;
 mod track;
 mod ztunnel;

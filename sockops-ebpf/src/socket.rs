@@ -35,7 +35,7 @@ pub fn bind_to_loopback(context: HelperContext) -> bool {
     bind_to_device(context, *b"lo\0\0")
 }
 
-/// Binds the socket to an interface; kernels before 6.1 cannot.
+/// Binds the socket to an interface: it then matches no packet from elsewhere. Kernels before 6.1 refuse.
 #[inline(always)]
 pub fn bind_to_interface(context: HelperContext, index: u32) -> bool {
     set_integer(context, SO_BINDTOIFINDEX, index)

@@ -9,16 +9,16 @@ use aya_ebpf::bindings::{
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sk_storage_get, bpf_sock_hash_update};
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
-use weir_common::address::Address;
-use weir_common::flow::{ClientPort, PASS_LIFETIME_NS, SocketNote};
+use weir_common::flow::{PASS_LIFETIME_NS, SocketNote};
 use weir_common::listener::{ListenerKey, PortKey, SLOTS};
 use weir_common::mark;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
 use weir_ebpf_shared::account::{account, count};
-use weir_ebpf_shared::maps::{self, CLIENT_PORTS, LISTENERS, NEWEST, NOTES, PASSES, node};
+use weir_ebpf_shared::maps::{self, LISTENERS, NEWEST, NOTES, PASSES, node};
 use weir_ebpf_shared::place::{self, Place};
+use weir_sockops_ebpf::client_port;
 use weir_sockops_ebpf::socket::{allow_address_reuse, bind_to_interface, bind_to_loopback, set_mark};
 use weir_sockops_ebpf::stream::Stream;
 
@@ -49,7 +49,11 @@ fn connecting(stream: &Stream) {
     }
     match maps::pod(netns) {
         Some(pod) if pod.has(PodEntry::CAPTURING) => match mark::ours(stream.mark()) {
-            mark::TO_APPLICATION => _ = take_client_port(stream, netns, stream.local(), BPF_ANY.into()),
+            mark::TO_APPLICATION => {
+                // Claimed already, unless the kernel has chosen the port.
+                client_port::claim(&client_port::key(netns, stream.local()));
+                stream.watch_state();
+            }
             mark::OUTBOUND | mark::ZTUNNEL => {}
             _ => capture_late(stream, netns, pod),
         },
@@ -121,14 +125,12 @@ fn accepted(stream: &Stream) {
 
 #[inline(always)]
 fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
-    let (local, port) = stream.local();
-    let interface = maps::own_interface(netns, local);
-    // It holds a port that the application may want to listen on, in use or waiting for its time to pass, and ztunnel's
-    // listener may be older than the pod's enrolment.
+    // The local port is one that the application may want to listen on again: both sides have to allow that.
     if !allow_address_reuse(stream.helper_context()) {
-        account(&stream.connection(netns), Reason::ReuseRefused);
+        count(netns, Reason::ReuseRefused);
     }
-    let Some(interface) = interface else {
+    let (local, port) = stream.local();
+    if !maps::is_own(netns, local) {
         let (peer, _) = stream.remote();
         // A virtual machine's connection goes back by the pod's own routes.
         if !maps::is_own(netns, peer) {
@@ -140,29 +142,22 @@ fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
             stream.helper_context(),
             mark::replaced(stream.mark(), mark::OUTBOUND),
         );
-        return;
-    };
-    if port != ports::HBONE && !take_client_port(stream, netns, stream.remote(), BPF_NOEXIST.into()) {
-        // The client has chosen the very port that ztunnel took for another connection of this client: both now have
-        // the same addresses. The application's is bound to loopback; this one must take nothing from there.
-        bind_to_interface(stream.helper_context(), interface);
+    } else if port != ports::HBONE {
+        accepted_from_client(stream, netns);
     }
 }
 
+/// The client may come from a port under which ztunnel speaks to the application for it. Both connections are then
+/// between the same addresses and ports; only the interface tells their packets apart.
 #[inline(always)]
-fn take_client_port(stream: &Stream, netns: u64, client: (Address, u16), flags: u64) -> bool {
-    let (address, port) = client;
-    let key = ClientPort {
-        netns,
-        address,
-        port: u32::from(port),
-        reserved: 0,
-    };
-    let taken = CLIENT_PORTS.insert(key, 1, flags).is_ok();
-    if taken {
-        stream.watch_state();
+fn accepted_from_client(stream: &Stream, netns: u64) {
+    stream.watch_state();
+    let shared = client_port::share(&client_port::key(netns, stream.remote()));
+    if let Some(interface) = shared {
+        if !bind_to_interface(stream.helper_context(), interface) {
+            count(netns, Reason::PortTaken);
+        }
     }
-    taken
 }
 
 #[inline(always)]
@@ -236,18 +231,11 @@ fn closed(stream: &Stream) {
         }
         return;
     }
-    let (address, port) = match mark::ours(stream.mark()) {
+    let client = match mark::ours(stream.mark()) {
         mark::TO_APPLICATION => stream.local(),
         _ => stream.remote(),
     };
-    CLIENT_PORTS
-        .remove(ClientPort {
-            netns,
-            address,
-            port: u32::from(port),
-            reserved: 0,
-        })
-        .ok();
+    client_port::release(&client_port::key(netns, client));
 }
 
 #[inline(always)]
