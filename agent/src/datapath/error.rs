@@ -71,6 +71,16 @@ pub enum DatapathError {
         /// Why.
         source: super::sys::MapError,
     },
+    /// A map has no room for another entry.
+    #[error(
+        "map {map} is full: raise {flag}; a map that exists keeps its size until it is removed (`weir cleanup`)"
+    )]
+    MapFull {
+        /// Which.
+        map: &'static str,
+        /// The agent's flag that sets its size.
+        flag: &'static str,
+    },
     /// A raw call failed.
     #[error(transparent)]
     Sys(#[from] SysError),
