@@ -96,6 +96,7 @@ impl Enroller {
         let sysctls = self.entry(cookie)?.map_or(0, |entry| entry.sysctls);
         let steps = [
             self.remove_entry(cookie),
+            self.datapath.retire_counts(cookie).map_err(EnrollError::from),
             self.datapath.detach_pod(cookie).map_err(EnrollError::from),
             self.set_addresses(cookie, &Addresses::default()),
             filters::apply(self.datapath.maps(), cookie, &Filters::default()),
