@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 
 use futures::TryStreamExt as _;
-use netlink_packet_route::rule::RuleMessage;
+use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use rtnetlink::IpVersion;
 use tally::Tally;
 use weir_agent::enroll::{EnrollError, netlink};
@@ -172,8 +172,7 @@ fn source_based_routing_is_no_way_out_and_stays_as_it_was() {
     assert_captured(&mesh);
     assert!(rules(&mesh.pod("client").netns).len() > theirs.len());
     change(&mut mesh, "client", false);
-    let as_before = || (rules(&mesh.pod("client").netns) == theirs).then_some(());
-    eventually(PATIENCE, as_before).unwrap();
+    assert_eq!(rules(&mesh.pod("client").netns), theirs);
     for address in mesh.pod("client").addresses().iter() {
         let route = their_route(address);
         let again = mesh
@@ -193,7 +192,14 @@ fn change(mesh: &mut Mesh, pod: &str, enrolled: bool) {
         eventually(PATIENCE, || tally.is_captured().then_some(())).unwrap();
     } else {
         wait_gone(&tally);
+        wait_without_rules(&mesh.pod(pod).netns);
     }
+}
+
+/// The entries go first, the rules after them.
+fn wait_without_rules(netns: &Netns) {
+    let ours = |rule: &RuleMessage| rule.attributes.contains(&RuleAttribute::Table(TABLE));
+    eventually(PATIENCE, || (!rules(netns).iter().any(ours)).then_some(())).unwrap();
 }
 
 fn wait_gone(tally: &Tally) {
@@ -234,9 +240,9 @@ fn a_rule_of_somebody_elses_at_our_preference_is_reported_and_respected() {
 }
 
 fn remove_rule(netns: &Netns, preference: u32) {
-    use netlink_packet_route::rule::RuleAttribute::{Priority, Table};
     let attributes = |rule: &RuleMessage| {
-        rule.attributes.contains(&Priority(preference)) && !rule.attributes.contains(&Table(TABLE))
+        rule.attributes.contains(&RuleAttribute::Priority(preference))
+            && !rule.attributes.contains(&RuleAttribute::Table(TABLE))
     };
     let rule = rules(netns).into_iter().find(attributes).unwrap();
     netlink::run(netns.as_fd(), async |handle| {
