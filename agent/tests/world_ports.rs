@@ -1,4 +1,10 @@
 //! Ports that are used again: by clients, by probes, by servers.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    dead_code,
+    reason = "a test that cannot go on says so by a panic; each uses its part of what tests share"
+)]
 
 #[path = "support/streams.rs"]
 mod streams;

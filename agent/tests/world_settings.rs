@@ -1,4 +1,10 @@
 //! Other people's kernel settings, rules and routes: captured all the same, and theirs are left alone.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    dead_code,
+    reason = "a test that cannot go on says so by a panic; each uses its part of what tests share"
+)]
 
 #[path = "support/tally.rs"]
 mod tally;
@@ -16,7 +22,7 @@ use weir_agent::enroll::{EnrollError, netlink};
 use weir_common::mark::{RULE_PREFERENCE, TABLE};
 use weir_common::reason::Reason;
 use weir_testbeds::deadline::{PATIENCE, eventually};
-use weir_testbeds::mesh::{Builder, Mesh};
+use weir_testbeds::mesh::{Builder, Mesh, PodLine};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::route::Route;
 use weir_testbeds::rule::Rule;
@@ -217,7 +223,7 @@ fn a_rule_of_somebody_elses_at_our_preference_is_reported_and_respected() {
         .netlink(async |netlink| netlink.add_rule(&taken).await)
         .unwrap();
     let theirs = rules(&netns);
-    mesh.change("client", |line| line.enrol()).unwrap();
+    mesh.change("client", PodLine::enrol).unwrap();
     let wanted = format!("preference {RULE_PREFERENCE} that is not ours; remove it");
     eventually(PATIENCE, || mesh.agent.output().contains(&wanted).then_some(()))
         .unwrap_or_else(|late| panic!("{late}: {}", mesh.agent.output()));
