@@ -9,6 +9,7 @@ fn main() -> ExitCode {
     for input in [
         "common/src",
         "common/Cargo.toml",
+        "ebpf-shared",
         "sockops-ebpf",
         "tc-ebpf",
         "Cargo.lock",

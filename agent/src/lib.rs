@@ -1,11 +1,18 @@
 //! The node agent and operator CLI of Weir.
 #![deny(unsafe_code)]
 
+pub mod admin;
+pub mod api;
 pub mod cgroups;
 pub mod check;
+pub mod cleanup;
 pub mod datapath;
 pub mod enroll;
+pub mod http;
 pub mod inside;
 pub mod pods;
 pub mod run;
+pub mod socket_file;
+pub mod status;
+pub mod verify;
 pub mod zds;

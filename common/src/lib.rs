@@ -8,6 +8,7 @@ pub mod address;
 pub mod event;
 pub mod filter;
 pub mod flow;
+pub mod interface;
 pub mod listener;
 pub mod mark;
 pub mod names;

@@ -6,6 +6,9 @@ pub const MASK: u32 = 0xfff;
 pub const ZTUNNEL: u32 = 0x539;
 /// An application's connection on its way to ztunnel.
 pub const OUTBOUND: u32 = 0x222;
+/// A virtual machine's connection on its way to ztunnel. Not the application's mark: the rule for this one names the
+/// interface, so that neither answers nor the kernel's check of source addresses follow it.
+pub const VIRTUAL: u32 = 0x223;
 /// ztunnel's connection to the application, made from the client's address.
 pub const TO_APPLICATION: u32 = 0x111;
 

@@ -35,6 +35,8 @@ pub mod map {
     pub const PORT_RULES: &str = "weir_port_rules";
     /// Ranges that annotations include or exclude.
     pub const RANGE_RULES: &str = "weir_ranges";
+    /// Interfaces of pods behind which virtual machines are.
+    pub const VIRTUAL_INTERFACES: &str = "weir_virtual_if";
     /// What a socket has to be remembered for.
     pub const NOTES: &str = "weir_notes";
     /// Decisions per pod and reason.
@@ -43,7 +45,7 @@ pub mod map {
     pub const EVENTS: &str = "weir_events";
 
     /// All of them.
-    pub const ALL: [&str; 15] = [
+    pub const ALL: [&str; 16] = [
         NODE,
         PODS,
         OWN_ADDRESSES,
@@ -56,6 +58,7 @@ pub mod map {
         PORT_CURSORS,
         PORT_RULES,
         RANGE_RULES,
+        VIRTUAL_INTERFACES,
         NOTES,
         COUNTERS,
         EVENTS,

@@ -107,6 +107,8 @@ reasons! {
     MarkRefused = 35, Refused, "mark_refused";
     /// The guard saw a TCP connection leave the pod that had not gone through ztunnel.
     Leaked = 36, Refused, "leaked";
+    /// A captured connection was about to leave the pod because the routing rule that leads it to ztunnel is gone.
+    Unrouted = 37, Refused, "unrouted";
 
     /// The map of passes is full: a probe or ztunnel's connection may be captured.
     PassesFull = 48, Failed, "passes_full";

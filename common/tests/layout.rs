@@ -7,6 +7,7 @@ use weir_common::address::{Address, OwnAddress};
 use weir_common::event::{CounterKey, Event};
 use weir_common::filter::{PortRule, RangeRule};
 use weir_common::flow::{ClientPort, Flow, SocketNote};
+use weir_common::interface::InterfaceKey;
 use weir_common::listener::{ListenerKey, PortKey};
 use weir_common::node::NodeSettings;
 use weir_common::pod::PodEntry;
@@ -29,6 +30,7 @@ fn shared_structs_lie_in_memory_as_the_pins_of_this_version_expect() {
     layout!(NodeSettings, size 24, align 8, host_netns at 0, pods_cgroup at 8, pods_cgroup_level at 16, flags at 20);
     layout!(ListenerKey, size 16, align 8, netns at 0, port at 8, slot at 12);
     layout!(PortKey, size 16, align 8, netns at 0, port at 8, reserved at 12);
+    layout!(InterfaceKey, size 16, align 8, netns at 0, index at 8, reserved at 12);
     layout!(PortRule, size 16, align 8, netns at 0, direction at 8, port at 10, reserved at 12);
     layout!(RangeRule, size 24, align 4, netns at 0, address at 8);
     layout!(Flow, size 48, align 8, netns at 0, source at 8, destination at 24, source_port at 40,

@@ -9,9 +9,9 @@ use weir_common::flow::{ClientPort, SocketNote};
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
-use weir_sockops_ebpf::account::account;
+use weir_ebpf_shared::account::account;
+use weir_ebpf_shared::maps::{self, CLIENT_PORTS, PORT_CURSORS};
 use weir_sockops_ebpf::call::{Answer, Call, Family};
-use weir_sockops_ebpf::maps::{self, CLIENT_PORTS, PORT_CURSORS};
 use weir_sockops_ebpf::socket::allow_address_reuse;
 
 use crate::ztunnel;
@@ -83,11 +83,11 @@ fn reuse(call: &Call, netns: u64) {
 #[inline(always)]
 fn claim_port(netns: u64, address: Address) -> Option<u16> {
     let key = OwnAddress { netns, address };
-    let cursor = match PORT_CURSORS.get_ptr_mut(&key) {
+    let cursor = match PORT_CURSORS.get_ptr_mut(key) {
         Some(cursor) => cursor,
         None => {
-            PORT_CURSORS.insert(&key, &0, 0).ok()?;
-            PORT_CURSORS.get_ptr_mut(&key)?
+            PORT_CURSORS.insert(key, 0, 0).ok()?;
+            PORT_CURSORS.get_ptr_mut(key)?
         }
     };
     let mut tries = 0;
@@ -104,7 +104,7 @@ fn claim_port(netns: u64, address: Address) -> Option<u16> {
             port,
             reserved: 0,
         };
-        if CLIENT_PORTS.insert(&claim, &1, BPF_NOEXIST.into()).is_ok() {
+        if CLIENT_PORTS.insert(claim, 1, BPF_NOEXIST.into()).is_ok() {
             #[expect(clippy::cast_possible_truncation, reason = "below 65536 by construction")]
             return Some(port as u16);
         }

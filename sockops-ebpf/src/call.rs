@@ -8,8 +8,8 @@ use aya_ebpf::programs::SockAddrContext;
 use weir_common::address::Address;
 use weir_common::flow::SocketNote;
 
-use crate::account::Connection;
-use crate::maps::NOTES;
+use weir_ebpf_shared::account::Connection;
+use weir_ebpf_shared::maps::NOTES;
 
 const SOCK_STREAM: u32 = 1;
 const SOCK_DGRAM: u32 = 2;
@@ -161,7 +161,6 @@ impl Call {
         let process = unsafe { bpf_get_current_pid_tgid() } >> 32;
         Connection {
             netns,
-            #[expect(clippy::cast_possible_truncation, reason = "the upper half is the process id")]
             process: process as u32,
             source: Address { words: [0; 4] },
             source_port: 0,

@@ -7,10 +7,10 @@ use weir_common::mark;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
-use weir_sockops_ebpf::account::account;
+use weir_ebpf_shared::account::account;
+use weir_ebpf_shared::maps;
+use weir_ebpf_shared::place::{self, Place};
 use weir_sockops_ebpf::call::{Answer, Call, Family};
-use weir_sockops_ebpf::maps;
-use weir_sockops_ebpf::place::{self, Place};
 use weir_sockops_ebpf::socket::{bind_to_loopback, set_mark, unbind_from_device};
 
 use crate::{dns, probe, ztunnel};

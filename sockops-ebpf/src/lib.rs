@@ -1,25 +1,6 @@
-//! What Weir's socket programs share: maps, accessors to their contexts, decisions and accounting.
+//! What Weir's socket programs share: accessors to their contexts and sockets.
 #![no_std]
 
-pub mod account;
 pub mod call;
-pub mod maps;
-pub mod place;
 pub mod socket;
 pub mod stream;
-
-/// Declares the licence to the kernel (some helpers are for GPL-compatible programs only) and what to do on a panic.
-#[macro_export]
-macro_rules! object {
-    () => {
-        #[unsafe(link_section = "license")]
-        #[unsafe(no_mangle)]
-        static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-
-        #[panic_handler]
-        fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-            // The verifier proves that no panic is reachable; the compiler still wants a handler.
-            loop {}
-        }
-    };
-}

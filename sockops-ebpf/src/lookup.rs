@@ -1,29 +1,27 @@
 //! The lookup of a listener in a pod's netns: hands new connections to ztunnel.
+#![expect(missing_docs, reason = "the macro of the program drops its documentation")]
 #![no_std]
 #![no_main]
 
 use core::ptr::addr_of;
 
 use aya_ebpf::bindings::sk_action::{SK_DROP, SK_PASS};
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_map_lookup_elem, bpf_sk_assign, bpf_sk_release};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sk_assign};
 use aya_ebpf::macros::sk_lookup;
 use aya_ebpf::programs::SkLookupContext;
 use weir_common::address::Address;
 use weir_common::flow::Flow;
-use weir_common::listener::{ListenerKey, PortKey, SLOTS};
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
-use weir_sockops_ebpf::account::{Connection, account};
-use weir_sockops_ebpf::maps::{self, LISTENERS, NEWEST, PASSES};
-use weir_sockops_ebpf::place;
+use weir_ebpf_shared::account::{Connection, account};
+use weir_ebpf_shared::listeners;
+use weir_ebpf_shared::maps::{self, PASSES};
+use weir_ebpf_shared::place;
 use weir_sockops_ebpf::socket::LOOPBACK_INDEX;
 
-weir_sockops_ebpf::object!();
-
-/// The pod's netns cookie: this program type cannot ask for it, so every pod has an instance with its own.
-#[unsafe(no_mangle)]
-static NETNS_COOKIE: u64 = 0;
+weir_ebpf_shared::object!();
+weir_ebpf_shared::instance!();
 
 const AF_INET: u32 = 2;
 const IPPROTO_TCP: u32 = 6;
@@ -62,11 +60,22 @@ fn decide(arrival: &Arrival) -> Delivery {
     }
     let to_pod = maps::is_own(netns, destination);
     let (source, _) = arrival.remote();
+    // The kernel takes packets from loopback addresses only from inside.
+    if to_pod && source.is_loopback() {
+        return Delivery::Pass;
+    }
     if maps::is_own(netns, source) {
         return if to_pod {
             Delivery::Pass
         } else {
             Delivery::Ztunnel(ports::OUTBOUND, Reason::Outbound)
+        };
+    }
+    // Whatever a virtual machine in the pod sends is outbound, wherever it goes.
+    if maps::is_virtual(netns, arrival.interface()) {
+        return match place::virtual_exemption(netns, pod, destination, port) {
+            Some(_) => Delivery::Pass,
+            None => Delivery::Ztunnel(ports::OUTBOUND, Reason::Outbound),
         };
     }
     // ztunnel's connection to the application: bound to loopback, where nothing from outside arrives.
@@ -111,7 +120,7 @@ fn is_probe(arrival: &Arrival, netns: u64) -> bool {
     };
     // SAFETY: a live map value of eight aligned bytes; the clock helper takes nothing.
     PASSES
-        .get_ptr(&flow)
+        .get_ptr(flow)
         .is_some_and(|expiry| unsafe { *expiry > bpf_ktime_get_ns() })
 }
 
@@ -120,57 +129,19 @@ fn is_probe(arrival: &Arrival, netns: u64) -> bool {
 #[inline(always)]
 fn deliver(arrival: &Arrival, port: u16, reason: Reason) -> u32 {
     let netns = netns();
-    let newest = PortKey {
-        netns,
-        port: u32::from(port),
-        reserved: 0,
-    };
-    // SAFETY: a live map value of four aligned bytes.
-    let newest = NEWEST.get_ptr(&newest).map_or(0, |slot| unsafe { *slot });
-    let mut age = 0;
-    while age < SLOTS {
-        let slot = (newest + SLOTS - age) % SLOTS;
-        if assign(
-            arrival,
-            &ListenerKey {
-                netns,
-                port: u32::from(port),
-                slot,
-            },
-        ) {
-            // Outbound connections were counted when they were made.
-            if matches!(reason, Reason::Inbound) {
-                account(&arrival.connection(netns), reason);
-            }
-            return SK_PASS;
-        }
-        age += 1;
+    let delivered = listeners::offer(netns, port, |socket| {
+        // SAFETY: the context is the one that the kernel passed, the socket is held by the caller.
+        unsafe { bpf_sk_assign(arrival.context.lookup.cast(), socket, NO_REUSEPORT) == 0 }
+    });
+    if !delivered {
+        account(&arrival.connection(netns), Reason::NoListener);
+        return SK_DROP;
     }
-    account(&arrival.connection(netns), Reason::NoListener);
-    SK_DROP
-}
-
-#[inline(always)]
-fn assign(arrival: &Arrival, key: &ListenerKey) -> bool {
-    // SAFETY: the key is a live struct of the map's key type; the socket that the map returns is held until released.
-    unsafe {
-        let socket = bpf_map_lookup_elem(
-            (&raw const LISTENERS).cast_mut().cast(),
-            core::ptr::from_ref(key).cast(),
-        );
-        if socket.is_null() {
-            return false;
-        }
-        let assigned = bpf_sk_assign(arrival.context.lookup.cast(), socket, NO_REUSEPORT) == 0;
-        bpf_sk_release(socket);
-        assigned
+    // Outbound connections were counted when they were made.
+    if matches!(reason, Reason::Inbound) {
+        account(&arrival.connection(netns), reason);
     }
-}
-
-#[inline(always)]
-fn netns() -> u64 {
-    // SAFETY: a static that only the loader writes; volatile, because it is not what the compiler saw.
-    unsafe { addr_of!(NETNS_COOKIE).read_volatile() }
+    SK_PASS
 }
 
 /// A packet that no connection claims.

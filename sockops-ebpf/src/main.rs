@@ -9,4 +9,4 @@ mod probe;
 mod track;
 mod ztunnel;
 
-weir_sockops_ebpf::object!();
+weir_ebpf_shared::object!();

@@ -3,8 +3,8 @@
 use aya_ebpf::helpers::generated::bpf_get_current_ancestor_cgroup_id;
 use weir_common::flow::SocketNote;
 use weir_common::node::NodeSettings;
+use weir_ebpf_shared::maps::{PODS_BY_ADDRESS, node};
 use weir_sockops_ebpf::call::Call;
-use weir_sockops_ebpf::maps::{PODS_BY_ADDRESS, node};
 
 /// Notes on the socket that it probes a pod, if it does. [`crate::track`] lets it pass once its source is known.
 #[inline(always)]
@@ -13,7 +13,7 @@ pub fn note(call: &Call, netns: u64) {
     if netns != node.host_netns || !call.is_tcp() {
         return;
     }
-    let Some(pod) = PODS_BY_ADDRESS.get_ptr(&call.address()) else {
+    let Some(pod) = PODS_BY_ADDRESS.get_ptr(call.address()) else {
         return;
     };
     if is_pod_process(&node) {

@@ -8,7 +8,7 @@ use aya_ebpf::programs::SockOpsContext;
 use weir_common::address::Address;
 use weir_common::flow::Flow;
 
-use crate::account::Connection;
+use weir_ebpf_shared::account::Connection;
 
 const AF_INET: u32 = 2;
 

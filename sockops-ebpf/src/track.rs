@@ -16,9 +16,9 @@ use weir_common::mark;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
-use weir_sockops_ebpf::account::{account, count};
-use weir_sockops_ebpf::maps::{self, CLIENT_PORTS, LISTENERS, NEWEST, NOTES, PASSES, node};
-use weir_sockops_ebpf::place::{self, Place};
+use weir_ebpf_shared::account::{account, count};
+use weir_ebpf_shared::maps::{self, CLIENT_PORTS, LISTENERS, NEWEST, NOTES, PASSES, node};
+use weir_ebpf_shared::place::{self, Place};
 use weir_sockops_ebpf::socket::{allow_address_reuse, bind_to_interface, bind_to_loopback, set_mark};
 use weir_sockops_ebpf::stream::Stream;
 
@@ -66,7 +66,7 @@ fn let_probe_pass(stream: &Stream) {
     // SAFETY: the helper takes nothing and always succeeds.
     let expiry = unsafe { bpf_ktime_get_ns() } + PASS_LIFETIME_NS;
     let flow = stream.flow(note.netns);
-    if PASSES.insert(&flow, &expiry, 0).is_ok() {
+    if PASSES.insert(flow, expiry, 0).is_ok() {
         stream.watch_state();
         account(&stream.connection(note.netns), Reason::Probe);
     } else {
@@ -129,6 +129,11 @@ fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
         account(&stream.connection(netns), Reason::ReuseRefused);
     }
     let Some(interface) = interface else {
+        let (peer, _) = stream.remote();
+        // A virtual machine's connection goes back by the pod's own routes.
+        if !maps::is_own(netns, peer) {
+            return;
+        }
         // Captured outbound: the local address is the world's. The mark brings answers that find no socket any more
         // (the application is gone) back here instead of sending them to the world.
         set_mark(
@@ -153,7 +158,7 @@ fn take_client_port(stream: &Stream, netns: u64, client: (Address, u16), flags: 
         port: u32::from(port),
         reserved: 0,
     };
-    let taken = CLIENT_PORTS.insert(&key, &1, flags).is_ok();
+    let taken = CLIENT_PORTS.insert(key, 1, flags).is_ok();
     if taken {
         stream.watch_state();
     }
@@ -199,10 +204,10 @@ fn note_listener(stream: &Stream, netns: u64, port: u32) {
     };
     // SAFETY: a live map value of four aligned bytes.
     let slot = NEWEST
-        .get_ptr(&newest)
+        .get_ptr(newest)
         .map_or(0, |slot| (unsafe { *slot } + 1) % SLOTS);
     let mut key = ListenerKey { netns, port, slot };
-    if register(stream, &mut key) && NEWEST.insert(&newest, &slot, 0).is_ok() {
+    if register(stream, &mut key) && NEWEST.insert(newest, slot, 0).is_ok() {
         return;
     }
     count(netns, Reason::ListenersFull);
@@ -227,7 +232,7 @@ fn closed(stream: &Stream) {
     let netns = stream.netns();
     if netns == node().host_netns {
         if let Some(note) = note(stream) {
-            PASSES.remove(&stream.flow(note.netns)).ok();
+            PASSES.remove(stream.flow(note.netns)).ok();
         }
         return;
     }
@@ -236,7 +241,7 @@ fn closed(stream: &Stream) {
         _ => stream.remote(),
     };
     CLIENT_PORTS
-        .remove(&ClientPort {
+        .remove(ClientPort {
             netns,
             address,
             port: u32::from(port),

@@ -3,8 +3,8 @@
 use aya_ebpf::helpers::generated::bpf_get_current_cgroup_id;
 use weir_common::mark;
 use weir_common::node::NodeSettings;
+use weir_ebpf_shared::maps::{ZTUNNELS, node};
 use weir_sockops_ebpf::call::Call;
-use weir_sockops_ebpf::maps::{ZTUNNELS, node};
 
 /// Whether the call is made by ztunnel. Its mark is not proof enough: a container with NET_ADMIN can set it too.
 #[inline(always)]
@@ -23,5 +23,5 @@ pub fn socket_mark(call: &Call) -> u32 {
 fn is_trusted() -> bool {
     // SAFETY: the helper takes nothing and always succeeds.
     let cgroup = unsafe { bpf_get_current_cgroup_id() };
-    ZTUNNELS.get_ptr(&cgroup).is_some() || node().has(NodeSettings::TRUST_MARK_ALONE)
+    ZTUNNELS.get_ptr(cgroup).is_some() || node().has(NodeSettings::TRUST_MARK_ALONE)
 }

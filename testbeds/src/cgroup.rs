@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::deadline::{PATIENCE, eventually};
-use crate::mountinfo::mounts;
+use crate::mountinfo::{TABLE, mounts};
 use crate::unique::{self, Owner};
 
 /// Why a cgroup could not be made or used.
@@ -89,7 +89,7 @@ impl Drop for Cgroup {
 
 /// The mount point of the cgroup2 file system.
 pub fn root() -> Result<PathBuf, Error> {
-    let path = Path::new("/proc/self/mountinfo");
+    let path = Path::new(TABLE);
     mounts("cgroup2")
         .map_err(refused("read", path))?
         .into_iter()
@@ -126,13 +126,14 @@ fn remove(path: &Path) -> io::Result<()> {
             remove(&entry.path())?;
         }
     }
-    kill_members(path)?;
-    // A killed process leaves its cgroup a moment later.
-    eventually(PATIENCE, || match fs::remove_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => None,
-        outcome => Some(outcome),
-    })
-    .unwrap_or_else(|expired| Err(io::Error::other(expired)))
+    // A killed process leaves a moment later, and one that was just started may yet come in.
+    let removed = eventually(PATIENCE, || {
+        match kill_members(path).and_then(|()| fs::remove_dir(path)) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => None,
+            outcome => Some(outcome),
+        }
+    });
+    removed.unwrap_or_else(|expired| Err(io::Error::other(expired)))
 }
 
 fn kill_members(path: &Path) -> io::Result<()> {

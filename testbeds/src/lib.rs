@@ -40,6 +40,7 @@ pub mod mesh;
 pub mod mountinfo;
 pub mod netlink;
 pub mod netns;
+pub mod packet;
 pub mod process;
 pub mod proxy;
 pub mod publish;

@@ -4,9 +4,12 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-/// All mount points of a file system type, in mount order.
+/// The calling thread's table of mounts.
+pub(crate) const TABLE: &str = "/proc/thread-self/mountinfo";
+
+/// All mount points of a file system type that the calling thread sees, in mount order.
 pub fn mounts(kind: &str) -> io::Result<Vec<PathBuf>> {
-    let table = fs::read_to_string("/proc/self/mountinfo")?;
+    let table = fs::read_to_string(TABLE)?;
     Ok(table.lines().filter_map(|line| mount_point(line, kind)).collect())
 }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::deadline::{PATIENCE, eventually};
-use crate::mountinfo::mounts;
+use crate::mountinfo::{TABLE, mounts};
 use crate::netlink;
 use crate::netns::{self, Netns};
 use crate::unique::Owner;
@@ -118,7 +118,7 @@ fn look(owner: Owner, netns: &Netns) -> Result<BTreeSet<Thing>, Error> {
             .filter(carries(&prefix))
             .map(Thing::NamedNetns),
     );
-    for directory in mounts("bpf").map_err(failed(Path::new("/proc/self/mountinfo")))? {
+    for directory in mounts("bpf").map_err(failed(Path::new(TABLE)))? {
         things.extend(
             tree(&directory)?
                 .into_iter()
@@ -157,7 +157,7 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 fn tree(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut all = Vec::new();
     for path in entries(directory)? {
-        if path.is_dir() {
+        if path.is_dir() && !path.is_symlink() {
             all.extend(tree(&path)?);
         }
         all.push(path);

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use weir_testbeds::netns::Netns;
+use weir_testbeds::unique;
 
 #[test]
 fn a_namespace_is_new_and_has_lo_up() {
@@ -73,4 +74,39 @@ fn a_published_name_opens_the_namespace_until_it_is_dropped() {
     assert_eq!(inode, netns.inode().unwrap());
     drop(published);
     assert!(!path.exists());
+}
+
+#[test]
+fn a_kept_name_outlives_its_guard_and_holds_the_namespace() {
+    let netns = Netns::new().unwrap();
+    let inode = netns.inode().unwrap();
+    let path = netns.publish(&unique::name("kept")).unwrap().keep();
+    drop(netns);
+    let kept = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&path).unwrap());
+    nix::mount::umount(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(kept, inode);
+}
+
+#[test]
+fn another_process_can_open_the_namespace_by_its_path() {
+    let netns = Netns::new().unwrap();
+    let seen = Command::new("stat")
+        .args(["-L", "-c", "%i"])
+        .arg(netns.path())
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(seen.stdout).unwrap().trim(),
+        netns.inode().unwrap().to_string()
+    );
+}
+
+#[test]
+fn asynchronous_code_runs_inside_from_within_a_runtime() {
+    let netns = Netns::new().unwrap();
+    let outer = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let inode =
+        outer.block_on(async { netns.run_async(async || Netns::current().unwrap().inode().unwrap()) });
+    assert_eq!(inode, netns.inode().unwrap());
 }

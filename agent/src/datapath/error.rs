@@ -7,6 +7,7 @@ use aya::maps::MapError;
 use aya::programs::ProgramError;
 
 use super::sys::SysError;
+use crate::inside::InsideError;
 
 /// An operation on a kernel object failed.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,19 @@ pub enum DatapathError {
         /// Why.
         source: MapError,
     },
+    /// A program could not be attached to an interface or detached from it.
+    #[error("program {program} at interface {interface}: {source}")]
+    Interface {
+        /// Which program.
+        program: &'static str,
+        /// Which interface.
+        interface: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The pod's netns cannot be entered.
+    #[error(transparent)]
+    Netns(#[from] InsideError),
     /// A map has no room for another entry.
     #[error(
         "map {map} is full: raise {flag}; a map that exists keeps its size until it is removed (`weir cleanup`)"

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use super::links::Order;
 use super::sys::{AttachType, LinkTarget, Target};
-use super::{Datapath, DatapathError, links, object, programs};
+use super::{Datapath, DatapathError, Pins, links, object, programs};
 
 const LOOKUP: &str = "weir_lookup";
 
@@ -42,11 +42,18 @@ impl Datapath {
     /// # Errors
     /// [`DatapathError`] if the link cannot be read.
     pub fn lookup_attached(&self, cookie: u64) -> Result<bool, DatapathError> {
-        let Some(link) = links::open(&self.pins.pod_link(cookie, LOOKUP))? else {
-            return Ok(false);
-        };
-        Ok(
-            matches!(super::sys::link_info(link.as_fd())?.target, LinkTarget::Netns { inode, .. } if inode != 0),
-        )
+        attached(&self.pins, cookie)
     }
+}
+
+/// Whether the lookup of the pod with this netns cookie is attached to a living netns.
+///
+/// # Errors
+/// [`DatapathError`] if the link cannot be read.
+pub fn attached(pins: &Pins, cookie: u64) -> Result<bool, DatapathError> {
+    let Some(link) = links::open(&pins.pod_link(cookie, LOOKUP))? else {
+        return Ok(false);
+    };
+    let target = super::sys::link_info(link.as_fd())?.target;
+    Ok(matches!(target, LinkTarget::Netns { inode, .. } if inode != 0))
 }

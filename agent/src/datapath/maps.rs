@@ -7,6 +7,7 @@ use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuHashMap, 
 use weir_common::address::{Address, OwnAddress};
 use weir_common::event::CounterKey;
 use weir_common::filter::{PortRule, RangeRule};
+use weir_common::interface::InterfaceKey;
 use weir_common::listener::ListenerKey;
 use weir_common::names::map;
 use weir_common::node::NodeSettings;
@@ -47,7 +48,7 @@ impl Default for Sizes {
 
 impl Sizes {
     /// Entries of each map whose size is not fixed.
-    pub(super) fn by_map(&self) -> [(&'static str, u32); 11] {
+    pub(super) fn by_map(&self) -> [(&'static str, u32); 12] {
         let addresses = self.pods.saturating_mul(self.addresses_per_pod);
         let reasons = u32::try_from(Reason::ALL.len()).unwrap_or(u32::MAX);
         [
@@ -61,6 +62,7 @@ impl Sizes {
             (map::CLIENT_PORTS, self.connections),
             (map::PORT_RULES, self.rules),
             (map::RANGE_RULES, self.rules),
+            (map::VIRTUAL_INTERFACES, self.pods),
             (map::COUNTERS, self.pods.saturating_mul(reasons)),
             (map::EVENTS, self.event_bytes),
         ]
@@ -135,6 +137,14 @@ impl Maps {
     /// As [`Self::pods`].
     pub fn port_rules(&self) -> Result<HashMap<MapData, PortRule, u32>, DatapathError> {
         self.hash(map::PORT_RULES)
+    }
+
+    /// Interfaces of pods behind which virtual machines are.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn virtual_interfaces(&self) -> Result<HashMap<MapData, InterfaceKey, u32>, DatapathError> {
+        self.hash(map::VIRTUAL_INTERFACES)
     }
 
     /// Range rules.

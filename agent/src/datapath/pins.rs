@@ -4,9 +4,10 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use weir_common::names::LAYOUT_VERSION;
+use weir_common::names::{LAYOUT_VERSION, map};
 
 use super::DatapathError;
+use super::programs::NODE_PROGRAMS;
 
 /// The paths of all pins below one directory.
 #[derive(Clone, Debug)]
@@ -29,6 +30,13 @@ impl Pins {
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Whether the node's programs and maps are pinned.
+    #[must_use]
+    pub fn exist(&self) -> bool {
+        map::ALL.into_iter().all(|name| self.map(name).exists())
+            && NODE_PROGRAMS.iter().all(|(name, _)| self.link(name).exists())
     }
 
     /// The pin of a map.
@@ -66,6 +74,18 @@ impl Pins {
     /// Makes the directory of a pod's links.
     pub(super) fn create_pod_directory(&self, netns: u64) -> Result<(), DatapathError> {
         create_private(&self.pods().join(netns.to_string()))
+    }
+
+    /// Names of the pins in a pod's directory; a pod without pins has none.
+    pub(super) fn pod_links(&self, netns: u64) -> Result<Vec<String>, DatapathError> {
+        let directory = self.pods().join(netns.to_string());
+        match fs::read_dir(&directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(DatapathError::io(directory)(error)),
+            Ok(entries) => Ok(entries
+                .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+                .collect()),
+        }
     }
 
     /// Removes the pins of a pod, and with them the links. A pod without pins is fine.

@@ -54,7 +54,7 @@ pub enum EnrollError {
 
 impl EnrollError {
     /// Wraps a netlink error with the step it happened in.
-    pub(super) fn netlink(step: &'static str) -> impl FnOnce(rtnetlink::Error) -> Self {
+    pub(crate) fn netlink(step: &'static str) -> impl FnOnce(rtnetlink::Error) -> Self {
         move |source| Self::Netlink { step, source }
     }
 }

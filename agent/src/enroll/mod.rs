@@ -3,6 +3,7 @@
 pub mod addresses;
 mod error;
 pub mod filters;
+pub mod interfaces;
 pub mod listeners;
 pub mod netlink;
 mod pod;

@@ -94,7 +94,7 @@ impl Enroller {
     }
 
     /// Ends capturing and takes away what belongs to the pod. Rules and routes stay while captured connections live;
-    /// [`Self::drain`] takes them. A pod whose netns is gone needs none of that.
+    /// the drain takes them. A pod whose netns is gone needs none of that.
     ///
     /// # Errors
     /// The first [`EnrollError`]; the other steps are taken all the same.

@@ -6,7 +6,7 @@ use futures::TryStreamExt as _;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteMessage, RouteScope, RouteType};
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
-use nix::libc::{EEXIST, ENOENT, ESRCH};
+use nix::libc::{EACCES, EAFNOSUPPORT, EEXIST, ENODEV, ENOENT, EOPNOTSUPP, ESRCH};
 use rtnetlink::{Handle, IpVersion, RouteMessageBuilder};
 use weir_common::mark::{self, MASK, RULE_PREFERENCE, TABLE};
 
@@ -20,6 +20,8 @@ const RULES: [(u32, u32); 2] = [
     (mark::OUTBOUND, RULE_PREFERENCE),
     (mark::TO_APPLICATION, RULE_PREFERENCE + 1),
 ];
+/// The preference of the rules for virtual interfaces.
+const VIRTUAL_PREFERENCE: u32 = RULE_PREFERENCE + 2;
 
 /// Makes rules and routes for the families that the pod has addresses of.
 ///
@@ -33,6 +35,54 @@ pub async fn ensure(handle: &Handle, addresses: &Addresses) -> Result<(), Enroll
     if let Some(source) = addresses.first_v6 {
         route(handle, route_v6(source)).await?;
         rules(handle, IpVersion::V6).await?;
+    }
+    Ok(())
+}
+
+/// Makes the rules that lead marked packets from exactly these interfaces, behind which virtual machines are, to our
+/// table. They name the interface so that they count for what arrives there and for nothing else: with a rule for the
+/// mark alone, strict checks of source addresses (`src_valid_mark`) would refuse the packets.
+///
+/// # Errors
+/// [`EnrollError::Netlink`]; [`remove`] takes away what was made.
+pub async fn ensure_virtual(handle: &Handle, interfaces: &[&str]) -> Result<(), EnrollError> {
+    for version in [IpVersion::V4, IpVersion::V6] {
+        let existing = existing_rules(handle, version.clone()).await?;
+        for rule in existing.iter().filter(|rule| is_ours(rule)) {
+            if interface_of(rule).is_some_and(|interface| !interfaces.contains(&interface)) {
+                gone(
+                    handle.rule().del(rule.clone()).execute().await,
+                    "remove a routing rule",
+                )?;
+            }
+        }
+        for interface in interfaces {
+            if !existing
+                .iter()
+                .any(|rule| is_ours(rule) && interface_of(rule) == Some(interface))
+            {
+                add_rule(
+                    handle,
+                    version.clone(),
+                    mark::VIRTUAL,
+                    VIRTUAL_PREFERENCE,
+                    Some(interface),
+                )
+                .await?;
+            }
+        }
+    }
+    if interfaces.is_empty() {
+        return Ok(());
+    }
+    // A machine may use a family that the pod has no address of.
+    for route in [route_v4(Ipv4Addr::UNSPECIFIED), route_v6(Ipv6Addr::UNSPECIFIED)] {
+        let added = handle.route().add(route).execute().await;
+        tolerate(
+            added,
+            &[EEXIST, EACCES, EAFNOSUPPORT, EOPNOTSUPP],
+            "add a local route",
+        )?;
     }
     Ok(())
 }
@@ -64,12 +114,13 @@ pub async fn is_complete(handle: &Handle, addresses: &Addresses) -> Result<bool,
         (IpVersion::V4, addresses.first_v4.is_some()),
         (IpVersion::V6, addresses.first_v6.is_some()),
     ] {
-        let ours = existing_rules(handle, version)
-            .await?
-            .iter()
-            .filter(|rule| is_ours(rule))
-            .count();
-        if needed && ours < RULES.len() {
+        let existing = existing_rules(handle, version).await?;
+        let is_there = |preference| {
+            existing
+                .iter()
+                .any(|rule| is_ours(rule) && preference_of(rule) == Some(preference))
+        };
+        if needed && !RULES.iter().all(|(_, preference)| is_there(*preference)) {
             return Ok(false);
         }
     }
@@ -95,7 +146,7 @@ async fn rules(handle: &Handle, version: IpVersion) -> Result<(), EnrollError> {
         {
             Some(rule) if is_ours(rule) => {}
             Some(_) => return Err(EnrollError::RuleTaken { preference }),
-            None => add_rule(handle, version.clone(), mark, preference).await?,
+            None => add_rule(handle, version.clone(), mark, preference, None).await?,
         }
     }
     Ok(())
@@ -106,14 +157,18 @@ async fn add_rule(
     version: IpVersion,
     mark: u32,
     preference: u32,
+    interface: Option<&str>,
 ) -> Result<(), EnrollError> {
-    let request = handle
+    let mut request = handle
         .rule()
         .add()
         .table_id(TABLE)
         .priority(preference)
         .fw_mark(mark)
         .action(RuleAction::ToTable);
+    if let Some(interface) = interface {
+        request = request.input_interface(interface);
+    }
     let added = match version {
         IpVersion::V4 => {
             let mut request = request.v4();
@@ -126,7 +181,7 @@ async fn add_rule(
             request.execute().await
         }
     };
-    tolerate(added, &[EEXIST], "add a routing rule")
+    tolerate(added, &[EEXIST, EAFNOSUPPORT], "add a routing rule")
 }
 
 async fn existing_rules(handle: &Handle, version: IpVersion) -> Result<Vec<RuleMessage>, EnrollError> {
@@ -147,6 +202,13 @@ fn is_ours(rule: &RuleMessage) -> bool {
 fn preference_of(rule: &RuleMessage) -> Option<u32> {
     rule.attributes.iter().find_map(|attribute| match attribute {
         RuleAttribute::Priority(preference) => Some(*preference),
+        _ => None,
+    })
+}
+
+fn interface_of(rule: &RuleMessage) -> Option<&str> {
+    rule.attributes.iter().find_map(|attribute| match attribute {
+        RuleAttribute::Iifname(name) => Some(name.as_str()),
         _ => None,
     })
 }
@@ -180,11 +242,7 @@ fn route_v6(source: Ipv6Addr) -> RouteMessage {
 
 /// What is to be removed may be gone already, with its interface or its family.
 fn gone(result: Result<(), rtnetlink::Error>, step: &'static str) -> Result<(), EnrollError> {
-    tolerate(
-        result,
-        &[ENOENT, ESRCH, nix::libc::ENODEV, nix::libc::EAFNOSUPPORT],
-        step,
-    )
+    tolerate(result, &[ENOENT, ESRCH, ENODEV, EAFNOSUPPORT], step)
 }
 
 fn tolerate(

@@ -1,9 +1,8 @@
 //! The agent from start to end.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -11,15 +10,17 @@ use super::config::AgentConfig;
 use super::node::{Node, NodeError, change_settings};
 use super::orphans;
 use super::registry::Registry;
+use super::subjects::Subjects;
 use super::tend::Tending;
 use super::tender::Shared;
+use super::view::View;
 use super::ztunnels::Ztunnels;
 use crate::datapath::{Datapath, DatapathConfig, DatapathError, residue};
 use crate::enroll::Enroller;
 use crate::pods::netns::{NetnsError, NetnsId};
-use crate::pods::source::PodSource;
 use crate::pods::source::file::FileSource;
-use crate::zds::socket::BindError;
+use crate::socket_file::BindError;
+use crate::verify;
 use crate::zds::{ZdsConfig, ZdsServer};
 
 /// How often pods that are gone are looked for.
@@ -44,20 +45,9 @@ pub enum AgentError {
 
 /// The running agent.
 pub struct Agent {
-    /// Its programs and maps.
-    pub datapath: Arc<Datapath>,
-    /// The node it runs on.
-    pub node: Node,
-    /// What it knows of each pod.
-    pub registry: Registry,
-    /// The server for ztunnel.
-    pub zds: ZdsServer,
-    /// How the source of pods is doing.
-    pub source: PodSource,
-    config: AgentConfig,
+    view: View,
     enroller: Enroller,
     tending: Tending,
-    verify_now: watch::Sender<u64>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -90,7 +80,7 @@ impl Agent {
         let (file, source) = FileSource::new(&config.pods_file);
         let file = tokio::spawn(file.run());
         let registry = Registry::default();
-        let (verify_now, verify_receiver) = watch::channel(0);
+        let subjects = Subjects::default();
         let shared = Shared {
             enroller: enroller.clone(),
             zds: zds.clone(),
@@ -98,56 +88,62 @@ impl Agent {
             rules: config.rules.clone(),
             host: NetnsId::of_host(&config.host_netns)?,
             dns_capture: config.dns_capture,
-            verify_interval: config.verify_interval,
-            verify_now: verify_receiver,
+            subjects: subjects.clone(),
             ztunnels: processes,
         };
         let tending = Tending::new(Arc::new(shared));
         let tasks = vec![ztunnels, file];
-        Ok(Self {
+        let view = View {
+            config: Arc::new(config),
+            started: SystemTime::now(),
             datapath,
-            node,
+            node: Arc::new(node),
             registry,
+            subjects,
             zds,
             source,
-            config,
+        };
+        Ok(Self {
+            view,
             enroller,
             tending,
-            verify_now,
             tasks,
         })
     }
 
-    /// Asks for all pods to be verified now.
-    pub fn verify(&self) {
-        self.verify_now.send_modify(|asked| *asked += 1);
+    /// The agent, to be looked at.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.view.clone()
     }
 
     /// Tends pods until `stop` is done. The data plane stays in place unless the configuration says otherwise.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
-        info!(hybrid_cgroups = self.node.hierarchy.hybrid, "agent started");
+        info!(hybrid_cgroups = self.view.node.hierarchy.hybrid, "agent started");
         let sweeping = tokio::spawn(sweep(
-            self.datapath.clone(),
+            self.view.datapath.clone(),
             self.enroller.clone(),
-            self.registry.clone(),
+            self.view.registry.clone(),
         ));
         self.tasks.push(sweeping);
+        self.tasks
+            .push(tokio::spawn(verify::regularly(self.view.clone())));
         tokio::select! {
-            () = self.tending.follow(self.source.clone()) => {}
+            () = self.tending.follow(self.view.source.clone()) => {}
             () = stop => {}
         }
-        if self.config.remove_on_exit {
+        if self.view.config.remove_on_exit {
             self.tending.remove_all().await;
         }
-        self.zds.shutdown().await;
+        self.view.zds.shutdown().await;
         for task in &self.tasks {
             task.abort();
         }
-        if self.config.remove_on_exit {
-            match residue::remove(self.datapath.pins().root()) {
+        if self.view.config.remove_on_exit {
+            match residue::remove(self.view.datapath.pins().root()) {
                 Ok(()) => info!("data plane removed"),
                 Err(error) => {
-                    warn!(%error, "the data plane could not be removed whole; `weir cleanup` tries again")
+                    warn!(%error, "the data plane could not be removed whole; `weir cleanup` tries again");
                 }
             }
         }

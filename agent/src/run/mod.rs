@@ -6,6 +6,8 @@ pub mod config;
 pub mod node;
 mod orphans;
 pub mod registry;
+pub mod subjects;
 mod tend;
 mod tender;
+pub mod view;
 mod ztunnels;

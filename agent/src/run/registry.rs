@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::pods::pod::{PodName, PodUid};
+use crate::verify::Problem;
 
 /// Where a pod is on its way into the mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +54,10 @@ impl PodState {
 pub struct Verification {
     /// When.
     pub at: SystemTime,
-    /// What was wrong, check by check; empty when all is well.
-    pub problems: Vec<String>,
+    /// What is wrong; nothing when all is well.
+    pub problems: Vec<Problem>,
+    /// What was wrong and has been put right.
+    pub mended: Vec<Problem>,
 }
 
 /// One pod.
@@ -117,6 +120,7 @@ struct Inner {
     pods: BTreeMap<PodUid, PodStatus>,
     times: EnrolmentTimes,
     failures: u64,
+    begun: bool,
 }
 
 /// All pods of the node; clones share it.
@@ -161,6 +165,17 @@ impl Registry {
     /// Counts an enrolment that failed.
     pub fn record_failure(&self) {
         self.lock().failures += 1;
+    }
+
+    /// Notes that the pods of the first list are being tended.
+    pub fn note_begun(&self) {
+        self.lock().begun = true;
+    }
+
+    /// Whether the pods of the first list are being tended.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.lock().begun
     }
 
     /// One pod.

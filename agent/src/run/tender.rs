@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::backoff::Backoff;
 use super::registry::{PodState, PodStatus, Registry};
+use super::subjects::{Subject, Subjects, TendNow};
 use crate::enroll::filters::Filters;
 use crate::enroll::watch::AddressWatch;
 use crate::enroll::{EnrollError, Enrolled, Enroller};
@@ -29,9 +30,7 @@ pub(super) struct Shared {
     pub(super) rules: Rules,
     pub(super) host: NetnsId,
     pub(super) dns_capture: bool,
-    pub(super) verify_interval: Duration,
-    /// Changes whenever somebody asks for all pods to be verified now.
-    pub(super) verify_now: watch::Receiver<u64>,
+    pub(super) subjects: Subjects,
     /// Processes of connected ztunnels.
     pub(super) ztunnels: watch::Receiver<Arc<[u32]>>,
 }
@@ -79,24 +78,38 @@ pub(super) struct Tender {
     wanted: watch::Receiver<PodEntry>,
     uid: PodUid,
     in_mesh: Option<InMesh>,
+    tend_now: TendNow,
+    asked: mpsc::Receiver<oneshot::Sender<()>>,
+    /// Told when the pod has been tended for the first time.
+    tended: Option<oneshot::Sender<()>>,
 }
 
 /// Why the task looks at its pod again.
 enum Wake {
     /// The source says something new, or ztunnel does, or the pod's addresses changed, or it is time.
     Again,
+    /// The verification found something to mend, and wants to know when that has been tried.
+    Asked(oneshot::Sender<()>),
     /// The pod is not wanted any more.
     Gone,
 }
 
 impl Tender {
-    pub(super) fn new(shared: Arc<Shared>, wanted: watch::Receiver<PodEntry>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        wanted: watch::Receiver<PodEntry>,
+        tended: oneshot::Sender<()>,
+    ) -> Self {
         let uid = wanted.borrow().pod.uid.clone();
+        let (tend_now, asked) = mpsc::channel(1);
         Self {
             shared,
             wanted,
             uid,
             in_mesh: None,
+            tend_now,
+            asked,
+            tended: Some(tended),
         }
     }
 
@@ -104,20 +117,32 @@ impl Tender {
         let mut backoff = Backoff::new();
         let mut events = self.shared.zds.events();
         let mut since = Instant::now();
+        let mut asked: Option<oneshot::Sender<()>> = None;
         loop {
             let entry = self.wanted.borrow_and_update().clone();
             let pause = match self.tend(&entry, since).await {
                 Ok(()) => {
                     backoff = Backoff::new();
-                    self.shared.verify_interval
+                    None
                 }
                 Err(error) => {
+                    self.keep_in_ztunnel(&error);
                     self.report_failure(&entry.pod, &error);
-                    backoff.pause()
+                    Some(backoff.pause())
                 }
             };
-            if let Wake::Gone = self.sleep(&mut events, pause).await {
-                break;
+            if let Some(tended) = self.tended.take() {
+                // Nobody waits any more when the first round took too long.
+                tended.send(()).ok();
+            }
+            if let Some(asked) = asked.take() {
+                // Whoever asked may have given up.
+                asked.send(()).ok();
+            }
+            match self.sleep(&mut events, pause).await {
+                Wake::Again => {}
+                Wake::Asked(answer) => asked = Some(answer),
+                Wake::Gone => break,
             }
             if self.wanted.has_changed().unwrap_or(false) {
                 since = Instant::now();
@@ -152,7 +177,7 @@ impl Tender {
         let (capture, warnings) = Capture::from_annotations(&pod.annotations);
         let netns = self.netns(pod)?;
         let filters = Filters::of(&capture, self.shared.dns_capture);
-        let enrolled = self.enroll(netns.clone(), filters).await?;
+        let enrolled = self.enroll(netns.clone(), filters.clone()).await?;
         let before = self
             .in_mesh
             .take()
@@ -177,9 +202,17 @@ impl Tender {
         if !served {
             self.tell_ztunnel(pod, netns.clone()).await?;
         }
-        self.begin_capture(netns, enrolled.netns).await?;
+        self.begin_capture(netns.clone(), enrolled.netns).await?;
         self.in_mesh.iter_mut().for_each(|in_mesh| in_mesh.served = true);
-        self.report_enrolled(pod, (!served).then(|| since.elapsed()));
+        self.shared.subjects.put(Subject {
+            uid: self.uid.clone(),
+            name: pod.name.clone(),
+            netns,
+            cookie: enrolled.netns,
+            filters,
+            tend_now: self.tend_now.clone(),
+        });
+        self.report_enrolled(pod, since.elapsed());
         Ok(())
     }
 
@@ -229,6 +262,7 @@ impl Tender {
 
     /// Takes the pod out, as far as it was in.
     async fn leave(&mut self) {
+        self.shared.subjects.remove(&self.uid);
         let Some(in_mesh) = self.in_mesh.take() else {
             return;
         };
@@ -239,7 +273,7 @@ impl Tender {
         match released {
             Ok(Ok(())) => info!(pod = %self.uid, "removed from the mesh"),
             Ok(Err(error)) => {
-                warn!(pod = %self.uid, %error, "removed from the mesh, but not everything is gone")
+                warn!(pod = %self.uid, %error, "removed from the mesh, but not everything is gone");
             }
             Err(error) => warn!(pod = %self.uid, %error, "removal panicked"),
         }
@@ -249,7 +283,7 @@ impl Tender {
     }
 
     /// Waits for a reason to look at the pod again.
-    async fn sleep(&mut self, events: &mut broadcast::Receiver<ZdsEvent>, pause: Duration) -> Wake {
+    async fn sleep(&mut self, events: &mut broadcast::Receiver<ZdsEvent>, pause: Option<Duration>) -> Wake {
         let uid = self.uid.clone();
         let addresses = async {
             match self
@@ -261,20 +295,39 @@ impl Tender {
                 None => std::future::pending().await,
             }
         };
+        let pause = async {
+            match pause {
+                Some(pause) => sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            Some(answer) = self.asked.recv() => Wake::Asked(answer),
             changed = self.wanted.changed() => if changed.is_ok() { Wake::Again } else { Wake::Gone },
             () = acked(events, uid.as_str()) => Wake::Again,
             () = addresses => Wake::Again,
-            () = sleep(pause) => Wake::Again,
+            () = pause => Wake::Again,
         }
     }
 
-    fn report_enrolled(&self, pod: &Pod, took: Option<Duration>) {
+    /// ztunnel may serve the pod since before this agent; it must not drop it only because its netns is not found yet.
+    fn keep_in_ztunnel(&self, error: &TendError) {
+        if let TendError::Netns(_) | TendError::Find(_) = error
+            && self.in_mesh.is_none()
+            && let Err(error) = self.shared.zds.keep(self.uid.as_str().into())
+        {
+            warn!(pod = %self.uid, %error, "ztunnel may drop the pod");
+        }
+    }
+
+    fn report_enrolled(&self, pod: &Pod, took: Duration) {
+        let mut is_news = false;
         self.shared.registry.update(&self.uid, |status| {
+            is_news = status.state != PodState::Enrolled;
             status.state = PodState::Enrolled;
             status.attempts = 0;
         });
-        if let Some(took) = took {
+        if is_news {
             self.shared.registry.record_enrolment(took);
             info!(pod = %pod.name, uid = %self.uid, ?took, "enrolled");
         }

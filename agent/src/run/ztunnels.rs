@@ -70,7 +70,7 @@ impl Ztunnels {
                 "ztunnel has no cgroup of its own: its mark alone is believed"
             );
             return change_settings(&self.datapath, |settings| {
-                settings.flags |= NodeSettings::TRUST_MARK_ALONE
+                settings.flags |= NodeSettings::TRUST_MARK_ALONE;
             });
         };
         info!(process, cgroup = cgroup.id, "ztunnel connected");

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::connection::serve;
 use super::limiter::Limiter;
-use super::server::ZdsConfig;
+use super::server::{Phase, ZdsConfig};
 use super::session::Deadlines;
 use super::shared::Shared;
 use super::socket::{Seqpacket, SeqpacketListener};
@@ -17,20 +17,24 @@ use super::socket::{Seqpacket, SeqpacketListener};
 /// How long to leave the kernel alone when it cannot give us a connection (no descriptors left, say).
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 
-/// Serves `listener` until `stop` turns true or its sender is gone; then every connection is closed.
+/// Serves `listener` while the phase says so; when that is over, or its sender is gone, every connection is closed.
 pub async fn accept(
     listener: SeqpacketListener,
     shared: Arc<Shared>,
     config: ZdsConfig,
-    stop: watch::Receiver<bool>,
+    mut phase: watch::Receiver<Phase>,
 ) {
     let mut connections = JoinSet::new();
-    tokio::select! {
-        () = stopped(stop.clone()) => {}
-        () = accept_forever(&listener, &shared, &config, &stop, &mut connections) => {}
+    let (close, closing) = watch::channel(());
+    if reached(&mut phase, |phase| phase != Phase::Filling).await == Some(Phase::Serving) {
+        tokio::select! {
+            _stopping = reached(&mut phase, |phase| phase == Phase::Stopping) => {}
+            () = accept_forever(&listener, &shared, &config, &closing, &mut connections) => {}
+        }
     }
     // The file goes first: a ztunnel that loses its connection shall not come back to this server.
     drop(listener);
+    drop(close);
     while connections.join_next().await.is_some() {}
 }
 
@@ -38,7 +42,7 @@ async fn accept_forever(
     listener: &SeqpacketListener,
     shared: &Arc<Shared>,
     config: &ZdsConfig,
-    stop: &watch::Receiver<bool>,
+    closing: &watch::Receiver<()>,
     connections: &mut JoinSet<()>,
 ) {
     let mut limiter = Limiter::new(config.handshake_interval, config.handshake_burst, Instant::now());
@@ -54,7 +58,7 @@ async fn accept_forever(
         };
         match accept_one(listener, &mut limiter).await {
             Ok(socket) => {
-                let serving = serve(shared.clone(), socket, deadlines, stopped(stop.clone()));
+                let serving = serve(shared.clone(), socket, deadlines, closed(closing.clone()));
                 connections.spawn(in_place(place, serving));
             }
             Err(error) => {
@@ -83,8 +87,16 @@ async fn in_place(place: OwnedSemaphorePermit, serving: impl Future<Output = ()>
     drop(place);
 }
 
-/// Ends when the server shall.
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error means that every handle is gone, which is the same.
-    drop(stop.wait_for(|stop| *stop).await);
+/// The phase once it is a wanted one, nothing when every handle is gone.
+async fn reached(phase: &mut watch::Receiver<Phase>, is_wanted: impl Fn(Phase) -> bool) -> Option<Phase> {
+    phase
+        .wait_for(|phase| is_wanted(*phase))
+        .await
+        .ok()
+        .map(|phase| *phase)
+}
+
+/// Ends when the sender is dropped; it never sends.
+async fn closed(mut closing: watch::Receiver<()>) {
+    while closing.changed().await.is_ok() {}
 }

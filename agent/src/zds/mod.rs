@@ -6,6 +6,7 @@ mod connection;
 mod ledger;
 mod limiter;
 pub mod protocol;
+mod results;
 mod server;
 mod session;
 mod shared;
@@ -14,7 +15,8 @@ mod status;
 mod workload;
 
 pub use ledger::ConnectionId;
-pub use server::{Acked, AddError, RemoveError, Removed, ZdsConfig, ZdsServer};
+pub use results::{Acked, AddError, RemoveError, Removed};
+pub use server::{ZdsConfig, ZdsServer};
 pub use session::SessionError;
 pub use status::{ConnectionState, ConnectionStatus, PodStatus, ZdsEvent, ZdsStatus};
 pub use workload::{PodUid, Workload};

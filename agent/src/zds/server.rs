@@ -8,13 +8,15 @@ use tokio::task::JoinHandle;
 use tokio::time::{error::Elapsed, timeout};
 
 use super::accept::accept;
-use super::ledger::{Backoff, ConnectionId, Settlement};
+use super::ledger::{Backoff, Settlement};
 use super::protocol::{EncodeError, Request};
+use super::results::{Acked, AddError, RemoveError, Removed};
 use super::session::add_request;
 use super::shared::{Pending, Shared};
-use super::socket::{BindError, Peer, SeqpacketListener};
+use super::socket::SeqpacketListener;
 use super::status::{ZdsEvent, ZdsStatus};
 use super::workload::{PodUid, Workload};
+use crate::socket_file::BindError;
 
 /// How the server behaves.
 #[derive(Clone, Debug)]
@@ -58,96 +60,15 @@ impl Default for ZdsConfig {
     }
 }
 
-/// A ztunnel that serves the pod: its listeners are bound.
+/// How far the server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Acked {
-    /// On which connection.
-    pub connection: ConnectionId,
-    /// Which process.
-    pub peer: Peer,
-}
-
-/// Why no ztunnel serves the pod yet. But for `Unsendable` and `Removed` the pod stays wanted: it is told again,
-/// with back-off or to the next ztunnel that connects.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AddError {
-    /// The pod cannot be told; it is not remembered.
-    #[error(transparent)]
-    Unsendable(#[from] EncodeError),
-    /// Nobody is connected.
-    #[error("pod {uid}: no ztunnel is connected; is the ztunnel pod of this node running?")]
-    NoZtunnel {
-        /// The pod.
-        uid: PodUid,
-    },
-    /// ztunnel refused.
-    #[error("pod {uid}: ztunnel (process {pid}) refused: {error}")]
-    Nacked {
-        /// The pod.
-        uid: PodUid,
-        /// ztunnel's process.
-        pid: i32,
-        /// In ztunnel's words.
-        error: String,
-    },
-    /// ztunnel did not answer in time.
-    #[error("pod {uid}: ztunnel (process {pid}) did not answer in time; see its log")]
-    Deadline {
-        /// The pod.
-        uid: PodUid,
-        /// ztunnel's process.
-        pid: i32,
-    },
-    /// The connection ended first.
-    #[error("pod {uid}: ztunnel (process {pid}) disconnected before it answered; see its log")]
-    Disconnected {
-        /// The pod.
-        uid: PodUid,
-        /// ztunnel's process.
-        pid: i32,
-    },
-    /// The pod was removed meanwhile.
-    #[error("pod {uid}: removed before ztunnel answered")]
-    Removed {
-        /// The pod.
-        uid: PodUid,
-    },
-}
-
-/// The pod is forgotten.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Removed {
-    /// Connected ztunnels that do not serve it any more.
-    pub acked: usize,
-    /// ztunnels that disconnected first; they drop it when they are back.
-    pub disconnected: usize,
-}
-
-/// Why a ztunnel may still serve the pod. It is forgotten here all the same.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RemoveError {
-    /// ztunnel refused.
-    #[error("pod {uid}: ztunnel (process {pid}) did not remove it: {error}")]
-    Nacked {
-        /// The pod.
-        uid: PodUid,
-        /// ztunnel's process.
-        pid: i32,
-        /// In ztunnel's words.
-        error: String,
-    },
-    /// ztunnel did not answer in time.
-    #[error("pod {uid}: a ztunnel did not confirm the removal in time; see its log")]
-    Deadline {
-        /// The pod.
-        uid: PodUid,
-    },
-    /// The pod was added again meanwhile.
-    #[error("pod {uid}: added again before ztunnel removed it")]
-    Readded {
-        /// The pod.
-        uid: PodUid,
-    },
+pub enum Phase {
+    /// Pods are being collected; whoever connects waits in the backlog.
+    Filling,
+    /// Connections are served.
+    Serving,
+    /// Everything is closed.
+    Stopping,
 }
 
 /// The running server. Clones are the same server; it stops with the last of them, or by [`Self::shutdown`].
@@ -159,12 +80,13 @@ pub struct ZdsServer {
 }
 
 struct Running {
-    stop: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
     accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl ZdsServer {
-    /// Listens, and serves ztunnels on the current tokio runtime.
+    /// Listens on the current tokio runtime. ztunnels are served from [`Self::serve`] on: an agent that restarts has
+    /// to collect its pods first, because ztunnel drops every pod that its snapshot lacks.
     pub fn start(config: ZdsConfig) -> Result<Self, BindError> {
         let listener = SeqpacketListener::bind(&config.socket)?;
         let backoff = Backoff {
@@ -172,10 +94,10 @@ impl ZdsServer {
             longest: config.longest_retry,
         };
         let shared = Arc::new(Shared::new(backoff));
-        let (stop, stopping) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, shared.clone(), config.clone(), stopping));
+        let (phase, phases) = watch::channel(Phase::Filling);
+        let accepting = tokio::spawn(accept(listener, shared.clone(), config.clone(), phases));
         let running = Running {
-            stop,
+            phase,
             accepting: Mutex::new(Some(accepting)),
         };
         Ok(Self {
@@ -183,6 +105,24 @@ impl ZdsServer {
             running: Arc::new(running),
             config: Arc::new(config),
         })
+    }
+
+    /// Serves ztunnels from now on: every pod of this node is wanted or kept.
+    pub fn serve(&self) {
+        self.running.phase.send_if_modified(|phase| {
+            let is_filling = *phase == Phase::Filling;
+            if is_filling {
+                *phase = Phase::Serving;
+            }
+            is_filling
+        });
+    }
+
+    /// Remembers the pod and tells the newest ztunnel, but does not wait for it.
+    pub fn want(&self, workload: Workload) -> Result<(), EncodeError> {
+        add_request(&workload).encode()?;
+        drop(self.shared.add(workload));
+        Ok(())
     }
 
     /// Remembers the pod, tells the newest ztunnel and waits until it serves it.
@@ -236,7 +176,7 @@ impl ZdsServer {
 
     /// Removes the socket file and closes every connection; ztunnel goes on serving and waits for a successor.
     pub async fn shutdown(&self) {
-        self.running.stop.send_replace(true);
+        self.running.phase.send_replace(Phase::Stopping);
         let accepting = self
             .running
             .accepting

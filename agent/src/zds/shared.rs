@@ -5,7 +5,9 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::{broadcast, oneshot, watch};
 
-use super::ledger::{Backoff, ConnectionId, Ledger, LiveStep, Outcome, Settlement, SnapshotStep, Ticket};
+use super::ledger::{
+    Backoff, ConnectionId, Ledger, Link, LiveStep, Outcome, Settlement, SnapshotStep, Ticket, Wanted,
+};
 use super::protocol::Answer;
 use super::session::SessionError;
 use super::socket::Peer;
@@ -155,10 +157,7 @@ impl Shared {
             _ => Settlement::Disconnected,
         };
         self.update(|state, events| {
-            let was_greeted = state
-                .ledger
-                .link(connection)
-                .is_some_and(|link| link.is_greeted());
+            let was_greeted = state.ledger.link(connection).is_some_and(Link::is_greeted);
             state.ledger.close(connection, &in_flight);
             let Some(About { peer, .. }) = state.about.remove(&connection) else {
                 return;
@@ -270,7 +269,7 @@ impl State {
         let wanted = self.ledger.wanted().get(uid);
         let link = newest.and_then(|id| self.ledger.link(id));
         PodStatus {
-            netns_known: wanted.is_some_and(|wanted| wanted.is_netns_known()),
+            netns_known: wanted.is_some_and(Wanted::is_netns_known),
             acked: link
                 .zip(wanted)
                 .is_some_and(|(link, wanted)| link.has_acked(uid, wanted)),

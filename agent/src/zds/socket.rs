@@ -10,7 +10,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, getsockopt, recv, sendmsg, sock
 use serde::Serialize;
 use tokio::io::unix::AsyncFd;
 
-pub use listener::{BindError, SeqpacketListener};
+pub use listener::SeqpacketListener;
 
 /// Longest answer that is read whole; ztunnel's errors with a backtrace go past 1 KiB.
 const MAX_DATAGRAM: usize = 16 * 1024;

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::unique;
+use crate::unique::{self, Owner};
+
+const LABEL: &str = "proxy";
 
 /// A directory for a proxy's files.
 #[derive(Debug)]
@@ -17,7 +19,8 @@ pub(super) struct Scratch {
 
 impl Scratch {
     pub(super) fn new() -> io::Result<Self> {
-        let directory = std::env::temp_dir().join(unique::name("proxy"));
+        remove_orphans();
+        let directory = std::env::temp_dir().join(unique::name(LABEL));
         DirBuilder::new().mode(0o700).create(&directory)?;
         Ok(Self { directory })
     }
@@ -56,6 +59,22 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // A directory left in the temporary directory is no reason to fail a test.
         fs::remove_dir_all(&self.directory).unwrap_or_default();
+    }
+}
+
+/// Removes what processes that were killed could not remove themselves.
+fn remove_orphans() {
+    let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let ours = name.to_str().filter(|name| name.ends_with(LABEL));
+        if ours
+            .and_then(Owner::of_name)
+            .is_some_and(|owner| !owner.is_alive())
+        {
+            // Another process may be doing the same.
+            fs::remove_dir_all(entry.path()).unwrap_or_default();
+        }
     }
 }
 

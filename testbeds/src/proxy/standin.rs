@@ -66,3 +66,26 @@ fn answer((name, address): &(Option<String>, IpAddr)) -> String {
         None => format!("--dns-answer={address}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbour_is_a_tunnel_away_or_local_as_the_contract_has_it() {
+        let address = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let members = [
+            Member::local("a", [address("10.0.0.1"), address("fd00::1")]),
+            Member::remote("b", [address("10.0.0.2")]),
+            Member::local("c", [address("10.0.0.3")]).plain(),
+        ];
+        let peers = |contract| mesh(&contract, &members).into_values().collect::<Vec<_>>();
+        let in_pod = Contract::InPod { zds: "/zds".into() };
+        assert_eq!(peers(in_pod), [Peer::Hbone, Peer::Hbone, Peer::Tcp, Peer::Hbone]);
+        let node = Contract::Node {
+            address: address("10.0.0.9"),
+            hairpin: false,
+        };
+        assert_eq!(peers(node), [Peer::Local, Peer::Hbone, Peer::Tcp, Peer::Local]);
+    }
+}

@@ -94,3 +94,19 @@ pub(super) fn command(program: &Path, spec: &ProxySpec, scratch: &Scratch) -> Co
     }
     command
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_has_every_field_that_ztunnel_demands() {
+        let member = Member::remote("b", ["10.0.0.2".parse().unwrap()]).plain();
+        let expected = serde_json::json!({"workloads": [{
+            "uid": "cluster1//v1/Pod/default/b", "name": "b", "namespace": "default",
+            "serviceAccount": "default", "trustDomain": "cluster.local", "workloadIps": ["10.0.0.2"],
+            "protocol": "TCP", "node": "node2", "network": "", "services": {},
+        }]});
+        assert_eq!(serde_json::to_value(local(&[member])).unwrap(), expected);
+    }
+}

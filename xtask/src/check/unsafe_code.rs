@@ -12,6 +12,7 @@ const ALLOWED: &[&str] = &[
     // bpf(2) and its kin have no safe wrapper.
     "agent/src/datapath/sys",
     // Programs read their context through pointers that the verifier checks.
+    "ebpf-shared/src/",
     "sockops-ebpf/src/",
     "tc-ebpf/src/",
     // Declares the shared structs to be plain bytes.

@@ -11,6 +11,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use weir_agent::admin::AdminServer;
 use weir_agent::run::agent::Agent;
 use weir_agent::run::config::AgentConfig;
 
@@ -47,7 +49,11 @@ async fn serve(config: AgentConfig) -> Result<()> {
     // Signals are awaited from the first moment, so that one that comes during the start is not lost.
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+    // The socket comes first: whoever holds it is the node's agent, and a second one touches nothing.
+    let admin = AdminServer::bind(&config.admin_socket)?;
     let agent = Agent::start(config)?;
+    let mut servers = JoinSet::new();
+    servers.spawn(admin.serve(agent.view()));
     agent
         .run(async move {
             tokio::select! {

@@ -76,6 +76,7 @@ fn it_forwards_from_inside_the_pod() {
     let pod = Netns::new().unwrap();
     // Only a socket in the pod's namespace reaches this server.
     let server = pod.run(|| UdpSocket::bind("127.0.0.2:53")).unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
     let answering = std::thread::spawn(move || {
         let mut buffer = [0; 512];
         let (length, peer) = server.recv_from(&mut buffer).unwrap();

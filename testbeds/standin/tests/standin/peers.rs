@@ -4,19 +4,22 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use weir_testbeds::deadline::PATIENCE;
 use weir_testbeds::netns::Netns;
 
-/// Listens in a namespace; the stream comes with who it says it is.
+/// Listens in a namespace; accepting fails when nobody comes in time.
 pub fn listen(netns: &Netns, at: SocketAddr) -> TcpListener {
-    netns.run(|| TcpListener::bind(at)).unwrap()
+    let listener = netns.run(|| TcpListener::bind(at)).unwrap();
+    SockRef::from(&listener).set_read_timeout(Some(PATIENCE)).unwrap();
+    listener
 }
 
 /// Serves one connection: tells who came, then echoes until end of file.
 pub fn greet_and_echo(listener: TcpListener) -> JoinHandle<SocketAddr> {
     std::thread::spawn(move || {
         let (mut stream, peer) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         writeln!(stream, "{}", peer.ip().to_canonical()).unwrap();
         std::io::copy(&mut stream.try_clone().unwrap(), &mut stream).unwrap();
         peer

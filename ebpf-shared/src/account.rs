@@ -42,11 +42,11 @@ pub fn count(netns: u64, reason: Reason) {
         reason: reason as u32,
         reserved: 0,
     };
-    match COUNTERS.get_ptr_mut(&key) {
+    match COUNTERS.get_ptr_mut(key) {
         // SAFETY: a live map value that belongs to this CPU.
         Some(count) => unsafe { *count += 1 },
         // A full map loses the count and nothing else; the agent sizes it by pods and reasons.
-        None => _ = COUNTERS.insert(&key, &1, 0),
+        None => _ = COUNTERS.insert(key, 1, 0),
     }
 }
 

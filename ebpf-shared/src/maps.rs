@@ -11,6 +11,7 @@ use weir_common::address::{Address, OwnAddress};
 use weir_common::event::{CounterKey, Event};
 use weir_common::filter::{PortRule, RangeRule};
 use weir_common::flow::{ClientPort, Flow, SocketNote};
+use weir_common::interface::InterfaceKey;
 use weir_common::listener::{ListenerKey, PortKey};
 use weir_common::node::NodeSettings;
 use weir_common::pod::PodEntry;
@@ -52,6 +53,9 @@ pub static PORT_RULES: HashMap<PortRule, u32, 16384> = HashMap::new();
 #[btf_map(name = "weir_ranges")]
 pub static RANGE_RULES: LpmTrie<RangeRule, u32, 16384> = LpmTrie::new();
 
+#[btf_map(name = "weir_virtual_if")]
+pub static VIRTUAL_INTERFACES: HashMap<InterfaceKey, u32, 4096> = HashMap::new();
+
 #[btf_map(name = "weir_notes")]
 pub static NOTES: SkStorage<SocketNote> = SkStorage::new();
 
@@ -75,7 +79,7 @@ pub fn node() -> NodeSettings {
 /// What is known of the pod with this netns cookie.
 #[inline(always)]
 pub fn pod(netns: u64) -> Option<PodEntry> {
-    PODS.get_ptr(&netns).map(|entry| {
+    PODS.get_ptr(netns).map(|entry| {
         // SAFETY: the pointer is a live map value; a torn read is impossible for four aligned bytes of flags.
         unsafe { *entry }
     })
@@ -92,6 +96,17 @@ pub fn is_own(netns: u64, address: Address) -> bool {
 pub fn own_interface(netns: u64, address: Address) -> Option<u32> {
     // SAFETY: a live map value of four aligned bytes.
     OWN_ADDRESSES
-        .get_ptr(&OwnAddress { netns, address })
+        .get_ptr(OwnAddress { netns, address })
         .map(|interface| unsafe { *interface })
+}
+
+/// Whether the pod's virtual machines are behind the interface with this index.
+#[inline(always)]
+pub fn is_virtual(netns: u64, index: u32) -> bool {
+    let key = InterfaceKey {
+        netns,
+        index,
+        reserved: 0,
+    };
+    VIRTUAL_INTERFACES.get_ptr(key).is_some()
 }

@@ -1,0 +1,30 @@
+//! The guard: finds connections that leave a pod without having gone through ztunnel.
+
+use std::os::fd::BorrowedFd;
+
+use aya::programs::TcAttachType;
+
+use super::interface::{Hook, Interface, Role};
+use super::{Datapath, DatapathError};
+
+const GUARD: Role = Role {
+    ethernet: "weir_guard",
+    ip: "weir_guard_ip",
+    direction: TcAttachType::Egress,
+};
+
+impl Datapath {
+    /// Guards exactly these interfaces of the pod: all that lead out of it. Repeating it brings them up to date.
+    ///
+    /// # Errors
+    /// [`DatapathError`] names the interface; those before it are guarded.
+    pub fn attach_guard(
+        &self,
+        netns: BorrowedFd<'_>,
+        cookie: u64,
+        hook: Hook,
+        interfaces: &[Interface],
+    ) -> Result<(), DatapathError> {
+        self.place(netns, cookie, GUARD, hook, interfaces)
+    }
+}

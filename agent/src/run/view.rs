@@ -1,0 +1,82 @@
+//! What the agent's own servers look at.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::config::AgentConfig;
+use super::node::Node;
+use super::registry::Registry;
+use super::subjects::Subjects;
+use crate::datapath::Datapath;
+use crate::pods::source::{PodSource, SourceStatus};
+use crate::zds::ZdsServer;
+
+/// The running agent, to be looked at; clones see the same.
+#[derive(Clone)]
+pub struct View {
+    /// Its configuration.
+    pub config: Arc<AgentConfig>,
+    /// Since when it runs.
+    pub started: SystemTime,
+    /// Its programs and maps.
+    pub datapath: Arc<Datapath>,
+    /// The node it runs on.
+    pub node: Arc<Node>,
+    /// What it knows of each pod.
+    pub registry: Registry,
+    /// The pods that are captured.
+    pub subjects: Subjects,
+    /// The server for ztunnel.
+    pub zds: ZdsServer,
+    /// How the source of pods is doing.
+    pub source: PodSource,
+}
+
+impl View {
+    /// What is missing before the agent does its work; nothing once it is ready.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        missing(
+            self.datapath.pins().exist(),
+            self.registry.has_begun(),
+            self.source_error(),
+        )
+    }
+
+    /// What is wrong with the source of pods.
+    #[must_use]
+    pub fn source_error(&self) -> Option<String> {
+        match &*self.source.status.borrow() {
+            SourceStatus::Failed { error, .. } => Some(error.to_string()),
+            SourceStatus::Pending | SourceStatus::Ok { .. } => None,
+        }
+    }
+}
+
+fn missing(pinned: bool, begun: bool, source_error: Option<String>) -> Vec<String> {
+    let mut missing = Vec::new();
+    if !pinned {
+        missing.push("the data plane: its pins are gone; restart the agent".to_owned());
+    }
+    if !begun {
+        let why = source_error.map_or_else(String::new, |error| format!(": {error}"));
+        missing.push(format!("the first list of pods{why}"));
+    }
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::missing;
+
+    #[test]
+    fn what_is_missing_is_said() {
+        assert_eq!(missing(true, true, Some("stale".to_owned())), [""; 0]);
+        assert_eq!(missing(true, false, None), ["the first list of pods"]);
+        assert_eq!(
+            missing(true, false, Some("no file".to_owned())),
+            ["the first list of pods: no file"]
+        );
+        assert_eq!(missing(false, true, None).len(), 1);
+    }
+}

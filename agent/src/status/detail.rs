@@ -1,0 +1,86 @@
+//! Everything about one pod.
+
+use futures::TryStreamExt as _;
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::Handle;
+use std::os::fd::AsFd as _;
+
+use weir_common::ports;
+
+use super::pinned::kernel_state;
+use super::{reasons, summary};
+use crate::api::VERSION;
+use crate::api::status::{Interface, Listeners, PodDetail, Served};
+use crate::datapath::counters;
+use crate::enroll::{EnrollError, listeners, netlink};
+use crate::run::registry::PodStatus;
+use crate::run::view::View;
+
+/// Everything about a pod.
+///
+/// # Errors
+/// [`EnrollError`] if the kernel's side of it cannot be read.
+pub fn of_pod(view: &View, pod: &PodStatus) -> Result<PodDetail, EnrollError> {
+    let maps = view.datapath.maps();
+    let counts = counters::by_pod(maps)?;
+    let counts = pod.netns.and_then(|netns| counts.get(&netns));
+    let kernel = pod
+        .netns
+        .map(|netns| kernel_state(maps, view.datapath.pins(), netns))
+        .transpose()?
+        .flatten();
+    let zds = view.zds.status();
+    let served = zds.pods.iter().find(|(uid, _)| uid.as_str() == pod.uid.as_str());
+    Ok(PodDetail {
+        api_version: VERSION,
+        pod: summary(pod, counts),
+        reasons: counts.map(reasons).unwrap_or_default(),
+        kernel,
+        listeners: pod
+            .netns
+            .map_or(Ok(Vec::new()), |netns| registered(view, netns))?,
+        interfaces: interfaces(view, pod)?,
+        ztunnel: served.map(|(_, status)| Served {
+            acked: status.acked,
+            nack: status.nack.clone(),
+        }),
+    })
+}
+
+fn registered(view: &View, netns: u64) -> Result<Vec<Listeners>, EnrollError> {
+    [ports::OUTBOUND, ports::INBOUND]
+        .into_iter()
+        .map(|port| {
+            let registered = listeners::registered(view.datapath.maps(), netns, port)?;
+            Ok(Listeners { port, registered })
+        })
+        .collect()
+}
+
+fn interfaces(view: &View, pod: &PodStatus) -> Result<Vec<Interface>, EnrollError> {
+    match view.subjects.get(&pod.uid) {
+        Some(subject) => netlink::run(subject.netns.as_fd(), links),
+        None => Ok(Vec::new()),
+    }
+}
+
+async fn links(handle: &Handle) -> Result<Vec<Interface>, EnrollError> {
+    let links = handle.link().get().execute();
+    links
+        .map_ok(|link| interface(&link))
+        .try_collect()
+        .await
+        .map_err(EnrollError::netlink("list interfaces"))
+}
+
+fn interface(link: &LinkMessage) -> Interface {
+    let name = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    });
+    Interface {
+        index: link.header.index,
+        name: name.unwrap_or_default(),
+        up: link.header.flags.contains(LinkFlags::Up),
+    }
+}

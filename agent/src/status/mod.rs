@@ -1,0 +1,67 @@
+//! The agent's account of itself and its pods, from the registry and the kernel.
+
+mod detail;
+mod find;
+pub mod pinned;
+mod summary;
+
+use weir_common::names::LAYOUT_VERSION;
+
+use crate::api::status::{AgentStatus, Status, ZtunnelStatus};
+use crate::api::{VERSION, time::Timestamp};
+use crate::datapath::{DatapathError, counters};
+use crate::run::view::View;
+use crate::zds::{ConnectionState, ConnectionStatus};
+
+pub use detail::of_pod;
+pub use find::{FindPodError, find};
+pub use summary::{reasons, summary, verdicts, verified};
+
+/// The agent and all its pods.
+///
+/// # Errors
+/// [`DatapathError`] if the counters cannot be read.
+pub fn of_node(view: &View) -> Result<Status, DatapathError> {
+    let counts = counters::by_pod(view.datapath.maps())?;
+    let mut pods = view.registry.pods();
+    pods.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Status {
+        api_version: VERSION,
+        agent: agent(view),
+        pods: pods
+            .iter()
+            .map(|pod| summary(pod, pod.netns.and_then(|netns| counts.get(&netns))))
+            .collect(),
+    })
+}
+
+fn agent(view: &View) -> AgentStatus {
+    AgentStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        layout: LAYOUT_VERSION,
+        process: std::process::id(),
+        started: view.started.into(),
+        missing: view.missing(),
+        pin_root: view.config.pin_root.clone(),
+        hybrid_cgroups: view.node.hierarchy.hybrid,
+        source_error: view.source_error(),
+        ztunnels: view.zds.status().connections.iter().map(ztunnel).collect(),
+    }
+}
+
+fn ztunnel(connection: &ConnectionStatus) -> ZtunnelStatus {
+    let state = match connection.state {
+        ConnectionState::Handshake => "handshake",
+        ConnectionState::Snapshot => "snapshot",
+        ConnectionState::Live => "live",
+    };
+    ZtunnelStatus {
+        process: connection.peer.pid,
+        since: Timestamp::from(connection.since),
+        state: state.to_owned(),
+        newest: connection.newest,
+        acked: connection.acked,
+        pending: connection.pending,
+        last_error: connection.last_error.clone(),
+    }
+}

@@ -1,0 +1,250 @@
+//! The guard on real interfaces: who gets out of an enrolled pod past ztunnel, and who hears of it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod enrolled;
+mod own_datapath;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use enrolled::{DEADLINE, Pod, connect};
+use own_datapath::OwnDatapath;
+use socket2::{Domain, Protocol, Socket, Type};
+use weir_agent::datapath::Hook;
+use weir_agent::enroll::filters::Filters;
+use weir_agent::enroll::interfaces::{self, Wanted};
+use weir_agent::enroll::{netlink, routing};
+use weir_common::filter::{EXCLUDE, OUTBOUND};
+use weir_common::mark;
+use weir_common::node::NodeSettings;
+use weir_common::reason::Reason;
+use weir_testbeds::netns::Netns;
+use weir_testbeds::packet::Packet;
+
+const AUDIT: u32 = NodeSettings::TRUST_MARK_ALONE;
+const ENFORCE: u32 = AUDIT | NodeSettings::GUARD_ENFORCES;
+/// Long enough for a handshake on a busy machine, and for a SYN to be sent once more.
+const REFUSED_AFTER: Duration = Duration::from_millis(1500);
+
+fn guarded() -> Wanted {
+    Wanted {
+        guard: true,
+        virtual_interfaces: Vec::new(),
+    }
+}
+
+fn enrolled_pod(label: &str, flags: u32, filters: &Filters) -> (OwnDatapath, Pod) {
+    let (own, pod) = (OwnDatapath::new(label), Pod::new());
+    own.set_flags(flags);
+    pod.enroll(&own, filters);
+    pod.ensure(&own, &guarded());
+    (own, pod)
+}
+
+/// Connects out of the pod with a socket that no hook sees: this process is not in the programs' cgroup.
+fn unseen_connect(pod: &Pod, to: SocketAddr, mark: u32) -> io::Result<()> {
+    pod.netns.run(|| {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+        socket.set_mark(mark)?;
+        socket.connect_timeout(&to.into(), REFUSED_AFTER)
+    })
+}
+
+/// Sends a SYN from a raw socket, which has no connection at all.
+fn send_raw_syn(pod: &Pod, from_port: u16, mark: u32) {
+    let to: SocketAddr = "10.66.0.1:7777".parse().unwrap();
+    let packet = Packet::syn(SocketAddr::new("10.66.0.2".parse().unwrap(), from_port), to).without_ethernet();
+    pod.netns.run(|| {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255))).unwrap();
+        socket.set_mark(mark).unwrap();
+        socket
+            .send_to(&packet.build(), &SocketAddr::new(to.ip(), 0).into())
+            .ok();
+    });
+}
+
+/// Everything of TCP that reaches a namespace.
+struct Observer(Socket);
+
+impl Observer {
+    fn new(netns: &Netns) -> Self {
+        let socket = netns.run(|| Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP)).unwrap());
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        Self(socket)
+    }
+
+    /// The source ports that came, up to and with this one.
+    fn ports_until(&self, last: u16) -> Vec<u16> {
+        let mut ports = Vec::new();
+        while ports.last() != Some(&last) {
+            let mut bytes = [0; 2048];
+            let length = (&self.0).read(&mut bytes).unwrap();
+            assert!(length >= 40, "a whole TCP packet");
+            ports.push(u16::from_be_bytes([bytes[20], bytes[21]]));
+        }
+        ports
+    }
+}
+
+#[test]
+fn auditing_counts_a_raw_socket_and_lets_it_go() {
+    let (own, pod) = enrolled_pod("raw_audit", AUDIT, &Filters::default());
+    let world = Observer::new(&pod.world);
+    send_raw_syn(&pod, 4001, 0);
+    assert_eq!(world.ports_until(4001), [4001]);
+    pod.wait_for(&own, Reason::Leaked, 1);
+}
+
+#[test]
+fn enforcing_drops_a_raw_socket_but_not_ztunnel() {
+    let (own, pod) = enrolled_pod("raw_enforce", ENFORCE, &Filters::default());
+    let world = Observer::new(&pod.world);
+    send_raw_syn(&pod, 4001, 0);
+    send_raw_syn(&pod, 4002, mark::ZTUNNEL);
+    assert_eq!(world.ports_until(4002), [4002]);
+    assert_eq!(own.count(pod.cookie, Reason::Leaked), 1);
+}
+
+#[test]
+fn sockets_that_no_hook_sees_are_stopped() {
+    let (own, pod) = enrolled_pod("unseen", ENFORCE, &Filters::default());
+    for address in ["10.66.0.1:0", "[fd66::1]:0"] {
+        let (_listener, address) = pod.serve(address);
+        let before = own.count(pod.cookie, Reason::Leaked);
+        let error = unseen_connect(&pod, address, 0).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        assert!(own.count(pod.cookie, Reason::Leaked) > before, "{address}");
+        unseen_connect(&pod, address, mark::ZTUNNEL).unwrap();
+    }
+    own.set_flags(AUDIT);
+    let (_listener, address) = pod.serve("10.66.0.1:0");
+    unseen_connect(&pod, address, 0).unwrap();
+}
+
+#[test]
+fn what_annotations_exclude_is_not_a_leak() {
+    let filters = Filters {
+        flags: 0,
+        ports: BTreeMap::from([((OUTBOUND, 3306), EXCLUDE)]),
+        ranges: BTreeMap::from([("fd66::1/128".parse().unwrap(), EXCLUDE)]),
+    };
+    let (own, pod) = enrolled_pod("excluded", ENFORCE, &filters);
+    for address in ["10.66.0.1:3306", "[fd66::1]:0"] {
+        let (_listener, address) = pod.serve(address);
+        unseen_connect(&pod, address, 0).unwrap();
+    }
+    assert_eq!(own.count(pod.cookie, Reason::Leaked), 0);
+    let (_listener, address) = pod.serve("10.66.0.1:0");
+    unseen_connect(&pod, address, 0).unwrap_err();
+}
+
+#[test]
+fn captured_packets_never_leave_when_their_rule_is_gone() {
+    let (own, pod) = enrolled_pod("unrouted", AUDIT, &Filters::default());
+    let world = Observer::new(&pod.world);
+    netlink::run(pod.netns.as_fd(), async |handle| routing::remove(handle).await).unwrap();
+    send_raw_syn(&pod, 4001, mark::OUTBOUND);
+    send_raw_syn(&pod, 4002, mark::ZTUNNEL);
+    assert_eq!(world.ports_until(4002), [4002]);
+    assert_eq!(own.count(pod.cookie, Reason::Unrouted), 1);
+}
+
+#[test]
+fn an_interface_that_comes_later_is_guarded_after_the_next_look() {
+    let (own, pod) = enrolled_pod("later", ENFORCE, &Filters::default());
+    let annex = Netns::new().unwrap();
+    connect(
+        &pod.netns,
+        ("net1.5", &["10.67.0.2/24"]),
+        &annex,
+        ("pod1", &["10.67.0.1/24"]),
+    );
+    let listener = annex.run(|| std::net::TcpListener::bind("10.67.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    unseen_connect(&pod, address, 0).unwrap();
+    pod.ensure(&own, &guarded());
+    unseen_connect(&pod, address, 0).unwrap_err();
+    assert!(own.count(pod.cookie, Reason::Leaked) > 0);
+    // An interface of the same name is another one.
+    pod.netns
+        .netlink(async |link| link.delete_link("net1.5").await)
+        .unwrap();
+    connect(
+        &pod.netns,
+        ("net1.5", &["10.67.0.2/24"]),
+        &annex,
+        ("pod1", &["10.67.0.1/24"]),
+    );
+    let listener = annex.run(|| std::net::TcpListener::bind("10.67.0.1:0")).unwrap();
+    pod.ensure(&own, &guarded());
+    unseen_connect(&pod, listener.local_addr().unwrap(), 0).unwrap_err();
+}
+
+/// Counts of both datapaths grow with the connection, or do not; how much depends on how often the kernel asks.
+fn grown(pod: &Pod, paths: [&OwnDatapath; 2], to: SocketAddr) -> [bool; 2] {
+    let before = paths.map(|path| path.count(pod.cookie, Reason::Leaked));
+    unseen_connect(pod, to, 0).unwrap();
+    let after = paths.map(|path| path.count(pod.cookie, Reason::Leaked));
+    [after[0] > before[0], after[1] > before[1]]
+}
+
+#[test]
+fn other_peoples_programs_run_before_and_after() {
+    let (foreign, pod) = enrolled_pod("foreign", AUDIT, &Filters::default());
+    let own = OwnDatapath::new("beside");
+    own.set_flags(AUDIT);
+    pod.enroll(&own, &Filters::default());
+    pod.ensure(&own, &guarded());
+    let (_listener, address) = pod.serve("10.66.0.1:0");
+    assert_eq!(grown(&pod, [&own, &foreign], address), [true, true]);
+    interfaces::remove(&own.datapath, pod.netns.as_fd(), pod.cookie).unwrap();
+    assert_eq!(grown(&pod, [&own, &foreign], address), [false, true]);
+}
+
+#[test]
+fn kernels_without_links_get_a_filter_that_comes_and_goes_alone() {
+    let (links, pod) = enrolled_pod("links", AUDIT, &Filters::default());
+    let own = OwnDatapath::new("clsact");
+    own.set_flags(AUDIT);
+    pod.enroll(&own, &Filters::default());
+    let all = netlink::run(pod.netns.as_fd(), async |handle| interfaces::list(handle).await).unwrap();
+    let place = |interfaces| {
+        own.datapath
+            .attach_guard(pod.netns.as_fd(), pod.cookie, Hook::Clsact, interfaces)
+            .unwrap_or_else(|error| panic!("{error}"));
+    };
+    let (_listener, address) = pod.serve("10.66.0.1:0");
+    for interfaces in [&all[..], &all[..], &[], &[]] {
+        place(interfaces);
+        assert_eq!(
+            grown(&pod, [&own, &links], address),
+            [!interfaces.is_empty(), true]
+        );
+    }
+}
+
+#[test]
+fn a_filter_is_replaced_and_not_doubled() {
+    let (own, pod) = (OwnDatapath::new("replaced"), Pod::new());
+    own.set_flags(AUDIT);
+    pod.enroll(&own, &Filters::default());
+    let all = netlink::run(pod.netns.as_fd(), async |handle| interfaces::list(handle).await).unwrap();
+    for _ in 0..2 {
+        let netns = pod.netns.as_fd();
+        own.datapath
+            .attach_guard(netns, pod.cookie, Hook::Clsact, &all)
+            .unwrap();
+    }
+    // A packet of its own, which nobody sends again.
+    send_raw_syn(&pod, 4001, 0);
+    pod.wait_for(&own, Reason::Leaked, 1);
+    assert_eq!(own.count(pod.cookie, Reason::Leaked), 1);
+}

@@ -1,0 +1,7 @@
+//! What Weir's programs at the traffic control hook share.
+#![no_std]
+
+pub mod packet;
+pub mod parse;
+
+pub use packet::Packet;

@@ -1,0 +1,165 @@
+//! Ingress of an interface inside a pod behind which virtual machines are: turns their TCP connections to this netns,
+//! where the lookup of listeners hands them to ztunnel.
+//!
+//! A mark, which a rule for this interface leads to local delivery, does it all: the kernel then finds sockets its own
+//! way, in the states in which assigning one here would go wrong too (closing connections whose port is used again).
+
+use aya_ebpf::bindings::{bpf_sock, bpf_sock_tuple};
+use aya_ebpf::helpers::generated::{bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie};
+use aya_ebpf::macros::classifier;
+use aya_ebpf::programs::TcContext;
+use weir_common::mark;
+use weir_common::pod::PodEntry;
+use weir_common::ports;
+use weir_common::reason::Reason;
+use weir_ebpf_shared::account::account;
+use weir_ebpf_shared::{listeners, maps, place};
+use weir_tc_ebpf::packet::{Packet, Verdict};
+use weir_tc_ebpf::parse::{self, Link, Segment, Version};
+
+const TCP_LISTEN: u32 = 10;
+const THIS_NETNS: u64 = u64::MAX;
+
+/// For interfaces with Ethernet headers.
+#[classifier]
+pub fn weir_virtual(context: TcContext) -> i32 {
+    turn(&Packet::new(context), Link::Ethernet).code()
+}
+
+/// For interfaces without.
+#[classifier]
+pub fn weir_virtual_ip(context: TcContext) -> i32 {
+    turn(&Packet::new(context), Link::Ip).code()
+}
+
+#[inline(always)]
+fn turn(packet: &Packet, link: Link) -> Verdict {
+    let Some(segment) = parse::segment(packet, link) else {
+        return Verdict::GoOn;
+    };
+    let netns = crate::netns();
+    let Some(pod) = maps::pod(netns).filter(|pod| pod.has(PodEntry::CAPTURING)) else {
+        return Verdict::GoOn;
+    };
+    let ours = if segment.opens() {
+        is_captured(netns, pod, &segment)
+    } else {
+        has_socket(packet, &segment) || (segment.acknowledges() && answers_cookie(packet, netns, &segment))
+    };
+    if ours {
+        packet.set_our_mark(mark::VIRTUAL);
+    }
+    Verdict::GoOn
+}
+
+#[inline(always)]
+fn is_captured(netns: u64, pod: PodEntry, segment: &Segment) -> bool {
+    let exemption = place::virtual_exemption(netns, pod, segment.destination, segment.destination_port);
+    account(&segment.connection(netns), exemption.unwrap_or(Reason::Outbound));
+    exemption.is_none()
+}
+
+/// Whether a socket here is the segment's other end. A listener is not: it is the application's, or found by chance.
+#[inline(always)]
+fn has_socket(packet: &Packet, segment: &Segment) -> bool {
+    let socket = match segment.network.1 {
+        Version::V4 => look_up(packet, &TupleV4::of(segment)),
+        Version::V6 => look_up(packet, &TupleV6::of(segment)),
+    };
+    if socket.is_null() {
+        return false;
+    }
+    // SAFETY: the socket is checked, and released here, once.
+    unsafe {
+        let state = (*socket).state;
+        bpf_sk_release(socket.cast());
+        state != TCP_LISTEN
+    }
+}
+
+/// The kernel's `bpf_sock_tuple` for IPv4.
+#[repr(C)]
+struct TupleV4 {
+    addresses: [u32; 2],
+    ports: [u16; 2],
+}
+
+/// The same for IPv6.
+#[repr(C)]
+struct TupleV6 {
+    addresses: [[u32; 4]; 2],
+    ports: [u16; 2],
+}
+
+impl TupleV4 {
+    #[inline(always)]
+    fn of(segment: &Segment) -> Self {
+        Self {
+            addresses: [segment.source.words[3], segment.destination.words[3]],
+            ports: wire_ports(segment),
+        }
+    }
+}
+
+impl TupleV6 {
+    #[inline(always)]
+    fn of(segment: &Segment) -> Self {
+        Self {
+            addresses: [segment.source.words, segment.destination.words],
+            ports: wire_ports(segment),
+        }
+    }
+}
+
+#[inline(always)]
+fn wire_ports(segment: &Segment) -> [u16; 2] {
+    [segment.source_port.to_be(), segment.destination_port.to_be()]
+}
+
+#[inline(always)]
+fn look_up<T>(packet: &Packet, tuple: &T) -> *mut bpf_sock {
+    let tuple: *const bpf_sock_tuple = core::ptr::from_ref(tuple).cast();
+    // SAFETY: the kernel tells the family by the size, and reads just that much of a live tuple.
+    unsafe {
+        bpf_skc_lookup_tcp(
+            packet.helper_context().cast(),
+            tuple.cast_mut(),
+            size_of::<T>() as u32,
+            THIS_NETNS,
+            0,
+        )
+    }
+}
+
+/// Under a flood ztunnel's listener keeps no state of a connection until this segment.
+#[inline(always)]
+fn answers_cookie(packet: &Packet, netns: u64, segment: &Segment) -> bool {
+    let Some(tcp) = packet.load::<[u32; 5]>(segment.transport) else {
+        return false;
+    };
+    let (offset, version) = segment.network;
+    match version {
+        Version::V4 => packet
+            .load::<[u32; 5]>(offset)
+            .is_some_and(|ip| is_cookie(netns, &ip, &tcp)),
+        Version::V6 => packet
+            .load::<[u32; 10]>(offset)
+            .is_some_and(|ip| is_cookie(netns, &ip, &tcp)),
+    }
+}
+
+#[inline(always)]
+fn is_cookie<const WORDS: usize>(netns: u64, ip: &[u32; WORDS], tcp: &[u32; 5]) -> bool {
+    listeners::offer(netns, ports::OUTBOUND, |listener| {
+        // SAFETY: the listener is held by the caller, both headers are live copies of the sizes given.
+        unsafe {
+            bpf_tcp_check_syncookie(
+                listener,
+                ip.as_ptr().cast_mut().cast(),
+                size_of_val(ip) as u32,
+                tcp.as_ptr().cast_mut().cast(),
+                size_of_val(tcp) as u32,
+            ) == 0
+        }
+    })
+}
