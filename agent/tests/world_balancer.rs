@@ -1,4 +1,9 @@
 //! Somebody else's load balancer rewrites service addresses when a connection is made: ztunnel has to see the service.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by a panic"
+)]
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,5 +1,11 @@
 //! How connections end: killed, half closed, reset, given up early. Whatever happens, the other side hears of it and
 //! nothing strays to the wire.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    dead_code,
+    reason = "a test that cannot go on says so by a panic; each uses its part of what tests share"
+)]
 
 #[path = "support/streams.rs"]
 mod streams;

@@ -1,4 +1,10 @@
 //! Ports that are used again: by clients, by probes, by servers.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    dead_code,
+    reason = "a test that cannot go on says so by a panic; each uses its part of what tests share"
+)]
 
 #[path = "support/streams.rs"]
 mod streams;
@@ -234,7 +240,10 @@ fn a_client_that_walks_through_its_ports_never_meets_ztunnels() {
         // ztunnel chooses from the same range, in turn.
         let open = (32_768..32_868).map(|port| {
             let spec = ClientSpec::to(to).from_port(SocketAddr::new(source, port));
-            Client::connect(&remote.netns, &spec).unwrap()
+            Client::connect(&remote.netns, &spec).unwrap_or_else(|failure| {
+                let no_listener = Tally::of(&mesh, "server").count(Reason::NoListener);
+                panic!("from {port}: {failure}; {no_listener} found no listener")
+            })
         });
         let open: Vec<_> = open.collect();
         assert!(open.iter().all(|connection| is_captured(connection.report())));

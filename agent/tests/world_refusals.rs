@@ -1,4 +1,11 @@
 //! What is refused: ztunnel's own ports, and applications that do not listen.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    dead_code,
+    reason = "a test that cannot go on says so by a panic; each uses its part of what tests share"
+)]
 
 #[path = "support/tally.rs"]
 mod tally;

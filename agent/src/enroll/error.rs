@@ -44,6 +44,9 @@ pub enum EnrollError {
         /// Why.
         source: io::Error,
     },
+    /// ztunnel says that it serves the pod, but none of its listeners is known.
+    #[error("ztunnel's listeners in the pod are not known yet")]
+    NoListeners,
     /// The pod has no address to capture for.
     #[error("the pod's network namespace has no address yet")]
     NoAddress,

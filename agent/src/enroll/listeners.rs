@@ -54,6 +54,19 @@ pub fn registered(maps: &Maps, netns: u64, port: u16) -> Result<usize, EnrollErr
         .count())
 }
 
+/// Whether the kernel side knows a listener for each port.
+///
+/// # Errors
+/// [`EnrollError::Datapath`].
+pub fn are_known(maps: &Maps, netns: u64) -> Result<bool, EnrollError> {
+    for port in PORTS {
+        if registered(maps, netns, port)? == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Hands every listener that the kernel side does not know to it. `processes` are ztunnel's, whose descriptors may be
 /// looked at. Says how many listeners are known now, by port.
 ///

@@ -62,12 +62,18 @@ impl Enroller {
         enrolled
     }
 
-    /// Lets the kernel capture the pod's new connections.
+    /// Lets the kernel capture the pod's new connections, which must have a listener to go to.
     ///
     /// # Errors
-    /// [`EnrollError::Datapath`].
+    /// [`EnrollError::NoListeners`], [`EnrollError::Datapath`].
     pub fn capture(&self, cookie: u64) -> Result<(), EnrollError> {
-        if let Some(mut entry) = self.entry(cookie)? {
+        if let Some(mut entry) = self
+            .entry(cookie)?
+            .filter(|entry| !entry.has(PodEntry::CAPTURING))
+        {
+            if !listeners::are_known(self.datapath.maps(), cookie)? {
+                return Err(EnrollError::NoListeners);
+            }
             entry.flags |= PodEntry::CAPTURING;
             self.set_entry(cookie, entry)?;
         }
