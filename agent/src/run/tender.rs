@@ -68,6 +68,8 @@ struct InMesh {
     netns: Arc<OwnedFd>,
     enrolled: Enrolled,
     addresses: Option<AddressWatch>,
+    /// Whether log and metrics know that it is enrolled.
+    reported: bool,
 }
 
 /// The task of one pod.
@@ -150,10 +152,9 @@ impl Tender {
         let netns = self.netns(pod)?;
         let filters = Filters::of(&capture, self.shared.dns_capture);
         let enrolled = self.enroll(netns.clone(), filters).await?;
-        let first = self.in_mesh.is_none();
-        let addresses = match self.in_mesh.take() {
-            Some(before) if before.enrolled.netns == enrolled.netns => before.addresses,
-            _ => AddressWatch::start(netns.as_fd()).ok(),
+        let (addresses, reported) = match self.in_mesh.take() {
+            Some(before) if before.enrolled.netns == enrolled.netns => (before.addresses, before.reported),
+            _ => (AddressWatch::start(netns.as_fd()).ok(), false),
         };
         self.shared.registry.update(&self.uid, |status| {
             status.netns = Some(enrolled.netns);
@@ -165,10 +166,15 @@ impl Tender {
             netns: netns.clone(),
             enrolled: enrolled.clone(),
             addresses,
+            reported,
         });
         self.tell_ztunnel(pod, netns.clone()).await?;
         self.begin_capture(netns, enrolled.netns).await?;
-        self.report_enrolled(pod, first.then(|| since.elapsed()));
+        // Not sooner: the first attempt often comes before ztunnel does.
+        self.report_enrolled(pod, (!reported).then(|| since.elapsed()));
+        if let Some(in_mesh) = &mut self.in_mesh {
+            in_mesh.reported = true;
+        }
         Ok(())
     }
 
