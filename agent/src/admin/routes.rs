@@ -7,9 +7,12 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 
+use crate::api::verify::VerifyReport;
 use crate::http::{Body, json, refusal};
+use crate::run::registry::{PodState, PodStatus};
 use crate::run::view::View;
 use crate::status::{self, FindPodError};
+use crate::verify;
 
 /// Answers one request.
 pub(super) async fn answer(view: View, request: Request<Incoming>) -> Response<Body> {
@@ -23,11 +26,33 @@ pub(super) async fn answer(view: View, request: Request<Incoming>) -> Response<B
                 Err(error) => not_found(&error),
             }
         }
+        (&Method::POST, "/verify") => {
+            verify::pods(&view, view.subjects.all()).await;
+            json(StatusCode::OK, &verify::report(wanted(&view)))
+        }
+        (&Method::POST, path) if path.starts_with("/verify/") => {
+            match status::find(view.registry.pods(), path.trim_start_matches("/verify/")) {
+                Ok(pod) => json(StatusCode::OK, &verify_one(&view, pod).await),
+                Err(error) => not_found(&error),
+            }
+        }
         (method, path) => refusal(
             StatusCode::NOT_FOUND,
             &format!("{method} {path} is not known here"),
         ),
     }
+}
+
+async fn verify_one(view: &View, pod: PodStatus) -> VerifyReport {
+    verify::pods(view, view.subjects.get(&pod.uid).into_iter().collect()).await;
+    verify::report(vec![view.registry.get(&pod.uid).unwrap_or(pod)])
+}
+
+/// The pods that are meant to be in the mesh.
+fn wanted(view: &View) -> Vec<PodStatus> {
+    let mut pods = view.registry.pods();
+    pods.retain(|pod| !matches!(pod.state, PodState::Left(_)));
+    pods
 }
 
 fn not_found(error: &FindPodError) -> Response<Body> {

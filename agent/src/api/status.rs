@@ -109,8 +109,19 @@ pub struct Verdicts {
 pub struct Verified {
     /// When.
     pub at: Timestamp,
-    /// What was wrong; nothing when all is well.
-    pub problems: Vec<String>,
+    /// What is wrong; nothing when all is well.
+    pub problems: Vec<Problem>,
+    /// What was wrong and has been put right.
+    pub mended: Vec<Problem>,
+}
+
+/// Something that is, or was, not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What was looked at.
+    pub check: String,
+    /// In a sentence.
+    pub detail: String,
 }
 
 /// A pod with all its details.

@@ -3,9 +3,11 @@
 mod agent;
 mod asking;
 mod check;
+mod cleanup;
 mod output;
 mod status;
 mod table;
+mod verify;
 mod version;
 
 use std::io;
@@ -36,7 +38,9 @@ pub struct Cli {
 enum Command {
     Agent(Box<agent::Args>),
     Check(check::Args),
+    Cleanup(cleanup::Args),
     Status(status::Args),
+    Verify(verify::Args),
     Version(version::Args),
 }
 
@@ -51,8 +55,10 @@ impl Cli {
         let output = Output::to_stdout(self.output);
         match self.command {
             Command::Agent(args) => agent::run(*args),
+            Command::Cleanup(args) => cleanup::run(&args, &output),
             Command::Check(args) => check::run(&args, &output),
             Command::Status(args) => status::run(&args, &output),
+            Command::Verify(args) => verify::run(&args, &output),
             Command::Version(args) => version::run(&args, &output),
         }
     }

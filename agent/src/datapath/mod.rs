@@ -15,7 +15,7 @@ pub mod residue;
 pub mod sys;
 mod virtual_interface;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use error::DatapathError;
 pub use interface::{Hook, Interface, Link};
@@ -39,6 +39,7 @@ pub struct Datapath {
     pins: Pins,
     maps: Maps,
     sizes: Sizes,
+    cgroup: PathBuf,
 }
 
 impl Datapath {
@@ -57,7 +58,33 @@ impl Datapath {
             pins,
             maps,
             sizes: config.sizes,
+            cgroup: config.cgroup.clone(),
         })
+    }
+
+    /// What another agent has put there, to be taken away.
+    #[must_use]
+    pub fn adopt(pins: Pins) -> Self {
+        Self {
+            maps: Maps::adopt(&pins),
+            pins,
+            sizes: Sizes::default(),
+            cgroup: PathBuf::new(),
+        }
+    }
+
+    /// The cgroup that the node's programs are attached to.
+    #[must_use]
+    pub fn cgroup(&self) -> &Path {
+        &self.cgroup
+    }
+
+    /// The node's programs that are not attached to the cgroup any more.
+    ///
+    /// # Errors
+    /// [`DatapathError`] if a link or the cgroup cannot be read.
+    pub fn unattached(&self) -> Result<Vec<&'static str>, DatapathError> {
+        programs::unattached(&self.pins, &self.cgroup)
     }
 
     /// The maps.

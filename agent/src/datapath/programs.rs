@@ -1,14 +1,15 @@
 //! Loads the node's programs and links each to the cgroup, once.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use aya::Ebpf;
 use aya::programs::{Program, ProgramError};
 
 use super::links::Order;
-use super::sys::{AttachType, Target};
+use super::sys::{self, AttachType, LinkTarget, Target};
 use super::{DatapathError, Pins, links};
 
 /// The node's programs and their hooks, in the order they are attached: what notes listeners and makes room for
@@ -42,6 +43,22 @@ pub(super) fn attach(mut object: Ebpf, pins: &Pins, cgroup: &Path) -> Result<(),
         )?;
     }
     Ok(())
+}
+
+/// The programs whose links are gone, or attached to another cgroup.
+pub(super) fn unattached(pins: &Pins, cgroup: &Path) -> Result<Vec<&'static str>, DatapathError> {
+    let wanted = fs::metadata(cgroup).map_err(DatapathError::io(cgroup))?.ino();
+    let mut missing = Vec::new();
+    for (name, attach) in NODE_PROGRAMS {
+        let target = match links::open(&pins.link(name))? {
+            Some(link) => Some(sys::link_info(link.as_fd())?.target),
+            None => None,
+        };
+        if target != Some(LinkTarget::Cgroup { id: wanted, attach }) {
+            missing.push(name);
+        }
+    }
+    Ok(missing)
 }
 
 /// Socket load balancers rewrite service addresses when a connection is made; ztunnel has to see the service.

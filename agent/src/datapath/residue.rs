@@ -1,10 +1,13 @@
 //! Removal of everything that Weir keeps in the kernel.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use weir_common::names::map;
+
 use super::pins::remove_tree;
-use super::{DatapathError, Pins};
+use super::{DatapathError, Maps, Pins};
 
 /// Detaches and removes all programs and maps below `root`, of every layout version. Programs that capture go first:
 /// connections then pass uncaptured rather than half captured.
@@ -20,6 +23,18 @@ pub fn remove(root: &Path) -> Result<(), DatapathError> {
         }
     }
     first_error
+}
+
+/// Netns cookies of the pods that have links or an entry.
+///
+/// # Errors
+/// [`DatapathError`] if the pins cannot be read.
+pub fn known_netns(pins: &Pins) -> Result<BTreeSet<u64>, DatapathError> {
+    let mut found: BTreeSet<u64> = enrolled_netns(pins)?.into_iter().collect();
+    if pins.map(map::PODS).exists() {
+        found.extend(Maps::adopt(pins).pods()?.keys().filter_map(Result::ok));
+    }
+    Ok(found)
 }
 
 /// Netns cookies of the pods that have links.

@@ -20,6 +20,7 @@ use crate::enroll::Enroller;
 use crate::pods::netns::{NetnsError, NetnsId};
 use crate::pods::source::file::FileSource;
 use crate::socket_file::BindError;
+use crate::verify;
 use crate::zds::{ZdsConfig, ZdsServer};
 
 /// How often pods that are gone are looked for.
@@ -125,6 +126,8 @@ impl Agent {
             self.view.registry.clone(),
         ));
         self.tasks.push(sweeping);
+        self.tasks
+            .push(tokio::spawn(verify::regularly(self.view.clone())));
         tokio::select! {
             () = self.tending.follow(self.view.source.clone()) => {}
             () = stop => {}

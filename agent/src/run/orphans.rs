@@ -20,7 +20,7 @@ pub(super) fn sweep(
         .iter()
         .all(|pod| pod.netns.is_some() || matches!(pod.state, PodState::Left(_)));
     let wanted: BTreeSet<u64> = pods.iter().filter_map(|pod| pod.netns).collect();
-    for netns in enrolled(datapath)? {
+    for netns in residue::known_netns(datapath.pins())? {
         if wanted.contains(&netns) || (!all_known && datapath.lookup_attached(netns)?) {
             continue;
         }
@@ -30,10 +30,4 @@ pub(super) fn sweep(
         }
     }
     Ok(())
-}
-
-fn enrolled(datapath: &Datapath) -> Result<BTreeSet<u64>, DatapathError> {
-    let mut found: BTreeSet<u64> = residue::enrolled_netns(datapath.pins())?.into_iter().collect();
-    found.extend(datapath.maps().pods()?.keys().filter_map(Result::ok));
-    Ok(found)
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::pods::pod::{PodName, PodUid};
+use crate::verify::Problem;
 
 /// Where a pod is on its way into the mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +54,10 @@ impl PodState {
 pub struct Verification {
     /// When.
     pub at: SystemTime,
-    /// What was wrong, check by check; empty when all is well.
-    pub problems: Vec<String>,
+    /// What is wrong; nothing when all is well.
+    pub problems: Vec<Problem>,
+    /// What was wrong and has been put right.
+    pub mended: Vec<Problem>,
 }
 
 /// One pod.

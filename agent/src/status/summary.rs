@@ -2,9 +2,10 @@
 
 use weir_common::reason::Verdict;
 
-use crate::api::status::{PodSummary, ReasonCount, Verdicts, Verified};
+use crate::api::status::{PodSummary, Problem, ReasonCount, Verdicts, Verified};
 use crate::datapath::counters::Counts;
 use crate::run::registry::{PodState, PodStatus, Verification};
+use crate::verify;
 
 /// How connections are captured.
 const SOCKET_PATH: &str = "socket";
@@ -29,10 +30,20 @@ pub fn summary(pod: &PodStatus, counts: Option<&Counts>) -> PodSummary {
     }
 }
 
-fn verified(verification: &Verification) -> Verified {
+/// How a verification ended.
+#[must_use]
+pub fn verified(verification: &Verification) -> Verified {
     Verified {
         at: verification.at.into(),
-        problems: verification.problems.clone(),
+        problems: verification.problems.iter().map(problem).collect(),
+        mended: verification.mended.iter().map(problem).collect(),
+    }
+}
+
+fn problem(problem: &verify::Problem) -> Problem {
+    Problem {
+        check: problem.check.name().to_owned(),
+        detail: problem.detail.clone(),
     }
 }
 

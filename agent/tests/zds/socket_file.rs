@@ -2,8 +2,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use weir_agent::socket_file::BindError;
 use weir_agent::zds::ZdsServer;
-use weir_agent::zds::socket::BindError;
 
 use crate::fixtures::{Directory, Fixture, config, pod};
 use crate::ztunnel::Ztunnel;

@@ -109,7 +109,10 @@ pub fn detail(detail: &PodDetail, now: Timestamp, style: Style) -> String {
     let mut text = facts.render(style);
     let problems = pod.verified.iter().flat_map(|verified| &verified.problems);
     for problem in problems {
-        text += &(style.paint(Colour::Bad, &format!("problem: {problem}")) + "\n");
+        text += &(style.paint(
+            Colour::Bad,
+            &format!("problem: {}: {}", problem.check, problem.detail),
+        ) + "\n");
     }
     for warning in &pod.warnings {
         text += &(style.paint(Colour::Warning, &format!("warning: {warning}")) + "\n");

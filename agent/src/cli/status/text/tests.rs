@@ -1,7 +1,7 @@
 use weir_agent::api::VERSION;
 use weir_agent::api::status::{
-    AgentStatus, Interface, KernelState, Listeners, Pinned, PinnedPod, PodDetail, PodSummary, ReasonCount,
-    Served, Status, Verdicts, Verified,
+    AgentStatus, Interface, KernelState, Listeners, Pinned, PinnedPod, PodDetail, PodSummary, Problem,
+    ReasonCount, Served, Status, Verdicts, Verified,
 };
 
 use super::{detail, node, pinned};
@@ -30,7 +30,11 @@ fn pod(name: &str, state: &str, why: &str) -> PodSummary {
         attempts: 0,
         verified: Some(Verified {
             at: "2026-08-01T09:59:48.000Z".parse().unwrap(),
-            problems: vec!["the routing rule is gone".to_owned()],
+            problems: vec![Problem {
+                check: "routing".to_owned(),
+                detail: "a rule is gone".to_owned(),
+            }],
+            mended: Vec::new(),
         }),
     }
 }
@@ -135,7 +139,7 @@ fn the_detail_tells_reasons_and_problems() {
         ["ztunnel", "does not serve the pod: too busy"]
     );
     assert!(row(&text, "kernel flags")[1].contains("not attached"), "{text}");
-    assert!(text.contains("problem: the routing rule is gone\n"), "{text}");
+    assert!(text.contains("problem: routing: a rule is gone\n"), "{text}");
     assert!(text.contains("warning: odd annotation\n"), "{text}");
     // The flattened summary reads back from JSON.
     let json = serde_json::to_string(&detail_of_pod).unwrap();

@@ -1,0 +1,141 @@
+//! Takes away everything of Weir on a node where no agent runs, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::datapath::{Datapath, DatapathError, Pins, residue};
+use crate::enroll::{EnrollError, Enroller, interfaces};
+use crate::inside;
+
+/// Where named namespaces are; all others are found by the processes in them.
+const NAMED: &str = "/run/netns";
+
+/// What was taken away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    /// Pods, by netns cookie, whose netns was found and cleared.
+    pub pods: Vec<u64>,
+    /// Pods, by netns cookie, whose netns is gone, and with it all that was in it.
+    pub gone: Vec<u64>,
+    /// The directory of pins, if there was one.
+    pub pins: Option<PathBuf>,
+}
+
+/// Why something is left.
+#[derive(Debug, thiserror::Error)]
+pub enum CleanupError {
+    /// The pins cannot be read or removed.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// A pod cannot be cleared.
+    #[error(
+        "the pod with netns cookie {netns}: {source}; the pins stay, so that `weir cleanup` can try again"
+    )]
+    Pod {
+        /// Its cookie.
+        netns: u64,
+        /// Why.
+        source: EnrollError,
+    },
+    /// The namespaces of the node cannot be listed.
+    #[error("{}: {source}", path.display())]
+    List {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Takes away all that is below `root` and, in the pods' namespaces that can be found, all that belongs to it.
+///
+/// # Errors
+/// The first [`CleanupError`]; pods that could be cleared are.
+pub fn run(root: &Path) -> Result<Removed, CleanupError> {
+    let mut removed = Removed::default();
+    if !root.exists() {
+        return Ok(removed);
+    }
+    let pins = Pins::new(root);
+    let cookies = residue::known_netns(&pins)?;
+    let namespaces = if cookies.is_empty() {
+        BTreeMap::new()
+    } else {
+        find(&cookies)?
+    };
+    let datapath = Arc::new(Datapath::adopt(pins));
+    let mut failure = None;
+    for netns in cookies {
+        let namespace = namespaces.get(&netns);
+        match clear(&datapath, netns, namespace) {
+            Ok(()) if namespace.is_some() => removed.pods.push(netns),
+            Ok(()) => removed.gone.push(netns),
+            Err(source) => _ = failure.get_or_insert(CleanupError::Pod { netns, source }),
+        }
+    }
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    residue::remove(root)?;
+    removed.pins = Some(root.to_owned());
+    Ok(removed)
+}
+
+fn clear(datapath: &Arc<Datapath>, cookie: u64, namespace: Option<&OwnedFd>) -> Result<(), EnrollError> {
+    // No pod has the cookie 0, so none is taken for the host.
+    let enroller = Enroller::new(datapath.clone(), 0);
+    let released = enroller.release(namespace.map(OwnedFd::as_fd), cookie);
+    let freed = namespace.map_or(Ok(()), |netns| {
+        interfaces::remove(datapath, netns.as_fd(), cookie)
+    });
+    released.and(freed)
+}
+
+/// The namespaces with these cookies, as far as a process or a name holds them.
+fn find(cookies: &BTreeSet<u64>) -> Result<BTreeMap<u64, OwnedFd>, CleanupError> {
+    let mut seen = BTreeSet::new();
+    let mut found = BTreeMap::new();
+    for path in handles()? {
+        // Processes end meanwhile, and some files in the directory are no namespaces.
+        let Ok(file) = File::open(&path) else { continue };
+        let Ok(metadata) = file.metadata() else { continue };
+        if !seen.insert((metadata.dev(), metadata.ino())) {
+            continue;
+        }
+        if let Ok(cookie) = inside::cookie(file.as_fd())
+            && cookies.contains(&cookie)
+        {
+            found.insert(cookie, file.into());
+        }
+    }
+    Ok(found)
+}
+
+/// Paths that may lead to namespaces.
+fn handles() -> Result<Vec<PathBuf>, CleanupError> {
+    let processes = entries(Path::new("/proc"))?.into_iter().filter_map(|path| {
+        let is_process = path.file_name()?.to_str()?.parse::<u32>().is_ok();
+        is_process.then(|| path.join("ns/net"))
+    });
+    let named = match entries(Path::new(NAMED)) {
+        Err(CleanupError::List { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
+        other => other?,
+    };
+    Ok(processes.chain(named).collect())
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, CleanupError> {
+    let list =
+        || -> io::Result<Vec<PathBuf>> { fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect() };
+    list().map_err(|source| CleanupError::List {
+        path: directory.to_owned(),
+        source,
+    })
+}

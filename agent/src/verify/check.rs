@@ -1,0 +1,80 @@
+//! What is looked at: the one table behind problems, metrics and their help.
+
+/// One thing that has to be right for a pod to be redirected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Check {
+    /// The kernel side's entry.
+    Entry,
+    /// The kernel side's addresses.
+    Addresses,
+    /// Routing rules and routes.
+    Routing,
+    /// Settings of the netns.
+    Sysctls,
+    /// The look-up of listeners.
+    Lookup,
+    /// The node's programs.
+    Programs,
+    /// ztunnel's listeners.
+    Listeners,
+    /// A connection out of the pod.
+    Connection,
+}
+
+impl Check {
+    /// Every check.
+    pub const ALL: [Self; 8] = [
+        Self::Entry,
+        Self::Addresses,
+        Self::Routing,
+        Self::Sysctls,
+        Self::Lookup,
+        Self::Programs,
+        Self::Listeners,
+        Self::Connection,
+    ];
+
+    /// The word for it in tables and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Entry => "entry",
+            Self::Addresses => "addresses",
+            Self::Routing => "routing",
+            Self::Sysctls => "sysctls",
+            Self::Lookup => "lookup",
+            Self::Programs => "programs",
+            Self::Listeners => "listeners",
+            Self::Connection => "connection",
+        }
+    }
+
+    /// The check with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|check| check.name() == name)
+    }
+
+    /// Whether tending the pod again may put it right; the node's programs are loaded when the agent starts.
+    #[must_use]
+    pub const fn is_mendable(self) -> bool {
+        !matches!(self, Self::Programs)
+    }
+}
+
+/// Something is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What.
+    pub check: Check,
+    /// In a sentence.
+    pub detail: String,
+}
+
+impl Problem {
+    /// A problem with `check`.
+    pub fn new(check: Check, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self { check, detail }
+    }
+}

@@ -1,0 +1,86 @@
+//! Reads the facts.
+
+use std::net::IpAddr;
+use std::os::fd::AsFd as _;
+
+use aya::maps::MapError;
+use weir_common::names::map;
+use weir_common::pod::PodEntry;
+
+use super::facts::{NodeFacts, PodFacts};
+use super::{Wanted, active};
+use crate::datapath::{Datapath, DatapathError, maps};
+use crate::enroll::{EnrollError, addresses, netlink, routing, sysctls};
+use crate::inside;
+use crate::run::subjects::Subject;
+
+/// What the kernel holds for all pods.
+pub(super) fn node(datapath: &Datapath) -> Result<NodeFacts, DatapathError> {
+    let mut facts = NodeFacts {
+        unattached: datapath.unattached()?,
+        ..NodeFacts::default()
+    };
+    for key in datapath.maps().own_addresses()?.keys() {
+        let key = key.map_err(maps::wrap(map::OWN_ADDRESSES))?;
+        facts
+            .addresses
+            .entry(key.netns)
+            .or_default()
+            .insert(key.address.into());
+    }
+    for key in datapath.maps().listeners()?.keys() {
+        let key = key.map_err(maps::wrap(map::LISTENERS))?;
+        if let Ok(port) = u16::try_from(key.port) {
+            *facts.listeners.entry((key.netns, port)).or_default() += 1;
+        }
+    }
+    Ok(facts)
+}
+
+/// What should be found for a pod.
+pub(super) fn wanted(subject: &Subject) -> Wanted {
+    Wanted {
+        cookie: subject.cookie,
+        flags: subject.filters.entry_flags() | PodEntry::CAPTURING,
+    }
+}
+
+/// What there is for one pod; `connects` says whether connections are tried.
+pub(super) fn pod(datapath: &Datapath, subject: &Subject, connects: bool) -> Result<PodFacts, EnrollError> {
+    let netns = subject.netns.as_fd();
+    let (addresses, routing) = netlink::run(netns, async |handle| {
+        let addresses = addresses::read(handle).await?;
+        let routing = routing::is_complete(handle, &addresses).await?;
+        Ok((addresses, routing))
+    })?;
+    let targets = if connects {
+        let (v4, v6) = (addresses.first_v4.is_some(), addresses.first_v6.is_some());
+        active::targets(v4, v6, &subject.filters)
+    } else {
+        Vec::new()
+    };
+    let (sysctls, connections) = inside::run(netns, || (sysctls::are_on(), connect(targets)))?;
+    Ok(PodFacts {
+        entry: entry(datapath, subject.cookie)?,
+        addresses: addresses.own,
+        routing,
+        sysctls: sysctls?,
+        lookup: datapath.lookup_attached(subject.cookie)?,
+        connections,
+    })
+}
+
+fn connect(targets: Vec<IpAddr>) -> Vec<(IpAddr, Option<String>)> {
+    targets
+        .into_iter()
+        .map(|address| (address, active::connect(address)))
+        .collect()
+}
+
+fn entry(datapath: &Datapath, cookie: u64) -> Result<Option<PodEntry>, DatapathError> {
+    match datapath.maps().pods()?.get(&cookie, 0) {
+        Ok(entry) => Ok(Some(entry)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(source) => Err(maps::wrap(map::PODS)(source)),
+    }
+}

@@ -1,0 +1,82 @@
+//! `weir cleanup` leaves nothing behind and touches nothing that is not Weir's.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::process::Command;
+
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::netns::Netns;
+use weir_testbeds::world::{Family, Wiring};
+
+fn ip(netns: &Netns, arguments: &str) -> String {
+    let output = netns.run(|| Command::new("ip").args(arguments.split(' ')).output().unwrap());
+    assert!(output.status.success(), "ip {arguments}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Rules, routes of all tables, and the settings that capturing switches.
+fn state(netns: &Netns) -> String {
+    let mut state = [
+        "-4 rule",
+        "-6 rule",
+        "-4 route show table all",
+        "-6 route show table all",
+    ]
+    .map(|arguments| ip(netns, arguments))
+    .concat();
+    for key in [
+        "net.ipv4.tcp_fwmark_accept",
+        "net.ipv4.fwmark_reflect",
+        "net.ipv6.fwmark_reflect",
+    ] {
+        state += &netns.sysctl_get(key).unwrap();
+    }
+    state
+}
+
+#[test]
+fn everything_of_ours_goes_and_nothing_else() {
+    let mut mesh = Mesh::builder("cleanup")
+        .wiring(Wiring::Bridge)
+        .family(Family::Dual)
+        .outside("client")
+        .start()
+        .unwrap();
+    // A process is what leads to a namespace that has no name.
+    let netns = mesh.pod("client").netns.clone();
+    let mut idle = Command::new("sleep");
+    idle.arg("60");
+    let _process = netns.spawn(idle).unwrap();
+    // Somebody else's, next to ours.
+    ip(&netns, "rule add pref 14 from 10.255.0.1 table 99");
+    let before = state(&netns);
+    mesh.relabel("client", true).unwrap();
+    let enrolled = state(&netns);
+    assert_ne!(enrolled, before);
+
+    let refused = mesh.agent.run("cleanup", &[]).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("--force"),
+        "{refused:?}"
+    );
+    assert_eq!(state(&netns), enrolled);
+
+    mesh.agent.kill();
+    let down = mesh.agent.run("status", &["-o", "json"]).unwrap();
+    assert_eq!(down.status.code(), Some(3), "{down:?}");
+    let told: serde_json::Value = serde_json::from_slice(&down.stdout).unwrap();
+    assert_eq!(told["pinned"].as_array().unwrap().len(), 1, "{told:#}");
+    assert_eq!(told["pinned"][0]["kernel"]["lookup_attached"], true, "{told:#}");
+    assert_eq!(state(&netns), enrolled, "a crash changes nothing");
+
+    let cleaned = mesh.agent.run("cleanup", &[]).unwrap();
+    assert_eq!(cleaned.status.code(), Some(0), "{cleaned:?}");
+    assert!(!mesh.agent.pin_root().exists());
+    assert_eq!(state(&netns), before);
+
+    let again = mesh.agent.run("cleanup", &[]).unwrap();
+    assert_eq!(
+        (again.status.code(), again.stdout.as_slice()),
+        (Some(0), &b"nothing to remove\n"[..])
+    );
+}
