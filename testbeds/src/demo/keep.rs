@@ -2,6 +2,8 @@
 
 use std::process::{Command, Stdio};
 
+use weir_common::mark::TABLE;
+
 use super::cast::{self, ALL, PORT, REMOTE, VETH_A, VETH_B};
 use super::screen::Screen;
 use super::stop::Stop;
@@ -16,10 +18,13 @@ const COMMANDS: [(&str, &str); 4] = [("status", ""), ("status", VETH_A), ("verif
 pub(super) fn until_told(mesh: &Mesh, screen: &Screen, stop: &Stop) -> Result<(), Error> {
     let _names = publish(mesh)?;
     screen.line("up until you press Enter or Ctrl-C. Look around from another terminal, as root:\n")?;
-    for command in commands(mesh)? {
-        screen.line(&format!("  {command}"))?;
+    for (title, commands) in sections(mesh)? {
+        screen.line(&format!("  # {title}"))?;
+        for command in commands {
+            screen.line(&format!("  {command}"))?;
+        }
+        screen.line("")?;
     }
-    screen.line("")?;
     stop.wait();
     screen.line("taking everything down")
 }
@@ -38,27 +43,43 @@ fn netns_name(name: &str) -> String {
     format!("weir-demo-{}-{name}", std::process::id())
 }
 
-fn commands(mesh: &Mesh) -> Result<Vec<String>, Error> {
-    let mut all = vec!["# all pods and hosts".to_owned(), "ip netns list".to_owned()];
-    all.push("\n  # the server says whom it sees".to_owned());
-    for to in [VETH_B, REMOTE] {
-        for address in cast::addresses(&mesh.world, to).iter() {
-            let greet = format!("bash -c 'head -1 </dev/tcp/{address}/{PORT}'");
-            all.push(inside(VETH_A, &greet));
-        }
-    }
-    all.push("\n  # what a pod in the mesh has that others have not".to_owned());
-    all.push(inside(VETH_A, "ip rule"));
-    all.push(inside(VETH_A, &format!("ip route show table {}", 0x5745_4952)));
-    all.push(inside(VETH_A, "ss -ltn"));
-    all.push("\n  # what is in the kernel, and what the agent says".to_owned());
-    all.push(format!("ls -R {}", mesh.agent.pin_root().display()));
+fn sections(mesh: &Mesh) -> Result<[(&'static str, Vec<String>); 3], Error> {
+    Ok([
+        ("each server says whom it sees", greetings(mesh)),
+        (
+            "what a pod in the mesh has that others have not",
+            inside_of_a_pod(),
+        ),
+        (
+            "what the kernel holds, and what the agent says",
+            operators(&mesh.agent)?,
+        ),
+    ])
+}
+
+fn greetings(mesh: &Mesh) -> Vec<String> {
+    let servers = [VETH_B, REMOTE].into_iter();
+    let addresses = servers.flat_map(|name| cast::addresses(&mesh.world, name).iter());
+    addresses
+        .map(|address| inside(VETH_A, &format!("bash -c 'head -1 </dev/tcp/{address}/{PORT}'")))
+        .collect()
+}
+
+fn inside_of_a_pod() -> Vec<String> {
+    let routes = format!("ip route show table {TABLE}");
+    ["ip rule", &routes, "ss -ltn"]
+        .map(|command| inside(VETH_A, command))
+        .to_vec()
+}
+
+fn operators(agent: &AgentProcess) -> Result<Vec<String>, Error> {
+    let mut commands = vec![format!("ls -R {}", agent.pin_root().display())];
     for (subcommand, argument) in COMMANDS {
         if exists(subcommand)? {
-            all.push(typed(&mesh.agent, subcommand, argument)?);
+            commands.push(typed(agent, subcommand, argument)?);
         }
     }
-    Ok(all)
+    Ok(commands)
 }
 
 fn inside(name: &str, command: &str) -> String {

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use weir_common::ports;
+
 use super::cast::{self, PORT};
 use super::pair::{Pair, Way};
 use crate::mesh::Mesh;
@@ -12,8 +14,6 @@ use crate::world::World;
 
 /// Connections per pair. The time is that of the quickest: whatever else the machine does only adds to it.
 const CONNECTIONS: usize = 20;
-/// HBONE's port, by which a tunnel is recognised.
-const HBONE: u16 = 15008;
 /// How long the proxy may take to write down what it saw.
 const RECORDED: Duration = Duration::from_secs(5);
 
@@ -111,7 +111,13 @@ fn is_about(record: &Record, exchange: &Exchange, dialled: SocketAddr) -> bool {
 
 fn mesh_way(proxy: &Proxy, is_this: impl Fn(&Record) -> bool) -> Way {
     match proxy.wait_for(RECORDED, is_this) {
-        Ok(record) if record.upstream.is_some_and(|upstream| upstream.port() == HBONE) => Way::Hbone,
+        Ok(record)
+            if record
+                .upstream
+                .is_some_and(|upstream| upstream.port() == ports::HBONE) =>
+        {
+            Way::Hbone
+        }
         Ok(_) => Way::Plaintext,
         Err(_) => Way::Unknown,
     }
