@@ -221,8 +221,8 @@ impl Args {
 }
 
 const CLOSING: &str = "
-TIME: the quickest of 20 connections with one echo each, against the same before the agent came. It is above all
-the proxy's time, and a stand-in of a debug build says nothing about ztunnel's.
+TIME: the quickest of 20 connections with one echo each, against the same before the agent came. It includes the
+proxy; a stand-in of a debug build says nothing about ztunnel.
 
 next:  ./x demo --keep             leaves all this up and prints how to look around
        ./x demo --ztunnel PATH     the same with a real ztunnel
