@@ -15,9 +15,6 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use aya::maps::PerCpuArray;
-use aya::programs::{CgroupAttachMode, CgroupSockAddr, SchedClassifier};
-use weir_agent::datapath::object;
 use weir_agent::datapath::sys::{
     self, AttachType, Insn, LinkTarget, MapError, MapSpec, MapType, Objects, ProgramSpec, ProgramType,
     RawMap, Register, Target, TestInput,
@@ -298,37 +295,4 @@ fn sockets_tell_their_namespace_and_are_copied_from_a_process() {
     drop(copy);
     let missing = sys::pidfd_getfd(process.as_fd(), 1_000_000).unwrap_err();
     assert_eq!(missing.errno(), Some(libc::EBADF), "{missing}");
-}
-
-/// The sum of a per-CPU counter in an embedded object.
-fn count(ebpf: &aya::Ebpf, map: &str) -> u64 {
-    let counter: PerCpuArray<_, u64> = PerCpuArray::try_from(ebpf.map(map).unwrap()).unwrap();
-    counter.get(&0, 0).unwrap().iter().sum()
-}
-
-#[test]
-fn the_embedded_connect_program_counts_connects_of_its_cgroup() {
-    let cgroup = ChildCgroup::new();
-    let (_listener, connect) = listener();
-    let mut ebpf = aya::Ebpf::load(object::SOCKOPS).unwrap();
-    let program: &mut CgroupSockAddr = ebpf.program_mut("weir_connect4").unwrap().try_into().unwrap();
-    program.load().unwrap();
-    // aya hands the mode to BPF_LINK_CREATE, which takes no such flag: links always allow others.
-    program.attach(cgroup.as_fd(), CgroupAttachMode::Single).unwrap();
-    assert!(run_in(&cgroup, &connect).success());
-    assert_eq!(count(&ebpf, "weir_connects"), 1);
-}
-
-#[test]
-fn the_embedded_guard_program_counts_and_passes_frames() {
-    let mut ebpf = aya::Ebpf::load(object::TC).unwrap();
-    let program: &mut SchedClassifier = ebpf.program_mut("weir_guard").unwrap().try_into().unwrap();
-    program.load().unwrap();
-    let input = TestInput {
-        packet: &[0; 64],
-        ..Default::default()
-    };
-    let run = sys::prog_test_run(program.fd().unwrap().as_fd(), &input).unwrap();
-    assert_eq!(run.verdict, 0);
-    assert_eq!(count(&ebpf, "weir_frames"), 1);
 }

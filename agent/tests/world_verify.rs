@@ -19,8 +19,7 @@ fn mesh(name: &str) -> Mesh {
 
 fn verify(mesh: &Mesh) -> (i32, Value) {
     let output: Output = mesh.agent.run("verify", &["-o", "json"]).unwrap();
-    let report = serde_json::from_slice(&output.stdout);
-    let report = report.unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let report = serde_json::from_slice(&output.stdout).unwrap();
     (output.status.code().unwrap(), report)
 }
 

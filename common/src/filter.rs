@@ -8,6 +8,8 @@ pub const OUTBOUND: u16 = 0;
 /// The connection goes to the pod.
 pub const INBOUND: u16 = 1;
 
+/// There is no rule, or one that only keeps a wider rule from matching.
+pub const NEITHER: u32 = 0;
 /// The rule excludes what it matches.
 pub const EXCLUDE: u32 = 1;
 /// The rule includes what it matches.
@@ -28,7 +30,7 @@ pub struct PortRule {
 }
 shared!(PortRule);
 
-/// Data of a key of the trie of range rules; the value is a combination of [`EXCLUDE`] and [`INCLUDE`].
+/// Data of a key of the trie of range rules; the value is [`EXCLUDE`], [`INCLUDE`] or [`NEITHER`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RangeRule {

@@ -62,4 +62,8 @@ impl SocketNote {
     pub const DNS: u32 = 2;
     /// The pod's annotations exclude the destination from capture.
     pub const EXCLUDED: u32 = 3;
+    /// ztunnel has bound it: if it listens, connections are handed to it.
+    pub const ZTUNNEL: u32 = 4;
+    /// A captured connection, and where the application wants it to go.
+    pub const CAPTURED: u32 = 5;
 }

@@ -17,3 +17,10 @@ pub const DNS: u16 = 53;
 pub const fn is_ztunnel(port: u16) -> bool {
     matches!(port, OUTBOUND | INBOUND | HBONE)
 }
+
+/// Ports whose listeners captured connections are handed to.
+#[must_use]
+#[inline(always)]
+pub const fn takes_captured(port: u16) -> bool {
+    matches!(port, OUTBOUND | INBOUND)
+}

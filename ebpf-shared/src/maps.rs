@@ -88,7 +88,16 @@ pub fn pod(netns: u64) -> Option<PodEntry> {
 /// Whether `address` belongs to the pod.
 #[inline(always)]
 pub fn is_own(netns: u64, address: Address) -> bool {
-    OWN_ADDRESSES.get_ptr(OwnAddress { netns, address }).is_some()
+    own_interface(netns, address).is_some()
+}
+
+/// The pod's interface that has `address`.
+#[inline(always)]
+pub fn own_interface(netns: u64, address: Address) -> Option<u32> {
+    // SAFETY: a live map value of four aligned bytes.
+    OWN_ADDRESSES
+        .get_ptr(OwnAddress { netns, address })
+        .map(|interface| unsafe { *interface })
 }
 
 /// Whether the pod's virtual machines are behind the interface with this index.

@@ -2,7 +2,7 @@
 
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use weir_common::address::Address;
-use weir_common::filter::{self, EXCLUDE, INCLUDE, PortRule, RangeRule};
+use weir_common::filter::{self, EXCLUDE, INCLUDE, NEITHER, PortRule, RangeRule};
 use weir_common::pod::PodEntry;
 use weir_common::reason::Reason;
 
@@ -43,9 +43,9 @@ pub fn outbound_exclusion(netns: u64, pod: PodEntry, address: Address, port: u16
         return Some(Reason::ExcludedPort);
     }
     let key = Key::new(RangeRule::NETNS_BITS + 128, RangeRule::new(netns, address));
-    match RANGE_RULES.get(&key).copied() {
-        Some(EXCLUDE) => Some(Reason::ExcludedRange),
-        None if port_rule != INCLUDE && pod.has(PodEntry::OUTBOUND_BY_INCLUSION) => {
+    match RANGE_RULES.get(&key).copied().unwrap_or(NEITHER) {
+        EXCLUDE => Some(Reason::ExcludedRange),
+        NEITHER if port_rule != INCLUDE && pod.has(PodEntry::OUTBOUND_BY_INCLUSION) => {
             Some(Reason::ExcludedRange)
         }
         _ => None,
@@ -87,5 +87,5 @@ fn port_rule(netns: u64, direction: u16, port: u16) -> u32 {
         reserved: 0,
     };
     // SAFETY: a live map value of four aligned bytes.
-    PORT_RULES.get_ptr(key).map_or(0, |rule| unsafe { *rule })
+    PORT_RULES.get_ptr(key).map_or(NEITHER, |rule| unsafe { *rule })
 }

@@ -5,8 +5,9 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 use weir_common::address::{Address, OwnAddress};
-use weir_common::flow::ClientPort;
+use weir_common::flow::{ClientPort, SocketNote};
 use weir_common::pod::PodEntry;
+use weir_common::ports;
 use weir_common::reason::Reason;
 use weir_ebpf_shared::account::account;
 use weir_ebpf_shared::maps::{self, CLIENT_PORTS, PORT_CURSORS};
@@ -34,11 +35,27 @@ pub fn weir_bind6(context: SockAddrContext) -> i32 {
 #[inline(always)]
 fn bind(call: &Call) -> Answer {
     let netns = call.netns();
-    match maps::pod(netns) {
-        Some(pod) if pod.has(PodEntry::CAPTURING) && call.is_tcp() => enrolled(call, netns),
-        _ => {}
+    if let Some(pod) = maps::pod(netns).filter(|_| call.is_tcp()) {
+        if ports::takes_captured(call.port()) && ztunnel::calls(call) {
+            know_listener(call);
+        }
+        if pod.has(PodEntry::CAPTURING) {
+            enrolled(call, netns);
+        }
     }
     Answer::Allow
+}
+
+/// Here the process is known; where the socket begins to listen only its mark is. Without memory for the note the
+/// agent hands the listener over.
+#[inline(always)]
+fn know_listener(call: &Call) {
+    call.set_note(SocketNote {
+        kind: SocketNote::ZTUNNEL,
+        port: u32::from(call.port()),
+        address: call.address(),
+        netns: 0,
+    });
 }
 
 #[inline(always)]

@@ -25,6 +25,33 @@ pub fn weir_connect6(context: SockAddrContext) -> i32 {
     connect(&Call::new(context, Family::V6)).code()
 }
 
+/// After other people's programs.
+#[cgroup_sock_addr(connect4)]
+pub fn weir_settle4(context: SockAddrContext) -> i32 {
+    settle(&Call::new(context, Family::V4)).code()
+}
+
+/// After other people's programs.
+#[cgroup_sock_addr(connect6)]
+pub fn weir_settle6(context: SockAddrContext) -> i32 {
+    settle(&Call::new(context, Family::V6)).code()
+}
+
+/// A load balancer may have rewritten the service that a captured connection goes to; ztunnel has to see the service,
+/// and its own connections are balanced all the same.
+#[inline(always)]
+fn settle(call: &Call) -> Answer {
+    if mark::ours(ztunnel::socket_mark(call)) == mark::OUTBOUND
+        && maps::pod(call.netns()).is_some_and(|pod| pod.has(PodEntry::CAPTURING))
+        && let Some(note) = call.note().filter(|note| note.kind == SocketNote::CAPTURED)
+    {
+        #[expect(clippy::cast_possible_truncation, reason = "it was a port when it was noted")]
+        call.set_port(note.port as u16);
+        call.set_address(note.address);
+    }
+    Answer::Allow
+}
+
 #[inline(always)]
 fn connect(call: &Call) -> Answer {
     let netns = call.netns();
@@ -104,6 +131,7 @@ fn captured(call: &Call) -> (Reason, Answer) {
         call.helper_context(),
         mark::replaced(ztunnel::socket_mark(call), mark::OUTBOUND),
     ) {
+        note_destination(call, SocketNote::CAPTURED);
         (Reason::Outbound, Answer::Allow)
     } else {
         (Reason::MarkRefused, Answer::Refuse)
@@ -114,14 +142,19 @@ fn captured(call: &Call) -> (Reason, Answer) {
 /// address may be a pod's by then.
 #[inline(always)]
 fn excluded(call: &Call, reason: Reason) -> (Reason, Answer) {
-    let (address, port) = (call.address(), u32::from(call.port()));
+    note_destination(call, SocketNote::EXCLUDED);
+    uncaptured(call, reason)
+}
+
+#[inline(always)]
+fn note_destination(call: &Call, kind: u32) {
+    // Without memory for the note other people's programs have the last word on the destination.
     call.set_note(SocketNote {
-        kind: SocketNote::EXCLUDED,
-        port,
-        address,
+        kind,
+        port: u32::from(call.port()),
+        address: call.address(),
         netns: 0,
     });
-    uncaptured(call, reason)
 }
 
 /// A socket may be used again after an earlier, captured connection: its mark must not capture this one.

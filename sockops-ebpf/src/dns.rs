@@ -95,14 +95,14 @@ pub fn turn_to_ztunnel(call: &Call) {
 /// Puts back what the application asked for where the kernel would show ztunnel's DNS port.
 #[inline(always)]
 fn restore(call: &Call) -> Answer {
-    if call.port() == ports::DNS_CAPTURE && call.address().is_loopback() {
-        if let Some(note) = call.note() {
-            if note.kind == SocketNote::DNS {
-                #[expect(clippy::cast_possible_truncation, reason = "it was a port when it was noted")]
-                call.set_port(note.port as u16);
-                call.set_address(note.address);
-            }
-        }
+    if call.port() == ports::DNS_CAPTURE
+        && call.address().is_loopback()
+        && let Some(note) = call.note()
+        && note.kind == SocketNote::DNS
+    {
+        #[expect(clippy::cast_possible_truncation, reason = "it was a port when it was noted")]
+        call.set_port(note.port as u16);
+        call.set_address(note.address);
     }
     Answer::Allow
 }

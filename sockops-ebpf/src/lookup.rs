@@ -1,4 +1,5 @@
 //! The lookup of a listener in a pod's netns: hands new connections to ztunnel.
+#![expect(missing_docs, reason = "the macro of the program drops its documentation")]
 #![no_std]
 #![no_main]
 
@@ -59,6 +60,10 @@ fn decide(arrival: &Arrival) -> Delivery {
     }
     let to_pod = maps::is_own(netns, destination);
     let (source, _) = arrival.remote();
+    // The kernel takes packets from loopback addresses only from inside.
+    if to_pod && source.is_loopback() {
+        return Delivery::Pass;
+    }
     if maps::is_own(netns, source) {
         return if to_pod {
             Delivery::Pass

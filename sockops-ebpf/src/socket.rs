@@ -9,6 +9,7 @@ const SOL_SOCKET: i32 = 1;
 const SO_REUSEADDR: i32 = 2;
 const SO_BINDTODEVICE: i32 = 25;
 const SO_MARK: i32 = 36;
+const SO_BINDTOIFINDEX: i32 = 62;
 
 /// Loopback has this index in every network namespace.
 pub const LOOPBACK_INDEX: u32 = 1;
@@ -32,6 +33,12 @@ pub fn allow_address_reuse(context: HelperContext) -> bool {
 #[inline(always)]
 pub fn bind_to_loopback(context: HelperContext) -> bool {
     bind_to_device(context, *b"lo\0\0")
+}
+
+/// Binds the socket to an interface; kernels before 6.1 cannot.
+#[inline(always)]
+pub fn bind_to_interface(context: HelperContext, index: u32) -> bool {
+    set_integer(context, SO_BINDTOIFINDEX, index)
 }
 
 /// Undoes a binding to a device.

@@ -3,12 +3,13 @@
 use core::ptr::null_mut;
 
 use aya_ebpf::bindings::{
-    BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_TCP_CONNECT_CB,
-    BPF_SOCK_OPS_TCP_LISTEN_CB,
+    BPF_ANY, BPF_NOEXIST, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
+    BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB,
 };
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sk_storage_get, bpf_sock_hash_update};
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
+use weir_common::address::Address;
 use weir_common::flow::{ClientPort, PASS_LIFETIME_NS, SocketNote};
 use weir_common::listener::{ListenerKey, PortKey, SLOTS};
 use weir_common::mark;
@@ -18,7 +19,7 @@ use weir_common::reason::Reason;
 use weir_ebpf_shared::account::{account, count};
 use weir_ebpf_shared::maps::{self, CLIENT_PORTS, LISTENERS, NEWEST, NOTES, PASSES, node};
 use weir_ebpf_shared::place::{self, Place};
-use weir_sockops_ebpf::socket::{bind_to_loopback, set_mark};
+use weir_sockops_ebpf::socket::{allow_address_reuse, bind_to_interface, bind_to_loopback, set_mark};
 use weir_sockops_ebpf::stream::Stream;
 
 const TCP_CLOSE: u32 = 7;
@@ -48,7 +49,7 @@ fn connecting(stream: &Stream) {
     }
     match maps::pod(netns) {
         Some(pod) if pod.has(PodEntry::CAPTURING) => match mark::ours(stream.mark()) {
-            mark::TO_APPLICATION => take_client_port(stream, netns, stream.local()),
+            mark::TO_APPLICATION => _ = take_client_port(stream, netns, stream.local(), BPF_ANY.into()),
             mark::OUTBOUND | mark::ZTUNNEL => {}
             _ => capture_late(stream, netns, pod),
         },
@@ -121,7 +122,13 @@ fn accepted(stream: &Stream) {
 #[inline(always)]
 fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
     let (local, port) = stream.local();
-    if !maps::is_own(netns, local) {
+    let interface = maps::own_interface(netns, local);
+    // It holds a port that the application may want to listen on, in use or waiting for its time to pass, and ztunnel's
+    // listener may be older than the pod's enrolment.
+    if !allow_address_reuse(stream.helper_context()) {
+        account(&stream.connection(netns), Reason::ReuseRefused);
+    }
+    let Some(interface) = interface else {
         let (peer, _) = stream.remote();
         // A virtual machine's connection goes back by the pod's own routes.
         if !maps::is_own(netns, peer) {
@@ -133,13 +140,17 @@ fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
             stream.helper_context(),
             mark::replaced(stream.mark(), mark::OUTBOUND),
         );
-    } else if port != ports::HBONE {
-        take_client_port(stream, netns, stream.remote());
+        return;
+    };
+    if port != ports::HBONE && !take_client_port(stream, netns, stream.remote(), BPF_NOEXIST.into()) {
+        // The client has chosen the very port that ztunnel took for another connection of this client: both now have
+        // the same addresses. The application's is bound to loopback; this one must take nothing from there.
+        bind_to_interface(stream.helper_context(), interface);
     }
 }
 
 #[inline(always)]
-fn take_client_port(stream: &Stream, netns: u64, client: (weir_common::address::Address, u16)) {
+fn take_client_port(stream: &Stream, netns: u64, client: (Address, u16), flags: u64) -> bool {
     let (address, port) = client;
     let key = ClientPort {
         netns,
@@ -147,22 +158,45 @@ fn take_client_port(stream: &Stream, netns: u64, client: (weir_common::address::
         port: u32::from(port),
         reserved: 0,
     };
-    if CLIENT_PORTS.insert(key, 1, 0).is_ok() {
+    let taken = CLIENT_PORTS.insert(key, 1, flags).is_ok();
+    if taken {
         stream.watch_state();
     }
+    taken
 }
 
 #[inline(always)]
 fn listening(stream: &Stream) {
     let netns = stream.netns();
-    let (_, port) = stream.local();
-    if !matches!(port, ports::OUTBOUND | ports::INBOUND)
-        || mark::ours(stream.mark()) != mark::ZTUNNEL
-        || maps::pod(netns).is_none()
-    {
+    if maps::pod(netns).is_none() {
         return;
     }
-    let port = u32::from(port);
+    let (_, port) = stream.local();
+    if mark::ours(stream.mark()) != mark::ZTUNNEL || !(ports::is_ztunnel(port) || port == ports::DNS_CAPTURE)
+    {
+        let_marks_through(stream);
+    } else if ports::takes_captured(port) && bound_by_ztunnel(stream) {
+        note_listener(stream, netns, u32::from(port));
+    }
+}
+
+/// A container may set the mark too, and share the port.
+#[inline(always)]
+fn bound_by_ztunnel(stream: &Stream) -> bool {
+    note(stream).is_some_and(|note| note.kind == SocketNote::ZTUNNEL)
+}
+
+/// The application's connections take the mark of ztunnel's SYN only where its listener has none of its own; their
+/// answers would leave by the interface.
+#[inline(always)]
+fn let_marks_through(stream: &Stream) {
+    if stream.mark() != 0 {
+        set_mark(stream.helper_context(), 0);
+    }
+}
+
+#[inline(always)]
+fn note_listener(stream: &Stream, netns: u64, port: u32) {
     let newest = PortKey {
         netns,
         port,

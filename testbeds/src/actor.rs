@@ -110,6 +110,15 @@ impl Actor {
         })
     }
 
+    /// Sends zeros on an open connection and leaves unread what comes back, until so many are sent or the buffers are
+    /// full.
+    pub fn pour(&mut self, connection: &Held, bytes: usize) -> Result<(), Error> {
+        self.demand(&Request::Pour {
+            number: connection.number,
+            bytes,
+        })
+    }
+
     /// Closes an open connection in order.
     pub fn close(&mut self, connection: &Held) -> Result<(), Error> {
         self.demand(&Request::Close {

@@ -1,6 +1,7 @@
 //! The operator's end.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -75,6 +76,38 @@ pub async fn ask<T: DeserializeOwned>(socket: &Path, method: Method, path: &str)
     timeout(ANSWER_WITHIN, asked)
         .await
         .unwrap_or(Err(ClientError::Late))
+}
+
+/// Follows JSON lines until the agent ends them or `take` has had enough.
+///
+/// # Errors
+/// [`ClientError`], and what `take` fails with.
+pub async fn follow<T, E>(
+    socket: &Path,
+    path: &str,
+    mut take: impl FnMut(T) -> Result<ControlFlow<()>, E>,
+) -> Result<(), E>
+where
+    T: DeserializeOwned,
+    E: From<ClientError>,
+{
+    let mut body = begin(socket, Method::GET, path).await?.into_body();
+    let mut pending = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(ClientError::from)?;
+        pending.extend_from_slice(frame.data_ref().map_or(&[][..], Bytes::as_ref));
+        while let Some(end) = pending.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = pending.drain(..=end).collect();
+            let line = serde_json::from_slice(&line).map_err(ClientError::from)?;
+            if take(line)?.is_break() {
+                return Ok(());
+            }
+        }
+        if pending.len() > LONGEST_ANSWER {
+            return Err(ClientError::TooLong.into());
+        }
+    }
+    Ok(())
 }
 
 /// Whether an agent listens.

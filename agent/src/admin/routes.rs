@@ -2,13 +2,14 @@
 
 use std::fmt::Display;
 
+use futures::stream::unfold;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 
 use crate::api::verify::VerifyReport;
-use crate::http::{Body, json, refusal};
+use crate::http::{Body, json, lines, refusal};
 use crate::run::registry::{PodState, PodStatus};
 use crate::run::view::View;
 use crate::status::{self, FindPodError};
@@ -26,6 +27,13 @@ pub(super) async fn answer(view: View, request: Request<Incoming>) -> Response<B
                 Err(error) => not_found(&error),
             }
         }
+        (&Method::GET, "/trace") => trace(&view, None),
+        (&Method::GET, path) if path.starts_with("/trace/") => {
+            match status::find(view.registry.pods(), path.trim_start_matches("/trace/")) {
+                Ok(pod) => trace(&view, Some(&pod)),
+                Err(error) => not_found(&error),
+            }
+        }
         (&Method::POST, "/verify") => {
             verify::pods(&view, view.subjects.all()).await;
             json(StatusCode::OK, &verify::report(wanted(&view)))
@@ -40,6 +48,27 @@ pub(super) async fn answer(view: View, request: Request<Incoming>) -> Response<B
             StatusCode::NOT_FOUND,
             &format!("{method} {path} is not known here"),
         ),
+    }
+}
+
+/// Decisions, until the operator leaves.
+fn trace(view: &View, pod: Option<&PodStatus>) -> Response<Body> {
+    let netns = match pod.map(|pod| pod.netns) {
+        Some(None) => {
+            return refusal(
+                StatusCode::CONFLICT,
+                "the pod is not enrolled: there is nothing to trace",
+            );
+        }
+        Some(netns) => netns,
+        None => None,
+    };
+    match view.tracer.listen(netns) {
+        Ok(listener) => lines(unfold(listener, async |mut listener| {
+            let line = listener.next().await?;
+            Some((line, listener))
+        })),
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error),
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod status;
 pub mod time;
+pub mod trace;
 pub mod verify;
 
 use serde::{Deserialize, Serialize};

@@ -7,6 +7,7 @@ mod cleanup;
 mod output;
 mod status;
 mod table;
+mod trace;
 mod verify;
 mod version;
 
@@ -40,6 +41,7 @@ enum Command {
     Check(check::Args),
     Cleanup(cleanup::Args),
     Status(status::Args),
+    Trace(trace::Args),
     Verify(verify::Args),
     Version(version::Args),
 }
@@ -58,6 +60,7 @@ impl Cli {
             Command::Cleanup(args) => cleanup::run(&args, &output),
             Command::Check(args) => check::run(&args, &output),
             Command::Status(args) => status::run(&args, &output),
+            Command::Trace(args) => trace::run(&args, &output),
             Command::Verify(args) => verify::run(&args, &output),
             Command::Version(args) => version::run(&args, &output),
         }

@@ -78,6 +78,16 @@ impl Output {
         }
     }
 
+    /// Prints one line of many: `value` for programs, or what `text` makes for people.
+    pub fn line<T: Serialize>(&self, value: &T, text: impl FnOnce(Style) -> String) -> Result<()> {
+        let line = match self.format {
+            Format::Table => text(self.style),
+            Format::Json => serde_json::to_string(value)?,
+        };
+        writeln!(io::stdout().lock(), "{line}")?;
+        Ok(())
+    }
+
     /// Prints an answer: `value` for programs, or what `text` makes for people.
     pub fn print<T: Serialize>(&self, value: &T, text: impl FnOnce(Style) -> String) -> Result<()> {
         let mut printed = match self.format {

@@ -1,11 +1,14 @@
 //! The counts of the kernel side's decisions.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
+use aya::maps::MapError;
+use weir_common::event::CounterKey;
 use weir_common::names::map;
 use weir_common::reason::{Reason, Verdict};
 
-use super::{DatapathError, Maps, maps};
+use super::{Datapath, DatapathError, Maps, maps};
 
 /// How often each reason applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,4 +64,42 @@ pub fn by_pod(maps: &Maps) -> Result<BTreeMap<u64, Counts>, DatapathError> {
         }
     }
     Ok(pods)
+}
+
+impl Datapath {
+    /// Makes room for another pod's counts. Those of the pod that goes stay in the sum, which never falls.
+    ///
+    /// # Errors
+    /// [`DatapathError`] if the map cannot be changed.
+    pub fn retire_counts(&self, netns: u64) -> Result<(), DatapathError> {
+        let mut counters = self.maps().counters()?;
+        let mut counts = Counts::default();
+        for &reason in Reason::ALL {
+            let key = CounterKey {
+                netns,
+                reason: reason as u32,
+                reserved: 0,
+            };
+            match counters.get(&key, 0) {
+                Ok(per_cpu) => counts.add(reason, per_cpu.iter().sum()),
+                Err(MapError::KeyNotFound) => continue,
+                Err(source) => return Err(maps::wrap(map::COUNTERS)(source)),
+            }
+            counters.remove(&key).map_err(maps::wrap(map::COUNTERS))?;
+        }
+        self.retired
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .merge(&counts);
+        Ok(())
+    }
+
+    /// The counts of all pods that have gone since the start.
+    #[must_use]
+    pub fn retired(&self) -> Counts {
+        self.retired
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
 }

@@ -63,6 +63,24 @@ pub enum DatapathError {
     /// The pod's netns cannot be entered.
     #[error(transparent)]
     Netns(#[from] InsideError),
+    /// The entries of a map cannot be counted.
+    #[error("map {map}: {source}")]
+    Fill {
+        /// Which.
+        map: &'static str,
+        /// Why.
+        source: super::sys::MapError,
+    },
+    /// A map has no room for another entry.
+    #[error(
+        "map {map} is full: raise {flag}; a map that exists keeps its size until it is removed (`weir cleanup`)"
+    )]
+    MapFull {
+        /// Which.
+        map: &'static str,
+        /// The agent's flag that sets its size.
+        flag: &'static str,
+    },
     /// A raw call failed.
     #[error(transparent)]
     Sys(#[from] SysError),

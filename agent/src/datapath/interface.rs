@@ -150,8 +150,7 @@ impl Datapath {
                 .index_of_pin(&pin)
                 .is_some_and(|index| !kept.contains(&index));
             if stale || (hook == Hook::Clsact && role.index_of_pin(&pin).is_some()) {
-                let pin = self.pins.pod_link(cookie, &pin);
-                fs::remove_file(&pin).map_err(DatapathError::io(pin))?;
+                links::remove(&self.pins.pod_link(cookie, &pin))?;
             }
         }
         if hook == Hook::Clsact {

@@ -37,6 +37,15 @@ pub(super) fn upsert(
     Ok(sys::obj_pin(link.as_fd(), path)?)
 }
 
+/// Detaches the link that is pinned at `path` and removes the pin. Removal alone would detach it too, but later.
+pub(super) fn remove(path: &Path) -> Result<(), DatapathError> {
+    if let Some(link) = open(path)? {
+        sys::link_detach(link.as_fd())?;
+        fs::remove_file(path).map_err(DatapathError::io(path))?;
+    }
+    Ok(())
+}
+
 /// The pinned link, if there is one.
 pub(super) fn open(path: &Path) -> Result<Option<OwnedFd>, DatapathError> {
     match sys::obj_get(path) {

@@ -1,5 +1,7 @@
 //! The maps, typed, and how large they are.
 
+use std::io;
+
 use aya::Pod;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuHashMap, SockHash};
 use weir_common::address::{Address, OwnAddress};
@@ -205,7 +207,27 @@ impl Maps {
     }
 }
 
-/// Wraps a map's error with its name.
+/// Wraps a map's error with its name, and with the remedy if it is full.
 pub fn wrap(map: &'static str) -> impl FnOnce(MapError) -> DatapathError {
-    move |source| DatapathError::Map { map, source }
+    move |source| match (&source, size_flag(map)) {
+        (MapError::SyscallError(error), Some(flag)) if is_full(&error.io_error) => {
+            DatapathError::MapFull { map, flag }
+        }
+        _ => DatapathError::Map { map, source },
+    }
+}
+
+/// Hash maps say it one way, tries the other.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC))
+}
+
+/// The agent's flag that sets the size of a map, for those that do not make room by themselves.
+fn size_flag(map: &str) -> Option<&'static str> {
+    match map {
+        map::PODS | map::LISTENERS | map::NEWEST => Some("--max-pods"),
+        map::OWN_ADDRESSES | map::PODS_BY_ADDRESS => Some("--max-pods or --max-addresses-per-pod"),
+        map::PORT_RULES | map::RANGE_RULES => Some("--max-rules"),
+        _ => None,
+    }
 }

@@ -3,6 +3,7 @@
 mod bpffs;
 pub mod counters;
 mod error;
+pub mod fill;
 mod guard;
 mod interface;
 mod links;
@@ -16,6 +17,9 @@ pub mod sys;
 mod virtual_interface;
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use counters::Counts;
 
 pub use error::DatapathError;
 pub use interface::{Hook, Interface, Link};
@@ -40,6 +44,7 @@ pub struct Datapath {
     maps: Maps,
     sizes: Sizes,
     cgroup: PathBuf,
+    retired: Mutex<Counts>,
 }
 
 impl Datapath {
@@ -59,6 +64,7 @@ impl Datapath {
             maps,
             sizes: config.sizes,
             cgroup: config.cgroup.clone(),
+            retired: Mutex::default(),
         })
     }
 
@@ -70,6 +76,7 @@ impl Datapath {
             pins,
             sizes: Sizes::default(),
             cgroup: PathBuf::new(),
+            retired: Mutex::default(),
         }
     }
 

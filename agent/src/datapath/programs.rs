@@ -14,7 +14,7 @@ use super::{DatapathError, Pins, links};
 
 /// The node's programs and their hooks, in the order they are attached: what notes listeners and makes room for
 /// captured connections comes before what captures.
-pub(super) const NODE_PROGRAMS: [(&str, AttachType); 11] = [
+pub(super) const NODE_PROGRAMS: [(&str, AttachType); 13] = [
     ("weir_track", AttachType::SOCK_OPS),
     ("weir_bind4", AttachType::BIND4),
     ("weir_bind6", AttachType::BIND6),
@@ -24,6 +24,8 @@ pub(super) const NODE_PROGRAMS: [(&str, AttachType); 11] = [
     ("weir_peername6", AttachType::GETPEERNAME6),
     ("weir_sendmsg4", AttachType::SENDMSG4),
     ("weir_sendmsg6", AttachType::SENDMSG6),
+    ("weir_settle4", AttachType::CONNECT4),
+    ("weir_settle6", AttachType::CONNECT6),
     ("weir_connect4", AttachType::CONNECT4),
     ("weir_connect6", AttachType::CONNECT6),
 ];
@@ -39,7 +41,7 @@ pub(super) fn attach(mut object: Ebpf, pins: &Pins, cgroup: &Path) -> Result<(),
             fd,
             Target::Fd(cgroup.as_fd()),
             attach,
-            order(attach),
+            order(name),
         )?;
     }
     Ok(())
@@ -61,12 +63,11 @@ pub(super) fn unattached(pins: &Pins, cgroup: &Path) -> Result<Vec<&'static str>
     Ok(missing)
 }
 
-/// Socket load balancers rewrite service addresses when a connection is made; ztunnel has to see the service.
-const fn order(attach: AttachType) -> Order {
-    match attach {
-        AttachType::CONNECT4 | AttachType::CONNECT6 | AttachType::SENDMSG4 | AttachType::SENDMSG6 => {
-            Order::First
-        }
+/// Socket load balancers rewrite service addresses when a connection is made; ztunnel has to see the service. What
+/// decides comes before them, what puts the service back after those that are there already.
+fn order(program: &str) -> Order {
+    match program {
+        "weir_connect4" | "weir_connect6" | "weir_sendmsg4" | "weir_sendmsg6" => Order::First,
         _ => Order::Any,
     }
 }

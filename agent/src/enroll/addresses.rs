@@ -1,6 +1,6 @@
 //! The addresses of a pod: all that its netns holds, on whatever interface.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use futures::TryStreamExt as _;
@@ -12,8 +12,8 @@ use super::EnrollError;
 /// A pod's addresses; the first of each family is the one that outbound connections come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
-    /// Every address but loopback's.
-    pub own: BTreeSet<IpAddr>,
+    /// Every address but loopback's, and the index of the interface that has it.
+    pub own: BTreeMap<IpAddr, u32>,
     /// The first global IPv4 address.
     pub first_v4: Option<std::net::Ipv4Addr>,
     /// The first global IPv6 address.
@@ -42,7 +42,7 @@ impl Addresses {
         let Some(address) = address_of(message).filter(|address| !address.is_loopback()) else {
             return;
         };
-        self.own.insert(address);
+        self.own.insert(address, message.header.index);
         if message.header.scope != AddressScope::Universe {
             return;
         }

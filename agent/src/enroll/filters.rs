@@ -1,11 +1,12 @@
 //! What a pod's annotations include and exclude, in the form of map entries.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
 
 use aya::maps::lpm_trie::Key;
 use ipnetwork::IpNetwork;
 use weir_common::address::Address;
-use weir_common::filter::{self, EXCLUDE, INCLUDE, PortRule, RangeRule};
+use weir_common::filter::{self, EXCLUDE, INCLUDE, NEITHER, PortRule, RangeRule};
 use weir_common::names::map;
 use weir_common::pod::PodEntry;
 
@@ -71,12 +72,22 @@ impl Filters {
     /// What the kernel is told about each range: it looks only at the longest prefix, but an exclusion holds for all
     /// that lies in it, however specific an inclusion may be.
     fn effective_ranges(&self) -> impl Iterator<Item = (IpNetwork, u32)> + '_ {
-        self.ranges.iter().map(|(range, rule)| {
+        let ruled = self.ranges.iter().map(|(range, rule)| {
             let excluded = self.ranges.iter().any(|(other, rule)| {
                 *rule == EXCLUDE && other.prefix() <= range.prefix() && other.contains(range.ip())
             });
             (*range, if excluded { EXCLUDE } else { *rule })
-        })
+        });
+        ruled.chain(self.v4_border())
+    }
+
+    /// The kernel keeps IPv4 addresses in their mapped form, which a wide IPv6 range such as `::/0` covers; this
+    /// narrower one takes IPv4 out of it again.
+    fn v4_border(&self) -> Option<(IpNetwork, u32)> {
+        let all_v4 = IpNetwork::new(Ipv4Addr::UNSPECIFIED.into(), 0).ok()?;
+        let mapped = IpAddr::V6(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
+        let covered = self.ranges.keys().any(|range| range.contains(mapped));
+        (covered && !self.ranges.contains_key(&all_v4)).then_some((all_v4, NEITHER))
     }
 
     /// The flags that say which maps the kernel has to look at.

@@ -96,6 +96,7 @@ impl Enroller {
         let sysctls = self.entry(cookie)?.map_or(0, |entry| entry.sysctls);
         let steps = [
             self.remove_entry(cookie),
+            self.datapath.retire_counts(cookie).map_err(EnrollError::from),
             self.datapath.detach_pod(cookie).map_err(EnrollError::from),
             self.set_addresses(cookie, &Addresses::default()),
             filters::apply(self.datapath.maps(), cookie, &Filters::default()),
@@ -119,13 +120,15 @@ impl Enroller {
         }
         self.set_addresses(cookie, &addresses)?;
         filters::apply(self.datapath.maps(), cookie, filters)?;
-        let switched = inside::run(netns, sysctls::ensure)??;
         let mut entry = PodEntry {
             flags: filters.entry_flags(),
-            sysctls: switched | before.map_or(0, |entry| entry.sysctls),
+            sysctls: before.map_or(0, |entry| entry.sysctls),
         };
         entry.flags |= before.map_or(0, |entry| entry.flags & PodEntry::CAPTURING);
-        // Tracked first: ztunnel's listeners are noted from now on, nothing is captured yet.
+        // Tracked first: ztunnel's listeners are noted from now on, nothing is captured yet. And the entry is where it is
+        // kept which settings were switched, so without one none is.
+        self.set_entry(cookie, entry)?;
+        entry.sysctls |= inside::run(netns, sysctls::ensure)??;
         self.set_entry(cookie, entry)?;
         netlink::run(netns, async |handle| routing::ensure(handle, &addresses).await)?;
         self.datapath.attach_lookup(netns, cookie)?;
@@ -143,19 +146,23 @@ impl Enroller {
     fn set_addresses(&self, cookie: u64, addresses: &Addresses) -> Result<(), EnrollError> {
         let mut own = self.datapath.maps().own_addresses()?;
         let mut by_address = self.datapath.maps().pods_by_address()?;
-        let wanted: Vec<Address> = addresses.own.iter().copied().map(Address::from).collect();
+        let wanted: Vec<(Address, u32)> = addresses
+            .own
+            .iter()
+            .map(|(&address, &interface)| (address.into(), interface))
+            .collect();
         let stale: Vec<OwnAddress> = own
             .keys()
             .filter_map(Result::ok)
-            .filter(|key| key.netns == cookie && !wanted.contains(&key.address))
+            .filter(|key| key.netns == cookie && wanted.iter().all(|(address, _)| *address != key.address))
             .collect();
-        for &address in &wanted {
+        for (address, interface) in wanted {
             own.insert(
                 OwnAddress {
                     netns: cookie,
                     address,
                 },
-                1,
+                interface,
                 0,
             )
             .map_err(maps::wrap(map::OWN_ADDRESSES))?;

@@ -14,12 +14,14 @@ use super::subjects::Subjects;
 use super::tend::Tending;
 use super::tender::Shared;
 use super::view::View;
+use super::zds_tally::ZdsTally;
 use super::ztunnels::Ztunnels;
 use crate::datapath::{Datapath, DatapathConfig, DatapathError, residue};
 use crate::enroll::Enroller;
 use crate::pods::netns::{NetnsError, NetnsId};
 use crate::pods::source::file::FileSource;
 use crate::socket_file::BindError;
+use crate::trace::Tracer;
 use crate::verify;
 use crate::zds::{ZdsConfig, ZdsServer};
 
@@ -92,8 +94,11 @@ impl Agent {
             ztunnels: processes,
         };
         let tending = Tending::new(Arc::new(shared));
-        let tasks = vec![ztunnels, file];
+        let zds_tally = ZdsTally::default();
+        let counting = tokio::spawn(zds_tally.clone().follow(zds.events()));
         let view = View {
+            tracer: Tracer::new(datapath.clone(), registry.clone()),
+            zds_tally,
             config: Arc::new(config),
             started: SystemTime::now(),
             datapath,
@@ -103,6 +108,7 @@ impl Agent {
             zds,
             source,
         };
+        let tasks = vec![ztunnels, file, counting];
         Ok(Self {
             view,
             enroller,

@@ -10,4 +10,5 @@ pub mod subjects;
 mod tend;
 mod tender;
 pub mod view;
+pub mod zds_tally;
 mod ztunnels;

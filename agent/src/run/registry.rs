@@ -190,6 +190,15 @@ impl Registry {
         self.lock().pods.values().cloned().collect()
     }
 
+    /// The name of the pod with this netns cookie.
+    #[must_use]
+    pub fn name_in(&self, netns: u64) -> Option<PodName> {
+        let inner = self.lock();
+        let mut pods = inner.pods.values();
+        pods.find(|pod| pod.netns == Some(netns))
+            .map(|pod| pod.name.clone())
+    }
+
     /// How long enrolments took.
     #[must_use]
     pub fn enrolment_times(&self) -> EnrolmentTimes {

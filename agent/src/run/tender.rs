@@ -67,6 +67,9 @@ struct InMesh {
     netns: Arc<OwnedFd>,
     enrolled: Enrolled,
     addresses: Option<AddressWatch>,
+    /// Whether ztunnel has been told and connections are captured. Telling it again would bring another acknowledgement, and with it
+    /// another round; ztunnels that connect later hear of the pod by themselves.
+    served: bool,
 }
 
 /// The task of one pod.
@@ -175,13 +178,18 @@ impl Tender {
         let netns = self.netns(pod)?;
         let filters = Filters::of(&capture, self.shared.dns_capture);
         let enrolled = self.enroll(netns.clone(), filters.clone()).await?;
-        let addresses = match self.in_mesh.take() {
-            Some(before) if before.enrolled.netns == enrolled.netns => before.addresses,
-            _ => AddressWatch::start(netns.as_fd()).ok(),
+        let before = self
+            .in_mesh
+            .take()
+            .filter(|before| before.enrolled.netns == enrolled.netns);
+        let served = before.as_ref().is_some_and(|before| before.served);
+        let addresses = match before {
+            Some(before) => before.addresses,
+            None => AddressWatch::start(netns.as_fd()).ok(),
         };
         self.shared.registry.update(&self.uid, |status| {
             status.netns = Some(enrolled.netns);
-            status.addresses = enrolled.addresses.own.iter().copied().collect();
+            status.addresses = enrolled.addresses.own.keys().copied().collect();
             status.warnings = warnings.iter().map(ToString::to_string).collect();
             status.attempts += 1;
         });
@@ -189,9 +197,13 @@ impl Tender {
             netns: netns.clone(),
             enrolled: enrolled.clone(),
             addresses,
+            served,
         });
-        self.tell_ztunnel(pod, netns.clone()).await?;
+        if !served {
+            self.tell_ztunnel(pod, netns.clone()).await?;
+        }
         self.begin_capture(netns.clone(), enrolled.netns).await?;
+        self.in_mesh.iter_mut().for_each(|in_mesh| in_mesh.served = true);
         self.shared.subjects.put(Subject {
             uid: self.uid.clone(),
             name: pod.name.clone(),

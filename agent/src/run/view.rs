@@ -7,8 +7,10 @@ use super::config::AgentConfig;
 use super::node::Node;
 use super::registry::Registry;
 use super::subjects::Subjects;
+use super::zds_tally::ZdsTally;
 use crate::datapath::Datapath;
 use crate::pods::source::{PodSource, SourceStatus};
+use crate::trace::Tracer;
 use crate::zds::ZdsServer;
 
 /// The running agent, to be looked at; clones see the same.
@@ -28,8 +30,12 @@ pub struct View {
     pub subjects: Subjects,
     /// The server for ztunnel.
     pub zds: ZdsServer,
+    /// What happened on ztunnel's connections.
+    pub zds_tally: ZdsTally,
     /// How the source of pods is doing.
     pub source: PodSource,
+    /// Who listens to the kernel side's decisions.
+    pub tracer: Tracer,
 }
 
 impl View {

@@ -22,6 +22,13 @@ pub enum Request {
         /// The text.
         text: String,
     },
+    /// Send zeros on an open connection without reading what comes back.
+    Pour {
+        /// The connection.
+        number: usize,
+        /// How many.
+        bytes: usize,
+    },
     /// Close an open connection.
     Close {
         /// The connection.

@@ -42,6 +42,10 @@ impl Stage {
                 Some(connection) => connection.exchange(text.as_bytes()).map(|()| Reply::Done),
                 None => Ok(Reply::Unknown(number)),
             },
+            Request::Pour { number, bytes } => match self.connections.get_mut(&number) {
+                Some(connection) => connection.pour(bytes).map(|()| Reply::Done),
+                None => Ok(Reply::Unknown(number)),
+            },
             Request::Close { number } => match self.connections.remove(&number) {
                 Some(connection) => connection.close().map(|()| Reply::Done),
                 None => Ok(Reply::Unknown(number)),

@@ -93,19 +93,14 @@ impl AgentProcess {
             .map_err(at(Path::new("weir")))
     }
 
-    /// The state of a pod, as the agent tells it; nothing while it does not answer.
+    /// The state of a pod, as `weir status` tells it; nothing while the agent does not answer.
     #[must_use]
     pub fn state_of(&self, pod: &str) -> Option<String> {
-        let enrolled = format!("enrolled pod=default/{pod} ");
-        let log = self.output();
-        Some(
-            if log.contains(&enrolled) {
-                "enrolled"
-            } else {
-                "left"
-            }
-            .to_owned(),
-        )
+        let output = self.run("status", &["-o", "json"]).ok()?;
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+        let pods = status.get("pods")?.as_array()?;
+        let found = pods.iter().find(|status| status["name"] == pod)?;
+        found["state"].as_str().map(str::to_owned)
     }
 
     /// Where ztunnel connects.

@@ -107,6 +107,11 @@ impl Proxy {
         self.spawn()
     }
 
+    /// Changes the cgroup that it starts in next time.
+    pub fn set_cgroup(&mut self, directory: &Path) {
+        self.spec.cgroup = Some(directory.to_owned());
+    }
+
     /// Changes who is in the mesh. The stand-in knows at once; a ztunnel reads its file only at start, so it restarts.
     pub fn set_members(&mut self, members: Vec<Member>) -> Result<(), Error> {
         self.spec.members = members;

@@ -120,6 +120,22 @@ impl Connection {
         self.unaltered(echoed == bytes)
     }
 
+    /// Sends zeros and reads nothing, until so many are sent or nobody takes more of them.
+    pub fn pour(&mut self, bytes: usize) -> Result<(), Failure> {
+        let failed = Failure::at(Step::Send, self.to);
+        let stream = self.stream.get_mut();
+        stream.set_nonblocking(true).map_err(&failed)?;
+        let mut left = bytes;
+        while left > 0 {
+            match stream.write(&[0; 4096]) {
+                Ok(sent) => left = left.saturating_sub(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        stream.set_nonblocking(false).map_err(failed)
+    }
+
     /// Has a few bytes echoed and closes in order.
     pub fn converse(mut self) -> Result<Exchange, Failure> {
         self.exchange(b"ping")?;

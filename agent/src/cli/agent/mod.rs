@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use weir_agent::admin::AdminServer;
+use weir_agent::probes::ProbeServer;
 use weir_agent::run::agent::Agent;
 use weir_agent::run::config::AgentConfig;
 
@@ -51,9 +52,16 @@ async fn serve(config: AgentConfig) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
     // The socket comes first: whoever holds it is the node's agent, and a second one touches nothing.
     let admin = AdminServer::bind(&config.admin_socket)?;
+    let probes = match config.http_address {
+        Some(address) => Some(ProbeServer::bind(address).await?),
+        None => None,
+    };
     let agent = Agent::start(config)?;
     let mut servers = JoinSet::new();
     servers.spawn(admin.serve(agent.view()));
+    if let Some(probes) = probes {
+        servers.spawn(probes.serve(agent.view()));
+    }
     agent
         .run(async move {
             tokio::select! {

@@ -22,7 +22,7 @@ pub struct Settings {
     /// The socket for `weir status` and its like [default: /var/run/weir/admin.sock].
     #[arg(long, env = "WEIR_ADMIN_SOCKET", value_name = "PATH")]
     pub admin_socket: Option<PathBuf>,
-    /// Where probes and metrics are answered, or none [default: [::]:15014].
+    /// Where probes and metrics are answered, or none (default: `[::]:15014`).
     #[arg(long, env = "WEIR_HTTP_ADDRESS", value_name = "ADDRESS:PORT")]
     pub http_address: Option<HttpAddress>,
     /// Tell the connections of each pod in the metrics [default: false].

@@ -74,6 +74,12 @@ impl Insn {
         Self::new(0x07, to, 0, 0, value)
     }
 
+    /// `to = *(u32 *)(from + offset)`.
+    #[must_use]
+    pub const fn load32(to: Register, from: Register, offset: i16) -> Self {
+        Self::new(0x61, to, from as u8, offset, 0)
+    }
+
     /// `to = *(u64 *)(from + offset)`.
     #[must_use]
     pub const fn load64(to: Register, from: Register, offset: i16) -> Self {

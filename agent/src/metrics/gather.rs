@@ -1,0 +1,101 @@
+//! Reads what metrics tell, all of it at once.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::datapath::counters::{self, Counts};
+use crate::datapath::{DatapathError, fill};
+use crate::pods::source::SourceStatus;
+use crate::run::registry::{EnrolmentTimes, PodState, PodStatus};
+use crate::run::view::View;
+use crate::run::zds_tally::Tally;
+use crate::verify::Check;
+use crate::zds::ConnectionState;
+
+/// What metrics tell.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When the agent started.
+    pub started: SystemTime,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Whether the source of pods is current.
+    pub source_up: bool,
+    /// All pods.
+    pub pods: Vec<PodStatus>,
+    /// Attempts to enrol that failed.
+    pub failures: u64,
+    /// How long enrolments took.
+    pub times: EnrolmentTimes,
+    /// Connections of all pods, those that have gone too.
+    pub connections: Counts,
+    /// Connections of each pod, by netns cookie, if they are wanted.
+    pub by_pod: Option<BTreeMap<u64, Counts>>,
+    /// States of the connected ztunnels.
+    pub ztunnels: Vec<ConnectionState>,
+    /// What happened on connections of ztunnels.
+    pub zds: Tally,
+    /// How full maps are.
+    pub maps: Vec<fill::Fill>,
+    /// Operators that trace.
+    pub trace_listeners: usize,
+}
+
+impl Snapshot {
+    /// Pods in a state.
+    #[must_use]
+    pub fn in_state(&self, state: &str) -> usize {
+        self.pods.iter().filter(|pod| pod.state.name() == state).count()
+    }
+
+    /// Enrolled pods whose last verification found this problem.
+    #[must_use]
+    pub fn with_problem(&self, check: Check) -> usize {
+        let has = |pod: &&PodStatus| {
+            let problems = pod.verified.iter().flat_map(|verified| &verified.problems);
+            pod.state == PodState::Enrolled && problems.into_iter().any(|problem| problem.check == check)
+        };
+        self.pods.iter().filter(has).count()
+    }
+
+    /// The start, in seconds since 1970.
+    #[must_use]
+    pub fn start_seconds(&self) -> f64 {
+        self.started
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs_f64()
+    }
+}
+
+/// Reads everything.
+///
+/// # Errors
+/// [`DatapathError`] if the kernel's part cannot be read.
+pub fn gather(view: &View) -> Result<Snapshot, DatapathError> {
+    let by_pod = counters::by_pod(view.datapath.maps())?;
+    let mut connections = view.datapath.retired();
+    for counts in by_pod.values() {
+        connections.merge(counts);
+    }
+    Ok(Snapshot {
+        started: view.started,
+        ready: view.missing().is_empty(),
+        source_up: matches!(*view.source.status.borrow(), SourceStatus::Ok { .. }),
+        pods: view.registry.pods(),
+        failures: view.registry.failures(),
+        times: view.registry.enrolment_times(),
+        connections,
+        by_pod: view.config.pod_metrics.then_some(by_pod),
+        ztunnels: view
+            .zds
+            .status()
+            .connections
+            .iter()
+            .map(|connection| connection.state)
+            .collect(),
+        zds: view.zds_tally.read(),
+        maps: fill::read(view.datapath.pins())?,
+        trace_listeners: view.tracer.listeners(),
+    })
+}

@@ -1,0 +1,98 @@
+//! What the kernel side has counted and noted for a pod.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use weir_agent::datapath::{Maps, Pins, sys};
+use weir_agent::inside;
+use weir_common::flow::ClientPort;
+use weir_common::names::map;
+use weir_common::reason::Reason;
+use weir_testbeds::deadline::{PATIENCE, eventually};
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::netns::Netns;
+
+/// A pod as the kernel side knows it.
+pub struct Tally {
+    pins: Pins,
+    maps: Maps,
+    netns: u64,
+}
+
+impl Tally {
+    pub fn of(mesh: &Mesh, pod: &str) -> Self {
+        Self::in_netns(mesh, &mesh.pod(pod).netns)
+    }
+
+    pub fn in_netns(mesh: &Mesh, netns: &Netns) -> Self {
+        let pins = Pins::new(mesh.agent.pin_root());
+        Self {
+            maps: Maps::adopt(&pins),
+            netns: cookie(netns.as_fd()),
+            pins,
+        }
+    }
+
+    /// How often something happened to the pod's connections.
+    pub fn count(&self, reason: Reason) -> u64 {
+        let counters = self.maps.counters().unwrap();
+        let mine = counters.iter().filter_map(Result::ok);
+        mine.filter(|(key, _)| key.netns == self.netns && key.reason == reason as u32)
+            .map(|(_, counts)| counts.iter().sum::<u64>())
+            .sum()
+    }
+
+    /// Waits until something has happened at least so often.
+    pub fn wait(&self, reason: Reason, at_least: u64) {
+        eventually(PATIENCE, || (self.count(reason) >= at_least).then_some(()))
+            .unwrap_or_else(|late| panic!("{}: {late}; it is {}", reason.name(), self.count(reason)));
+    }
+
+    /// Whether the pod's connections are captured.
+    pub fn is_captured(&self) -> bool {
+        let pod = self.maps.pods().unwrap().get(&self.netns, 0);
+        pod.is_ok_and(|pod| pod.has(weir_common::pod::PodEntry::CAPTURING))
+    }
+
+    /// Everything that the maps hold for the pod, as words.
+    pub fn entries(&self) -> Vec<String> {
+        let (maps, netns) = (&self.maps, self.netns);
+        let mut found = Vec::new();
+        let pods = maps.pods().unwrap();
+        found.extend(pods.get(&netns, 0).ok().map(|_| "pod".to_owned()));
+        let own = maps.own_addresses().unwrap();
+        let own = own.keys().filter_map(Result::ok).filter(|key| key.netns == netns);
+        found.extend(own.map(|key| format!("own {}", std::net::IpAddr::from(key.address))));
+        let by_address = maps.pods_by_address().unwrap();
+        let holders = by_address.iter().filter_map(Result::ok);
+        let mine = holders.filter(|(_, holder)| *holder == netns);
+        found.extend(mine.map(|(address, _)| format!("holds {}", std::net::IpAddr::from(address))));
+        let rules = maps.port_rules().unwrap();
+        let rules = rules
+            .keys()
+            .filter_map(Result::ok)
+            .filter(|key| key.netns == netns);
+        found.extend(rules.map(|rule| format!("port rule {}", rule.port)));
+        let links = self.pins.pods().join(netns.to_string());
+        found.extend(links.exists().then(|| "links".to_owned()));
+        found
+    }
+
+    /// Client ports that are claimed in the pod.
+    pub fn claimed_ports(&self) -> usize {
+        let pin = sys::obj_get(&self.pins.map(map::CLIENT_PORTS)).unwrap();
+        let claims = sys::RawMap::new(pin).unwrap();
+        assert_eq!(claims.key_size(), size_of::<ClientPort>());
+        let mine = self.netns.to_ne_bytes();
+        let mut key = None;
+        let mut count = 0;
+        while let Some(next) = claims.next_key(key.as_deref()).unwrap() {
+            count += usize::from(next.starts_with(&mine));
+            key = Some(next);
+        }
+        count
+    }
+}
+
+fn cookie(netns: BorrowedFd<'_>) -> u64 {
+    inside::cookie(netns).unwrap()
+}

@@ -1,0 +1,325 @@
+//! The agent as a process: what it answers, what it leaves behind, what it refuses, and what `weir trace` shows.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use weir_agent::datapath::{Maps, Pins};
+use weir_common::node::NodeSettings;
+use weir_testbeds::deadline::{PATIENCE, eventually};
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::traffic::{Client, ClientSpec, Server, ServerSpec};
+use weir_testbeds::unique;
+use weir_testbeds::world::{Wiring, World};
+
+/// An agent of this test's own; everything of it goes with it.
+struct Agent {
+    directory: PathBuf,
+    pin_root: PathBuf,
+    process: Option<Child>,
+}
+
+impl Agent {
+    fn new(label: &str) -> Self {
+        let name = unique::name(label);
+        let directory = std::env::temp_dir().join(&name);
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("pods.yaml"), "pods: []\n").unwrap();
+        Self {
+            directory,
+            pin_root: Path::new("/sys/fs/bpf").join(name),
+            process: None,
+        }
+    }
+
+    fn command(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        command.env_clear().arg(subcommand);
+        command
+            .arg("--admin-socket")
+            .arg(self.directory.join("run/admin.sock"));
+        command.arg("--pin-root").arg(&self.pin_root);
+        command
+    }
+
+    fn agent(&self) -> Command {
+        let mut command = self.command("agent");
+        command.arg("--zds-socket").arg(self.directory.join("zds.sock"));
+        command
+            .env("WEIR_HOST_NETNS", "/proc/self/ns/net")
+            .args(["--http-address", "127.0.0.1:0"]);
+        command
+    }
+
+    fn start(&mut self, flags: &[&str]) {
+        let log = File::create(self.directory.join("log")).unwrap();
+        let mut command = self.agent();
+        command.arg("--pods-file").arg(self.directory.join("pods.yaml"));
+        self.process = Some(command.args(flags).stderr(log).spawn().unwrap());
+    }
+
+    fn run(&self, subcommand: &str, arguments: &[&str]) -> Output {
+        self.command(subcommand).args(arguments).output().unwrap()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap()
+    }
+
+    /// Where the log says that probes are answered.
+    fn http(&self) -> SocketAddr {
+        let found = || {
+            self.log()
+                .lines()
+                .find_map(|line| line.rsplit_once("address=")?.1.parse().ok())
+        };
+        eventually(PATIENCE, found).unwrap()
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.http()).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    fn wait_ready(&self) {
+        eventually(PATIENCE, || (self.get("/readyz").0 == 200).then_some(())).unwrap();
+    }
+
+    fn terminate(&mut self) -> i32 {
+        let mut process = self.process.take().unwrap();
+        kill(Pid::from_raw(process.id() as i32), Signal::SIGTERM).unwrap();
+        let status = eventually(PATIENCE, || process.try_wait().unwrap());
+        status.unwrap().code().unwrap()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap_or_default();
+            process.wait().map(drop).unwrap_or_default();
+        }
+        fs::remove_dir_all(&self.pin_root).unwrap_or_default();
+        fs::remove_dir_all(&self.directory).unwrap_or_default();
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Names and labels of samples with their values; the heads have to fit.
+fn samples(text: &str) -> BTreeMap<String, f64> {
+    let mut samples = BTreeMap::new();
+    let mut family = "";
+    for line in text.lines() {
+        if let Some(head) = line.strip_prefix("# TYPE ") {
+            family = head.split(' ').next().unwrap();
+        } else if !line.starts_with('#') {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(name.starts_with(family), "{line} does not belong to {family}");
+            assert!(
+                samples.insert(name.to_owned(), value.parse().unwrap()).is_none(),
+                "{line} twice"
+            );
+        }
+    }
+    samples
+}
+
+#[test]
+fn probes_status_and_the_end() {
+    let mut agent = Agent::new("agent");
+    fs::remove_file(agent.directory.join("pods.yaml")).unwrap();
+    agent.start(&[]);
+    assert_eq!(agent.get("/healthz"), (200, "ok\n".to_owned()));
+    let (code, body) = agent.get("/readyz");
+    assert_eq!(code, 503);
+    assert!(body.contains("the first list of pods"), "{body}");
+
+    let world = World::builder("agent")
+        .pod("web", Wiring::Bridge)
+        .build()
+        .unwrap();
+    let pod = world.pod("web");
+    let pods = format!(
+        "pods: [{{name: web, namespace: default, uid: u1, netns: {}, labels: {{istio.io/dataplane-mode: ambient}}}}]\n",
+        pod.netns.path().display()
+    );
+    fs::write(agent.directory.join("new"), pods).unwrap();
+    fs::rename(agent.directory.join("new"), agent.directory.join("pods.yaml")).unwrap();
+    agent.wait_ready();
+    let waits = || {
+        let status: Value = serde_json::from_slice(&agent.run("status", &["-o", "json"]).stdout).unwrap();
+        (status["pods"][0]["why"] == "waits for a ztunnel to connect").then_some(status)
+    };
+    let status = eventually(PATIENCE, waits).unwrap();
+    assert_eq!(status["pods"][0]["state"], "pending");
+
+    let (code, text) = agent.get("/metrics");
+    assert_eq!(code, 200);
+    let samples = samples(&text);
+    assert_eq!(samples["weir_pods{state=\"pending\"}"], 1.0);
+    assert_eq!(samples["weir_ready"], 1.0);
+    assert_eq!(samples["weir_map_entries{map=\"weir_pods\"}"], 1.0);
+    assert_eq!(samples["weir_map_capacity{map=\"weir_pods\"}"], 1024.0);
+    assert_eq!(agent.get("/nothing").0, 404);
+
+    let verified = agent.run("verify", &[]);
+    assert_eq!(verified.status.code(), Some(1), "a pod that waits is not well");
+    assert_eq!(agent.run("status", &["default/other"]).status.code(), Some(4));
+
+    assert_eq!(agent.terminate(), 0);
+    assert!(agent.pin_root.exists(), "traffic goes on without the agent");
+    assert!(!agent.directory.join("run/admin.sock").exists());
+    let down = agent.run("status", &[]);
+    assert_eq!(down.status.code(), Some(3));
+    assert!(stderr(&down).contains("no agent answers"), "{down:?}");
+
+    agent.start(&["--remove-on-exit"]);
+    agent.wait_ready();
+    assert_eq!(agent.terminate(), 0);
+    assert!(!agent.pin_root.exists(), "{}", agent.log());
+}
+
+#[test]
+fn a_second_agent_touches_nothing() {
+    let mut agent = Agent::new("second");
+    agent.start(&[]);
+    agent.wait_ready();
+    let pods = agent.directory.join("pods.yaml");
+    let second = agent.agent().arg("--pods-file").arg(pods).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let id = agent.process.as_ref().unwrap().id();
+    assert!(
+        stderr(&second).contains(&format!("process {id} already listens here")),
+        "{second:?}"
+    );
+    assert_eq!(agent.get("/readyz").0, 200);
+    // What is left after a crash is in nobody's way.
+    agent.process.as_mut().unwrap().kill().unwrap();
+    agent.process.take().unwrap().wait().unwrap();
+    assert!(agent.directory.join("run/admin.sock").exists());
+    agent.start(&[]);
+    agent.wait_ready();
+}
+
+#[test]
+fn wrong_settings_are_named() {
+    let agent = Agent::new("wrong");
+    let file = agent.directory.join("weir.yaml");
+    let says = |yaml: &str, flags: &[&str]| {
+        fs::write(&file, yaml).unwrap();
+        let output = agent
+            .agent()
+            .arg("--config")
+            .arg(&file)
+            .args(flags)
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "{output:?}");
+        stderr(&output)
+    };
+    assert!(says("{}", &[]).contains("--pods-file"));
+    let unknown = says("pod-file: x", &[]);
+    assert!(
+        unknown.contains("`pod-file`") && unknown.contains("weir.yaml"),
+        "{unknown}"
+    );
+    assert!(says("guard: loud", &[]).contains("`loud`"));
+    assert!(says("pods-file: x", &["--verify-interval", "soon"]).contains("\"soon\""));
+    let netns = says("pods-file: x", &["--host-netns", "/nowhere"]);
+    assert!(
+        netns.contains("/nowhere") && netns.contains("--host-netns"),
+        "{netns}"
+    );
+    assert!(!agent.pin_root.exists(), "a wrong setting changes nothing");
+}
+
+/// Whether the kernel side tells its decisions.
+fn is_told(mesh: &Mesh) -> bool {
+    let maps = Maps::adopt(&Pins::new(mesh.agent.pin_root()));
+    maps.node().unwrap().get(&0, 0).unwrap().has(NodeSettings::TRACE)
+}
+
+/// `weir trace`, when it listens.
+fn trace(mesh: &Mesh, arguments: &[&str]) -> Child {
+    let mut command = mesh.agent.command("trace").unwrap();
+    command
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut trace = command.spawn().unwrap();
+    let mut listening = String::new();
+    BufReader::new(trace.stderr.take().unwrap())
+        .read_line(&mut listening)
+        .unwrap();
+    assert_eq!(listening, "weir: listening\n");
+    trace
+}
+
+#[test]
+fn decisions_are_shown_while_somebody_listens() {
+    let mut mesh = Mesh::builder("trace")
+        .wiring(Wiring::Bridge)
+        .enrolled("client")
+        .outside("plain")
+        .start()
+        .unwrap();
+    let to = mesh.pod("plain").addresses().iter().next().unwrap();
+    let server = Server::start(
+        &mesh.pod("plain").netns,
+        &ServerSpec::new("plain", SocketAddr::new(to, 8080)),
+    )
+    .unwrap();
+    assert!(!is_told(&mesh));
+    let mut of_pod = trace(&mesh, &["--pod", "client", "-o", "json"]);
+    let of_all = trace(&mesh, &["--count", "1"]);
+    assert!(is_told(&mesh));
+    Client::exchange(&mesh.pod("client").netns, &ClientSpec::to(server.address())).unwrap();
+
+    let line = of_all.wait_with_output().unwrap();
+    assert_eq!(line.status.code(), Some(0));
+    let line = String::from_utf8(line.stdout).unwrap();
+    assert!(
+        line.contains(" default/client ") && line.lines().count() == 1,
+        "{line}"
+    );
+    let decision = BufReader::new(of_pod.stdout.take().unwrap())
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap())
+        .find(|decision| decision["reason"] == "outbound")
+        .unwrap();
+    assert_eq!(decision["pod"], "default/client");
+    assert_eq!(decision["verdict"], "redirected");
+    assert_eq!(decision["destination"], to.to_string());
+    assert_eq!(decision["destination_port"], 8080);
+
+    assert!(is_told(&mesh), "one still listens");
+    of_pod.kill().unwrap();
+    of_pod.wait().unwrap();
+    eventually(PATIENCE, || (!is_told(&mesh)).then_some(())).unwrap();
+
+    // A crash leaves it on; the next agent switches it off.
+    let mut cut_off = trace(&mesh, &[]);
+    mesh.agent.kill();
+    cut_off.wait().unwrap();
+    assert!(is_told(&mesh));
+    mesh.agent.restart().unwrap();
+    eventually(PATIENCE, || (!is_told(&mesh)).then_some(())).unwrap();
+}

@@ -1,0 +1,285 @@
+//! How connections end: killed, half closed, reset, given up early. Whatever happens, the other side hears of it and
+//! nothing strays to the wire.
+
+#[path = "support/streams.rs"]
+mod streams;
+#[path = "support/tally.rs"]
+mod tally;
+#[path = "support/wire.rs"]
+mod wire;
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
+use streams::{Ending, accept, dial, drain, listen};
+use tally::Tally;
+use weir_common::reason::Reason;
+use weir_testbeds::actor::Actor;
+use weir_testbeds::capture::Segment;
+use weir_testbeds::deadline::{PATIENCE, eventually};
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::netns::Netns;
+use weir_testbeds::traffic::{ClientSpec, Server, ServerSpec};
+use weir_testbeds::world::{Family, Wiring};
+use wire::Wire;
+
+const PORT: u16 = 8080;
+
+/// The three ways through the mesh, each with the pods whose wires are watched.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Outbound,
+    Inbound,
+    Tunnel,
+}
+
+const WAYS: [Way; 3] = [Way::Outbound, Way::Inbound, Way::Tunnel];
+
+/// One way at one family.
+struct Route<'a> {
+    way: Way,
+    client: &'a Netns,
+    server: &'a Netns,
+    to: SocketAddr,
+    wires: Vec<Wire>,
+}
+
+fn mesh(name: &str) -> Mesh {
+    Mesh::builder(name)
+        .wiring(Wiring::PointToPoint)
+        .family(Family::Dual)
+        .enrolled("client")
+        .enrolled("server")
+        .start()
+        .unwrap()
+}
+
+impl<'a> Route<'a> {
+    fn new(mesh: &'a Mesh, way: Way, v4: bool) -> Self {
+        let (client, server) = (mesh.pod("client"), mesh.pod("server"));
+        let remote = &mesh.world.remote;
+        let (from, onto, addresses, watched) = match way {
+            Way::Outbound => (&client.netns, &remote.netns, remote.addresses, vec![client]),
+            Way::Inbound => (&remote.netns, &server.netns, server.addresses(), vec![server]),
+            Way::Tunnel => (
+                &client.netns,
+                &server.netns,
+                server.addresses(),
+                vec![client, server],
+            ),
+        };
+        let address = addresses.iter().find(|address| address.is_ipv4() == v4).unwrap();
+        Self {
+            way,
+            client: from,
+            server: onto,
+            to: SocketAddr::new(address, PORT),
+            wires: watched.into_iter().map(Wire::of).collect(),
+        }
+    }
+
+    fn listen(&self) -> TcpListener {
+        listen(self.server, self.to)
+    }
+
+    /// Both ends of a connection, of which something has passed.
+    fn pair(&self) -> (TcpStream, TcpStream) {
+        let listener = self.listen();
+        let mut client = dial(self.client, self.to);
+        let mut server = accept(&listener);
+        client.write_all(b"hello").unwrap();
+        let mut hello = [0; 5];
+        server.read_exact(&mut hello).unwrap();
+        assert_eq!(&hello, b"hello");
+        (client, server)
+    }
+
+    /// Only ztunnel's own connections and the client's outside of the mesh have been on the wire.
+    fn assert_no_strays(&self, client: SocketAddr) {
+        for wire in &self.wires {
+            wire.carried_only(|segment| self.belongs(wire, segment, client));
+        }
+    }
+
+    fn belongs(&self, wire: &Wire, segment: &Segment, client: SocketAddr) -> bool {
+        match self.way {
+            Way::Outbound => wire::with(segment, self.to) && wire.pod_side(segment) != client,
+            Way::Inbound => wire::between(segment, client, self.to),
+            Way::Tunnel => wire::in_tunnel(segment),
+        }
+    }
+}
+
+fn on_every_route(name: &str, test: impl Fn(&Route<'_>)) {
+    let mesh = mesh(name);
+    for way in WAYS {
+        for v4 in [true, false] {
+            println!("{way:?}, {}", if v4 { "IPv4" } else { "IPv6" });
+            test(&Route::new(&mesh, way, v4));
+        }
+    }
+    assert_all_claims_end(&mesh);
+}
+
+/// A port that a closed connection still claims would be missing for the client's next one.
+fn assert_all_claims_end(mesh: &Mesh) {
+    for pod in ["client", "server"] {
+        let tally = Tally::of(mesh, pod);
+        eventually(PATIENCE, || (tally.claimed_ports() == 0).then_some(()))
+            .unwrap_or_else(|late| panic!("{pod}: {} claims stay: {late}", tally.claimed_ports()));
+    }
+}
+
+/// Writes until the connection reports its end.
+fn write_until_broken(mut stream: &TcpStream) {
+    let broken = eventually(PATIENCE, || stream.write_all(&[7; 4096]).err());
+    let kind = broken.unwrap().kind();
+    assert!(
+        matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset),
+        "{kind}"
+    );
+}
+
+#[test]
+fn the_client_can_close_its_half_first() {
+    on_every_route("half-client", |route| {
+        let (mut client, mut server) = route.pair();
+        let local = client.local_addr().unwrap();
+        client.write_all(b"last words").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(drain(&server), (b"last words".to_vec(), Ending::Closed));
+        server.write_all(b"answer").unwrap();
+        drop(server);
+        assert_eq!(drain(&client), (b"answer".to_vec(), Ending::Closed));
+        route.assert_no_strays(local);
+    });
+}
+
+#[test]
+fn the_server_can_close_its_half_first() {
+    on_every_route("half-server", |route| {
+        let (mut client, mut server) = route.pair();
+        let local = client.local_addr().unwrap();
+        server.write_all(b"farewell").unwrap();
+        server.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(drain(&client), (b"farewell".to_vec(), Ending::Closed));
+        client.write_all(b"more").unwrap();
+        drop(client);
+        assert_eq!(drain(&server), (b"more".to_vec(), Ending::Closed));
+        route.assert_no_strays(local);
+    });
+}
+
+#[test]
+fn a_reset_by_the_client_ends_the_server() {
+    on_every_route("reset-client", |route| {
+        let (client, server) = route.pair();
+        let local = client.local_addr().unwrap();
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        assert_eq!(drain(&server).0, b"");
+        write_until_broken(&server);
+        route.assert_no_strays(local);
+    });
+}
+
+#[test]
+fn a_reset_by_the_server_ends_the_client() {
+    on_every_route("reset-server", |route| {
+        let (client, server) = route.pair();
+        let local = client.local_addr().unwrap();
+        SockRef::from(&server).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(server);
+        assert_eq!(drain(&client).0, b"");
+        write_until_broken(&client);
+        route.assert_no_strays(local);
+    });
+}
+
+/// Data for a socket that is gone must not be answered to the wire.
+#[test]
+fn a_server_killed_with_data_in_flight_ends_the_client() {
+    on_every_route("kill-server", |route| {
+        let mut application = Actor::start(route.server, None).unwrap();
+        application.serve(&ServerSpec::new("app", route.to)).unwrap();
+        let client = dial(route.client, route.to);
+        let local = client.local_addr().unwrap();
+        let mut first = [0; 1];
+        (&client).read_exact(&mut first).unwrap();
+        // It is echoed, and nobody reads that: both directions are full when the application goes.
+        let writing = client.try_clone().unwrap();
+        let pouring = std::thread::spawn(move || write_until_broken(&writing));
+        eventually(PATIENCE, || {
+            (SockRef::from(&client)
+                .peek(&mut [std::mem::MaybeUninit::uninit(); 1])
+                .ok()?
+                > 0)
+            .then_some(())
+        })
+        .unwrap();
+        drop(application);
+        drain(&client);
+        pouring.join().unwrap();
+        route.assert_no_strays(local);
+    });
+}
+
+#[test]
+fn a_client_killed_with_data_in_flight_ends_the_server() {
+    on_every_route("kill-client", |route| {
+        let server = Server::start(route.server, &ServerSpec::new("server", route.to)).unwrap();
+        let mut application = Actor::start(route.client, None).unwrap();
+        let held = application.open(&ClientSpec::to(route.to)).unwrap();
+        let local = held.exchange.local;
+        application.pour(&held, 1 << 20).unwrap();
+        drop(application);
+        let ended = server.settle(PATIENCE, |guests| guests.iter().all(|guest| guest.closed));
+        assert_eq!(ended.unwrap().len(), 1);
+        route.assert_no_strays(local);
+    });
+}
+
+/// A connect that is given up at once: whatever is in flight then must find its end in the pod.
+#[test]
+fn connections_given_up_at_once_leave_nothing() {
+    let mesh = mesh("given-up");
+    for way in WAYS {
+        for v4 in [true, false] {
+            let route = Route::new(&mesh, way, v4);
+            let server = Server::start(route.server, &ServerSpec::new("server", route.to)).unwrap();
+            for port in 41_000..41_040 {
+                give_up(&route, port);
+            }
+            let mut application = Actor::start(route.client, None).unwrap();
+            let seen = application.exchange(&ClientSpec::to(route.to)).unwrap();
+            assert_eq!(seen.peer, route.to, "new connections go on");
+            server
+                .settle(PATIENCE, |guests| guests.iter().all(|guest| guest.closed))
+                .unwrap();
+            for wire in &route.wires {
+                let stray = |segment: &Segment| match way {
+                    // The application's ports are known, so none of them may be seen.
+                    Way::Outbound => (41_000..41_040).contains(&wire.pod_side(segment).port()),
+                    Way::Inbound => !wire::with(segment, route.to),
+                    Way::Tunnel => !wire::in_tunnel(segment),
+                };
+                wire.carried_only(|segment| !stray(segment));
+            }
+        }
+    }
+    assert_eq!(Tally::of(&mesh, "client").count(Reason::NoListener), 0);
+    assert_all_claims_end(&mesh);
+}
+
+fn give_up(route: &Route<'_>, port: u16) {
+    route.client.run(|| {
+        let socket = Socket::new(Domain::for_address(route.to), Type::STREAM.nonblocking(), None).unwrap();
+        let any = if route.to.is_ipv4() { "0.0.0.0" } else { "::" };
+        let from = SocketAddr::new(any.parse().unwrap(), port);
+        socket.bind(&from.into()).unwrap();
+        // Refused or under way, it is closed before anybody looks.
+        socket.connect(&route.to.into()).unwrap_or_default();
+    });
+}

@@ -1,0 +1,151 @@
+//! Maps that are too small: who has no room is told which flag makes more, and stays out of the mesh as a whole.
+
+#[path = "support/tally.rs"]
+mod tally;
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
+
+use tally::Tally;
+use weir_agent::enroll::{netlink, routing};
+use weir_common::reason::Reason;
+use weir_testbeds::deadline::{PATIENCE, eventually};
+use weir_testbeds::mesh::{Builder, Mesh};
+use weir_testbeds::traffic::{Client, ClientSpec, Exchange, Server, ServerSpec};
+use weir_testbeds::world::{Family, Wiring};
+
+const PORT: u16 = 8080;
+
+fn mesh(name: &str, flags: &[&str]) -> Builder {
+    let builder = Mesh::builder(name)
+        .wiring(Wiring::PointToPoint)
+        .family(Family::Dual);
+    flags.iter().fold(builder, |builder, flag| builder.flag(flag))
+}
+
+/// The remote host asks a server in the pod.
+fn ask(mesh: &Mesh, pod: &str) -> Exchange {
+    let at = SocketAddr::new(mesh.pod(pod).address(), PORT);
+    let _server = Server::start(&mesh.pod(pod).netns, &ServerSpec::new(pod, at)).unwrap();
+    Client::exchange(&mesh.world.remote.netns, &ClientSpec::to(at)).unwrap()
+}
+
+/// The pod is told about with map and flag, nothing of it is left, and it works as a pod outside of the mesh.
+fn assert_left_out(mesh: &Mesh, pod: &str, map: &str, flag: &str) {
+    let told = |line: &str| {
+        line.contains("not enrolled")
+            && line.contains(&format!("default/{pod} "))
+            && line.contains(map)
+            && line.contains(flag)
+    };
+    eventually(PATIENCE, || mesh.agent.output().lines().any(told).then_some(()))
+        .unwrap_or_else(|late| panic!("{late}: {}", mesh.agent.output()));
+    let netns = &mesh.pod(pod).netns;
+    let tally = Tally::of(mesh, pod);
+    eventually(PATIENCE, || {
+        (tally.entries().is_empty() && !has_rules(mesh, pod)).then_some(())
+    })
+    .unwrap_or_else(|late| panic!("{late}: {:?}", tally.entries()));
+    assert_eq!(netns.sysctl_get("net.ipv4.tcp_fwmark_accept").unwrap(), "0");
+    let seen = ask(mesh, pod);
+    assert_eq!(seen.server.peer, seen.local, "half captured");
+}
+
+fn has_rules(mesh: &Mesh, pod: &str) -> bool {
+    let addresses = weir_agent::enroll::addresses::Addresses {
+        first_v4: mesh.pod(pod).addresses().v4,
+        ..Default::default()
+    };
+    let look = async |handle: &rtnetlink::Handle| routing::is_complete(handle, &addresses).await;
+    netlink::run(mesh.pod(pod).netns.as_fd(), look).unwrap()
+}
+
+#[test]
+fn more_pods_than_there_is_room_for() {
+    let mut mesh = mesh("full-pods", &["--max-pods", "1", "--max-addresses-per-pod", "16"])
+        .enrolled("first")
+        .outside("second")
+        .start()
+        .unwrap();
+    mesh.change("second", |line| line.enrol()).unwrap();
+    assert_left_out(&mesh, "second", "weir_pods", "--max-pods");
+    let seen = ask(&mesh, "first");
+    assert_ne!(
+        seen.server.peer.port(),
+        seen.local.port(),
+        "the first is as it was"
+    );
+    // Room is made: the second comes in by itself.
+    mesh.change("first", |line| line.leave()).unwrap();
+    let tally = Tally::of(&mesh, "second");
+    eventually(PATIENCE * 2, || tally.is_captured().then_some(())).unwrap();
+}
+
+#[test]
+fn more_addresses_than_there_is_room_for() {
+    let mut mesh = mesh("full-own", &["--max-pods", "1", "--max-addresses-per-pod", "1"])
+        .outside("pod")
+        .start()
+        .unwrap();
+    mesh.change("pod", |line| line.enrol()).unwrap();
+    assert_left_out(&mesh, "pod", "weir_own", "--max-addresses-per-pod");
+}
+
+#[test]
+fn more_rules_than_there_is_room_for() {
+    let cases = [
+        (
+            "traffic.sidecar.istio.io/excludeInboundPorts",
+            "81,82",
+            "weir_port_rules",
+        ),
+        (
+            "traffic.sidecar.istio.io/excludeOutboundIPRanges",
+            "192.0.2.0/24,203.0.113.0/24",
+            "weir_ranges",
+        ),
+    ];
+    for (key, value, map) in cases {
+        let mut mesh = mesh("full-rules", &["--max-rules", "1"])
+            .outside("pod")
+            .annotate("pod", key, value)
+            .start()
+            .unwrap();
+        mesh.change("pod", |line| line.enrol()).unwrap();
+        assert_left_out(&mesh, "pod", map, "--max-rules");
+    }
+}
+
+/// These maps make room by themselves: the oldest entries go, and connections that are open do not need theirs.
+#[test]
+fn more_probes_and_connections_than_there_is_room_for() {
+    let mesh = mesh("full-flows", &["--max-probes", "1", "--max-connections", "1"])
+        .enrolled("pod")
+        .start()
+        .unwrap();
+    let tally = Tally::of(&mesh, "pod");
+    for at in mesh
+        .pod("pod")
+        .addresses()
+        .iter()
+        .map(|address| SocketAddr::new(address, PORT))
+    {
+        let _server = Server::start(&mesh.pod("pod").netns, &ServerSpec::new("pod", at)).unwrap();
+        let mut open = Vec::new();
+        for _ in 0..20 {
+            let probe = Client::connect(&mesh.world.node.netns, &ClientSpec::to(at)).unwrap();
+            assert_eq!(
+                probe.report().server.peer,
+                probe.report().local,
+                "the probe was captured"
+            );
+            let guest = Client::connect(&mesh.world.remote.netns, &ClientSpec::to(at)).unwrap();
+            assert_ne!(guest.report().server.peer.port(), guest.report().local.port());
+            open.extend([probe, guest]);
+        }
+        for connection in open {
+            connection.converse().unwrap();
+        }
+    }
+    assert_eq!(tally.count(Reason::PassesFull), 0);
+}

@@ -1,0 +1,210 @@
+//! DNS: queries go to the proxy, and answers come from whom was asked.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use weir_testbeds::deadline::PATIENCE;
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::netns::Netns;
+use weir_testbeds::proxy::Dns;
+use weir_testbeds::traffic::dns::{Kind, Query, Responder, Transport, Zone};
+use weir_testbeds::world::Wiring;
+
+use crate::scene::{builder, is_stand_in};
+
+on_every_wiring! {
+    the_proxy_answers_in_the_servers_name,
+    one_socket_asks_two_servers,
+    the_proxys_own_queries_go_out,
+    pods_may_opt_out,
+    a_resolver_inside_the_pod_is_left_alone,
+}
+
+const DNS: u16 = 53;
+const FROM_PROXY: (Ipv4Addr, Ipv6Addr) = (
+    Ipv4Addr::new(10, 9, 9, 9),
+    Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 9),
+);
+const FROM_SERVER: Zone = Zone {
+    v4: Ipv4Addr::new(10, 8, 8, 8),
+    v6: Ipv6Addr::new(0xfd88, 0, 0, 0, 0, 0, 0, 8),
+};
+const TRANSPORTS: [Transport; 3] = [Transport::Udp, Transport::ConnectedUdp, Transport::Tcp];
+
+fn answers() -> Dns {
+    Dns::Answers(vec![(None, FROM_PROXY.0.into()), (None, FROM_PROXY.1.into())])
+}
+
+fn servers(mesh: &Mesh) -> Vec<Responder> {
+    let remote = &mesh.world.remote;
+    let addresses = remote.addresses.iter();
+    addresses.map(|address| respond(&remote.netns, address)).collect()
+}
+
+fn respond(netns: &Netns, address: IpAddr) -> Responder {
+    Responder::start(netns, SocketAddr::new(address, DNS), FROM_SERVER).unwrap()
+}
+
+fn queries(to: SocketAddr) -> impl Iterator<Item = Query> {
+    TRANSPORTS.into_iter().flat_map(move |transport| {
+        [Kind::A, Kind::Aaaa].map(|kind| Query::new(to, "a.test").kind(kind).over(transport))
+    })
+}
+
+fn expected(kind: Kind, v4: Ipv4Addr, v6: Ipv6Addr) -> [IpAddr; 1] {
+    match kind {
+        Kind::A => [v4.into()],
+        Kind::Aaaa => [v6.into()],
+    }
+}
+
+fn the_proxy_answers_in_the_servers_name(wiring: Wiring) {
+    let mesh = builder("dns", wiring).dns(answers()).start().unwrap();
+    if !is_stand_in(&mesh) {
+        return eprintln!("a ztunnel answers only what a control plane tells it");
+    }
+    for server in servers(&mesh) {
+        for query in queries(server.address()) {
+            let answer = query.ask(&mesh.pod("client").netns).unwrap();
+            assert_eq!(answer.from, server.address(), "{query:?}");
+            assert_eq!(
+                answer.addresses,
+                expected(query.kind, FROM_PROXY.0, FROM_PROXY.1),
+                "{query:?}"
+            );
+            let outside = query.ask(&mesh.pod("plain").netns).unwrap();
+            assert_eq!(
+                outside.addresses,
+                expected(query.kind, FROM_SERVER.v4, FROM_SERVER.v6)
+            );
+        }
+        let pod = mesh.address("client", server.address().ip()).unwrap();
+        assert!(
+            server.seen().iter().all(|seen| seen.from.ip() != pod),
+            "a query got out"
+        );
+    }
+}
+
+/// As musl does, which takes an answer only from a server that it has asked.
+fn one_socket_asks_two_servers(wiring: Wiring) {
+    let mesh = builder("two-servers", wiring).dns(answers()).start().unwrap();
+    if !is_stand_in(&mesh) {
+        return eprintln!("a ztunnel answers only what a control plane tells it");
+    }
+    for servers in [
+        ["192.0.2.1:53", "192.0.2.2:53"],
+        ["[2001:db8::1]:53", "[2001:db8::2]:53"],
+    ] {
+        let servers = servers.map(|server| server.parse::<SocketAddr>().unwrap());
+        let any: SocketAddr = if servers[0].is_ipv4() {
+            "0.0.0.0:0"
+        } else {
+            "[::]:0"
+        }
+        .parse()
+        .unwrap();
+        let socket = mesh.pod("client").netns.run(|| UdpSocket::bind(any)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        for server in servers.into_iter().chain(servers) {
+            socket.send_to(&question(), server).unwrap();
+            assert_eq!(answerer(&socket), server);
+        }
+        for server in servers {
+            socket.send_to(&question(), server).unwrap();
+        }
+        for _ in servers {
+            assert!(
+                servers.contains(&answerer(&socket)),
+                "an answer from nobody who was asked"
+            );
+        }
+    }
+}
+
+fn question() -> Vec<u8> {
+    let mut message = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    message.extend(b"\x01a\x04test\0\0\x01\0\x01");
+    message
+}
+
+fn answerer(socket: &UdpSocket) -> SocketAddr {
+    let mut buffer = [0; 512];
+    let (length, from) = socket.recv_from(&mut buffer).unwrap();
+    assert!(length > question().len(), "an answer repeats the question");
+    from
+}
+
+fn the_proxys_own_queries_go_out(wiring: Wiring) {
+    for family in [0, 1] {
+        let upstream = ["192.168.100.2:53", "[fd00:100::2]:53"][family].parse().unwrap();
+        let mesh = builder("upstream", wiring)
+            .dns(Dns::Upstream(upstream))
+            .start()
+            .unwrap();
+        if !is_stand_in(&mesh) {
+            return eprintln!("a ztunnel asks the servers of its own resolv.conf");
+        }
+        let server = respond(&mesh.world.remote.netns, upstream.ip());
+        for query in queries(upstream) {
+            let answer = query.ask(&mesh.pod("client").netns).unwrap();
+            assert_eq!(answer.from, upstream);
+            assert_eq!(
+                answer.addresses,
+                expected(query.kind, FROM_SERVER.v4, FROM_SERVER.v6)
+            );
+        }
+        assert_eq!(
+            server.seen().len(),
+            2 * TRANSPORTS.len(),
+            "once each: {:?}",
+            server.seen()
+        );
+        assert_eq!(mesh.proxy.connections().len(), 2 * TRANSPORTS.len());
+    }
+}
+
+fn pods_may_opt_out(wiring: Wiring) {
+    let mesh = builder("dns-off", wiring)
+        .dns(answers())
+        .enrolled("port")
+        .annotate("client", "ambient.istio.io/dns-capture", "false")
+        .annotate("port", "traffic.sidecar.istio.io/excludeOutboundPorts", "53")
+        .start()
+        .unwrap();
+    for pod in ["client", "port"] {
+        for server in servers(&mesh) {
+            for query in queries(server.address()) {
+                let answer = query.ask(&mesh.pod(pod).netns).unwrap();
+                assert_eq!(answer.from, server.address());
+                assert_eq!(
+                    answer.addresses,
+                    expected(query.kind, FROM_SERVER.v4, FROM_SERVER.v6)
+                );
+            }
+            let seen = server.seen();
+            let own = mesh.address(pod, server.address().ip()).unwrap();
+            assert_eq!(seen.len(), 2 * TRANSPORTS.len());
+            assert!(seen.iter().all(|seen| seen.from.ip() == own), "{seen:?}");
+        }
+    }
+}
+
+fn a_resolver_inside_the_pod_is_left_alone(wiring: Wiring) {
+    let mesh = builder("resolver", wiring).dns(answers()).start().unwrap();
+    let pod = mesh.pod("client");
+    let loopback = [
+        IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53)),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
+    for address in loopback.into_iter().chain(pod.addresses().iter()) {
+        let server = respond(&pod.netns, address);
+        for query in queries(server.address()) {
+            let answer = query.ask(&pod.netns).unwrap();
+            assert_eq!(answer.from, server.address());
+            assert_eq!(
+                answer.addresses,
+                expected(query.kind, FROM_SERVER.v4, FROM_SERVER.v6)
+            );
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A pod that connects to itself does so without the proxy.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use weir_testbeds::traffic::{Cause, Client, ClientSpec, Step};
+use weir_testbeds::world::Wiring;
+
+use crate::scene::{PORT, any, assert_direct, exchange, mesh, serve};
+
+on_every_wiring! {
+    loopback_and_own_addresses_are_left_alone,
+    loopback_keeps_both_ends,
+    the_proxys_own_ports_are_refused,
+}
+
+fn loopback_and_own_addresses_are_left_alone(wiring: Wiring) {
+    let mesh = mesh("itself", wiring);
+    let pod = mesh.pod("client");
+    let _server = serve(&pod.netns, any(PORT));
+    let loopback = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V4(Ipv4Addr::new(127, 9, 8, 7)),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
+    for address in loopback.into_iter().chain(pod.addresses().iter()) {
+        assert_direct(&exchange(&pod.netns, SocketAddr::new(address, PORT)));
+        if address.is_ipv4() {
+            let mapped = ClientSpec::to(SocketAddr::new(address, PORT)).v4_mapped();
+            assert_direct(&Client::exchange(&pod.netns, &mapped).unwrap());
+        }
+    }
+    for unspecified in [
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    ] {
+        let seen = exchange(&pod.netns, SocketAddr::new(unspecified, PORT));
+        assert_direct(&seen);
+        assert!(seen.peer.ip().is_loopback(), "{seen:?}");
+    }
+    assert_eq!(mesh.proxy.connections(), [], "the proxy took part");
+}
+
+/// Every pair of loopback addresses, and of loopback and own address, stays as the application chose it.
+fn loopback_keeps_both_ends(wiring: Wiring) {
+    let mesh = mesh("pairs", wiring);
+    let pod = mesh.pod("client");
+    let _server = serve(&pod.netns, any(PORT));
+    let own = pod.addresses();
+    let v4 = [1, 2, 77].map(|last| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)));
+    let v4 = Vec::from_iter(v4.into_iter().chain(own.v4.map(IpAddr::V4)));
+    let v6 = Vec::from_iter(
+        [IpAddr::V6(Ipv6Addr::LOCALHOST)]
+            .into_iter()
+            .chain(own.v6.map(IpAddr::V6)),
+    );
+    for family in [v4, v6] {
+        for (from, to) in family
+            .iter()
+            .flat_map(|from| family.iter().map(move |to| (*from, *to)))
+        {
+            let client = ClientSpec::to(SocketAddr::new(to, PORT)).from(from);
+            let seen = Client::exchange(&pod.netns, &client).unwrap();
+            assert_direct(&seen);
+            assert_eq!((seen.local.ip(), seen.peer.ip()), (from, to));
+        }
+    }
+    assert_eq!(mesh.proxy.connections(), [], "the proxy took part");
+}
+
+fn the_proxys_own_ports_are_refused(wiring: Wiring) {
+    let mesh = mesh("own-ports", wiring);
+    let pod = mesh.pod("client");
+    let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    for address in loopback.into_iter().chain(pod.addresses().iter()) {
+        for port in [15001, 15006, 15008] {
+            let client = ClientSpec::to(SocketAddr::new(address, port));
+            let failure = Client::exchange(&pod.netns, &client).unwrap_err();
+            assert_eq!(
+                (failure.step, failure.cause),
+                (Step::Connect, Cause::NotPermitted),
+                "{address} {port}"
+            );
+        }
+    }
+}

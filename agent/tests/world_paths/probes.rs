@@ -1,0 +1,120 @@
+//! The node's own processes probe pods uncaptured; everybody else on the node's network is captured.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use weir_testbeds::actor::Actor;
+use weir_testbeds::cgroup::Cgroup;
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::traffic::{Client, ClientSpec};
+use weir_testbeds::world::Wiring;
+
+use crate::scene::{PORT, any, assert_direct, assert_inbound, builder, exchange, serve};
+
+on_reachable_wirings! {
+    the_node_probes_pods_with_its_own_address,
+    pods_on_the_nodes_network_are_captured,
+    any_host_process_may_probe_if_asked_for,
+    a_chosen_port_is_captured_even_after_a_probe_from_it,
+    a_probe_passes_beside_captured_traffic,
+}
+
+/// The pods' cgroup with one pod in it; the pod's goes first.
+struct Cgroups {
+    pod: Cgroup,
+    pods: Cgroup,
+}
+
+impl Cgroups {
+    fn new() -> Self {
+        let pods = Cgroup::new("kubepods").unwrap();
+        let pod = pods.child("pod").unwrap();
+        Self { pod, pods }
+    }
+
+    fn mesh(&self, name: &str, wiring: Wiring, flags: &[&str]) -> Mesh {
+        let mut builder = builder(name, wiring)
+            .flag("--pods-cgroup")
+            .flag(self.pods.path().to_str().unwrap());
+        for flag in flags {
+            builder = builder.flag(flag);
+        }
+        builder.start().unwrap()
+    }
+}
+
+fn targets(mesh: &Mesh) -> impl Iterator<Item = SocketAddr> + use<> {
+    let addresses = mesh.pod("server").addresses();
+    addresses.iter().map(|address| SocketAddr::new(address, PORT))
+}
+
+fn the_node_probes_pods_with_its_own_address(wiring: Wiring) {
+    let cgroups = Cgroups::new();
+    let mesh = cgroups.mesh("probe", wiring, &[]);
+    let _server = serve(&mesh.pod("server").netns, any(PORT));
+    for to in targets(&mesh) {
+        assert_direct(&exchange(&mesh.world.node.netns, to));
+        if to.is_ipv4() {
+            let mapped = ClientSpec::to(to).v4_mapped();
+            assert_direct(&Client::exchange(&mesh.world.node.netns, &mapped).unwrap());
+        }
+    }
+    assert_eq!(mesh.proxy.connections(), [], "the proxy took part");
+}
+
+fn pods_on_the_nodes_network_are_captured(wiring: Wiring) {
+    let cgroups = Cgroups::new();
+    let mesh = cgroups.mesh("host-pod", wiring, &[]);
+    let mut pod = Actor::start(&mesh.world.node.netns, Some(&cgroups.pod)).unwrap();
+    let _server = serve(&mesh.pod("server").netns, any(PORT));
+    for to in targets(&mesh) {
+        assert_inbound(&mesh, &pod.exchange(&ClientSpec::to(to)).unwrap());
+    }
+}
+
+fn any_host_process_may_probe_if_asked_for(wiring: Wiring) {
+    let cgroups = Cgroups::new();
+    let mesh = cgroups.mesh("any-process", wiring, &["--probes", "any-host-process"]);
+    let mut pod = Actor::start(&mesh.world.node.netns, Some(&cgroups.pod)).unwrap();
+    let _server = serve(&mesh.pod("server").netns, any(PORT));
+    for to in targets(&mesh) {
+        assert_direct(&pod.exchange(&ClientSpec::to(to)).unwrap());
+    }
+}
+
+/// As a NodePort does: the source is the node's, the port one that somebody else has used before.
+fn a_chosen_port_is_captured_even_after_a_probe_from_it(wiring: Wiring) {
+    let cgroups = Cgroups::new();
+    let mesh = cgroups.mesh("node-port", wiring, &[]);
+    let node = &mesh.world.node;
+    let mut proxy = Actor::start(&node.netns, Some(&cgroups.pod)).unwrap();
+    let _server = serve(&mesh.pod("server").netns, any(PORT));
+    for to in targets(&mesh) {
+        let seen = exchange(&node.netns, to);
+        let source = SocketAddr::new(seen.local.ip(), 20_000);
+        let spec = ClientSpec::to(to).from_port(source);
+        let probe = Client::prepare(&node.netns, &spec).unwrap();
+        // A reset, so that the port is free at once.
+        probe.socket().set_linger(Some(Duration::ZERO)).unwrap();
+        let probe = probe.finish().unwrap();
+        assert_direct(probe.report());
+        drop(probe);
+        let seen = proxy.exchange(&spec).unwrap();
+        assert_eq!(seen.local, source);
+        assert_inbound(&mesh, &seen);
+    }
+}
+
+fn a_probe_passes_beside_captured_traffic(wiring: Wiring) {
+    let cgroups = Cgroups::new();
+    let mesh = cgroups.mesh("both", wiring, &[]);
+    let mut pod = Actor::start(&mesh.world.node.netns, Some(&cgroups.pod)).unwrap();
+    let _server = serve(&mesh.pod("server").netns, any(PORT));
+    for to in targets(&mesh) {
+        let held = pod.open(&ClientSpec::to(to)).unwrap();
+        assert_direct(&exchange(&mesh.world.node.netns, to));
+        pod.echo(&held, "still there").unwrap();
+        pod.close(&held).unwrap();
+        assert_inbound(&mesh, &held.exchange);
+    }
+}

@@ -1,0 +1,204 @@
+//! The ways in which applications connect.
+
+use std::io::{self, BufReader, Read as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::num::NonZeroUsize;
+use std::os::fd::AsRawFd as _;
+
+use ipnetwork::IpNetwork;
+use nix::sys::socket::{MsgFlags, SockaddrStorage, getpeername, getsockname, sendto};
+use socket2::{Domain, Protocol, Socket, Type};
+use weir_testbeds::capture::Capture;
+use weir_testbeds::deadline::PATIENCE;
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::netns::Netns;
+use weir_testbeds::traffic::{Client, ClientSpec, Exchange};
+use weir_testbeds::world::Wiring;
+
+use crate::dialogue::{converse, greeted};
+use crate::scene::{PORT, assert_outbound, builder, captured_soon, mesh, plain, remote, serve, serve_remote};
+
+on_every_wiring! {
+    v4_over_a_v6_socket,
+    sources_and_ports_chosen_first,
+    a_second_address_of_the_pod,
+    connects_that_do_not_block,
+    data_in_the_first_packet,
+    several_paths,
+    io_uring,
+    sockets_older_than_the_enrolment,
+}
+
+fn v4_over_a_v6_socket(wiring: Wiring) {
+    let mesh = mesh("mapped", wiring);
+    let _server = serve_remote(&mesh);
+    let to = remote(&mesh).find(SocketAddr::is_ipv4).unwrap();
+    let seen = ask(&mesh, &ClientSpec::to(to).v4_mapped());
+    assert!(seen.local.is_ipv6(), "the application's own form stays: {seen:?}");
+    let pod = mesh.pod("server").addresses().v4.unwrap();
+    let to = SocketAddr::new(pod.into(), PORT);
+    let _server = serve(&mesh.pod("server").netns, to);
+    ask(&mesh, &ClientSpec::to(to).v4_mapped());
+}
+
+/// Connects from the pod, which must be captured.
+fn ask(mesh: &Mesh, spec: &ClientSpec) -> Exchange {
+    let seen = Client::exchange(&mesh.pod("client").netns, spec).unwrap();
+    assert_outbound(mesh, &seen, spec.to);
+    seen
+}
+
+fn sources_and_ports_chosen_first(wiring: Wiring) {
+    let mesh = mesh("bound", wiring);
+    let _server = serve_remote(&mesh);
+    for (to, port) in remote(&mesh).zip([20_000, 20_001]) {
+        let own = mesh.address("client", to.ip()).unwrap();
+        let by_address = ask(&mesh, &ClientSpec::to(to).from(own));
+        assert_eq!(by_address.local.ip(), own);
+        let by_port = ClientSpec::to(to).from_port(SocketAddr::new(unspecified(to), port));
+        assert_eq!(ask(&mesh, &by_port).local, SocketAddr::new(own, port));
+        let both = SocketAddr::new(own, port + 10);
+        assert_eq!(ask(&mesh, &ClientSpec::to(to).from_port(both)).local, both);
+    }
+}
+
+fn unspecified(like: SocketAddr) -> IpAddr {
+    match like {
+        SocketAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+    }
+}
+
+fn a_second_address_of_the_pod(wiring: Wiring) {
+    let mesh = mesh("second-address", wiring);
+    let _remote = serve_remote(&mesh);
+    let client = mesh.pod("client");
+    for (to, second) in remote(&mesh).zip(["10.99.0.7/32", "fd99::7/128"]) {
+        let second: IpNetwork = second.parse().unwrap();
+        client
+            .netns
+            .netlink(async |netlink| netlink.add_address("eth0", second).await)
+            .unwrap();
+        let seen = captured_soon(&client.netns, &ClientSpec::to(to).from(second.ip()));
+        assert_outbound(&mesh, &seen, to);
+        assert_eq!(seen.local.ip(), second.ip());
+    }
+}
+
+fn connects_that_do_not_block(wiring: Wiring) {
+    let mesh = mesh("nonblocking", wiring);
+    let _server = serve_remote(&mesh);
+    for to in remote(&mesh) {
+        ask(&mesh, &ClientSpec::to(to).nonblocking());
+    }
+}
+
+/// TCP fast open: the destination is named with the first bytes, and there is no `connect()`.
+fn data_in_the_first_packet(wiring: Wiring) {
+    let mesh = mesh("fast-open", wiring);
+    let client = &mesh.pod("client").netns;
+    // Client and listeners, without cookies: the SYN carries data at once.
+    for netns in [client, &mesh.world.remote.netns] {
+        netns.sysctl_set("net.ipv4.tcp_fastopen", "1543").unwrap();
+    }
+    let _server = serve_remote(&mesh);
+    for to in remote(&mesh) {
+        let inside = Capture::start(client, "lo").unwrap();
+        let socket = stream(client, to, Protocol::TCP);
+        let sent = sendto(
+            socket.as_raw_fd(),
+            b"early",
+            &SockaddrStorage::from(to),
+            MsgFlags::from_bits_retain(nix::libc::MSG_FASTOPEN),
+        );
+        assert_eq!(sent, Ok(5));
+        let mut reader = BufReader::new(TcpStream::from(socket.try_clone().unwrap()));
+        let seen = greeted(&socket, &mut reader);
+        let mut echo = [0; 5];
+        reader.read_exact(&mut echo).unwrap();
+        assert_eq!(&echo, b"early");
+        let syns = inside.tcp_syns();
+        let early = syns.iter().any(|syn| syn.destination == to && syn.payload == 5);
+        assert!(early, "the first packet had no data: {syns:?}");
+        drop((reader, socket));
+        assert_outbound(&mesh, &seen, to);
+    }
+}
+
+fn stream(netns: &Netns, to: SocketAddr, protocol: Protocol) -> Socket {
+    let made = netns.run(|| Socket::new(Domain::for_address(to), Type::STREAM, Some(protocol)));
+    let socket = made.unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_write_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+/// MPTCP, whose first subflow the application opens.
+fn several_paths(wiring: Wiring) {
+    let mesh = mesh("mptcp", wiring);
+    let _server = serve_remote(&mesh);
+    for to in remote(&mesh) {
+        let socket = stream(&mesh.pod("client").netns, to, Protocol::MPTCP);
+        socket.connect(&to.into()).unwrap();
+        let seen = converse(&socket);
+        drop(socket);
+        assert_outbound(&mesh, &seen, to);
+    }
+}
+
+/// The kernel connects on the application's behalf.
+fn io_uring(wiring: Wiring) {
+    let mesh = mesh("io-uring", wiring);
+    let _server = serve_remote(&mesh);
+    for to in remote(&mesh) {
+        let seen = mesh
+            .pod("client")
+            .netns
+            .run(|| tokio_uring::start(connect_by_ring(to)));
+        assert_outbound(&mesh, &seen.unwrap(), to);
+    }
+}
+
+async fn connect_by_ring(to: SocketAddr) -> io::Result<Exchange> {
+    let stream = tokio_uring::net::TcpStream::connect(to).await?;
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        let (length, buffer) = stream.read(vec![0; 1024]).await;
+        line.extend(
+            &buffer[..length
+                .map(NonZeroUsize::new)?
+                .ok_or(io::ErrorKind::UnexpectedEof)?
+                .get()],
+        );
+    }
+    let socket = stream.as_raw_fd();
+    Ok(Exchange {
+        local: inet(getsockname(socket)?),
+        peer: inet(getpeername(socket)?),
+        server: serde_json::from_slice(&line)?,
+    })
+}
+
+fn inet(address: SockaddrStorage) -> SocketAddr {
+    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
+        .unwrap()
+}
+
+fn sockets_older_than_the_enrolment(wiring: Wiring) {
+    let mut mesh = builder("older", wiring).outside("late").start().unwrap();
+    let _server = serve_remote(&mesh);
+    let late = mesh.pod("late").netns.clone();
+    let to: Vec<_> = remote(&mesh).collect();
+    let clients: Vec<_> = to
+        .iter()
+        .map(|to| Client::prepare(&late, &ClientSpec::to(*to)).unwrap())
+        .collect();
+    mesh.relabel("late", true).unwrap();
+    for (client, to) in clients.into_iter().zip(to) {
+        let seen = client.finish().unwrap().converse().unwrap();
+        assert_eq!(seen.local.ip(), mesh.address("late", to.ip()).unwrap());
+        assert_eq!(plain(seen.peer), to);
+        assert_outbound(&mesh, &seen, to);
+    }
+}

@@ -1,0 +1,188 @@
+//! What is refused: ztunnel's own ports, and applications that do not listen.
+
+#[path = "support/tally.rs"]
+mod tally;
+#[path = "support/wire.rs"]
+mod wire;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipnetwork::IpNetwork;
+use tally::Tally;
+use weir_common::reason::Reason;
+use weir_testbeds::deadline::{PATIENCE, eventually};
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::netns::Netns;
+use weir_testbeds::proxy::Outcome;
+use weir_testbeds::traffic::{Cause, Client, ClientSpec, Failure, Step};
+use weir_testbeds::world::{Family, Wiring};
+use wire::Wire;
+
+const ZTUNNEL_PORTS: [u16; 3] = [15001, 15006, 15008];
+/// Nobody listens here.
+const CLOSED: u16 = 9;
+
+fn mesh(name: &str) -> Mesh {
+    Mesh::builder(name)
+        .wiring(Wiring::PointToPoint)
+        .family(Family::Dual)
+        .enrolled("client")
+        .enrolled("server")
+        .start()
+        .unwrap()
+}
+
+fn attempt(netns: &Netns, spec: &ClientSpec) -> Failure {
+    Client::exchange(netns, spec).expect_err("it should have been refused")
+}
+
+/// The connection ends at once, in whatever way the proxy ends it; a hang would be a timeout.
+fn assert_ended_at_once(failure: &Failure) {
+    let Failure { step, cause, .. } = failure;
+    assert!(matches!(step, Step::Connect | Step::Greeting), "{failure}");
+    assert!(
+        matches!(cause, Cause::Refused | Cause::Closed | Cause::Reset),
+        "{failure}"
+    );
+}
+
+/// Gives the pod two more addresses, and waits until they count as its own.
+fn add_secondary_addresses(mesh: &Mesh, pod: &str) -> Vec<IpAddr> {
+    let secondary: [IpNetwork; 2] = ["198.51.100.7/32", "fd00:beef::7/128"].map(|text| text.parse().unwrap());
+    let netns = &mesh.pod(pod).netns;
+    netns
+        .netlink(async |netlink| {
+            for address in secondary {
+                netlink.add_address("eth0", address).await?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    let tally = Tally::of(mesh, pod);
+    let known = |address: &IpNetwork| tally.entries().contains(&format!("own {}", address.ip()));
+    eventually(PATIENCE, || secondary.iter().all(known).then_some(())).unwrap();
+    secondary.iter().map(IpNetwork::ip).collect()
+}
+
+#[test]
+fn a_pod_cannot_dial_its_own_ztunnel() {
+    let mesh = mesh("own-ztunnel");
+    let netns = &mesh.pod("client").netns;
+    let mut addresses: Vec<IpAddr> = mesh.pod("client").addresses().iter().collect();
+    addresses.extend(add_secondary_addresses(&mesh, "client"));
+    addresses.extend([
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9)),
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    ]);
+    let tally = Tally::of(&mesh, "client");
+    let wire = Wire::of(mesh.pod("client"));
+    let mut attempts = tally.count(Reason::ZtunnelPort);
+    for &address in &addresses {
+        for port in ZTUNNEL_PORTS {
+            let spec = ClientSpec::to(SocketAddr::new(address, port));
+            let mut specs = vec![spec.clone(), spec.clone().nonblocking()];
+            if address.is_ipv4() {
+                specs.push(spec.v4_mapped());
+            }
+            for spec in specs {
+                let failure = attempt(netns, &spec);
+                assert_eq!(
+                    (failure.step, failure.cause),
+                    (Step::Connect, Cause::NotPermitted),
+                    "{spec:?}"
+                );
+                attempts += 1;
+                assert_eq!(tally.count(Reason::ZtunnelPort), attempts, "{spec:?}");
+            }
+        }
+    }
+    wire.was_silent();
+    assert_eq!(mesh.proxy.connections(), []);
+}
+
+#[test]
+fn ztunnels_plaintext_ports_are_no_open_proxy_for_others() {
+    let mesh = mesh("open-proxy");
+    for to in mesh.pod("server").addresses().iter() {
+        for port in [15001, 15006] {
+            let to = SocketAddr::new(to, port);
+            for netns in [&mesh.world.remote.netns, &mesh.pod("client").netns] {
+                assert_ended_at_once(&attempt(netns, &ClientSpec::to(to)));
+            }
+            let denied = mesh.proxy.wait_for(PATIENCE, |record| {
+                record.original_destination == Some(to) && record.outcome == Outcome::Denied
+            });
+            denied.unwrap();
+        }
+    }
+    let connected = mesh.proxy.connections();
+    let connected = connected.iter().find(|record| {
+        record.outcome == Outcome::Connected && record.upstream.is_some_and(|to| to.port() != 15008)
+    });
+    assert_eq!(connected, None);
+}
+
+#[test]
+fn the_hbone_port_is_open_to_others() {
+    let mesh = mesh("hbone-port");
+    let tally = Tally::of(&mesh, "server");
+    let mut taken = 0;
+    for to in mesh.pod("server").addresses().iter() {
+        let to = SocketAddr::new(to, 15008);
+        let stream = mesh
+            .world
+            .remote
+            .netns
+            .run(|| std::net::TcpStream::connect_timeout(&to, PATIENCE));
+        assert_eq!(stream.unwrap().peer_addr().unwrap(), to);
+        taken += 1;
+        tally.wait(Reason::Hbone, taken);
+    }
+    assert_eq!(tally.count(Reason::Inbound), 0);
+}
+
+#[test]
+fn a_closed_port_of_a_pod_is_refused_at_once_and_nothing_strays() {
+    let mesh = mesh("closed-inbound");
+    let remote = &mesh.world.remote;
+    for to in mesh.pod("server").addresses().iter() {
+        let wire = Wire::of(mesh.pod("server"));
+        let to = SocketAddr::new(to, CLOSED);
+        let from = SocketAddr::new(remote.address_like(to.ip()).unwrap(), 40_001);
+        assert_ended_at_once(&attempt(&remote.netns, &ClientSpec::to(to).from_port(from)));
+        wire.carried_only(|segment| wire::between(segment, from, to));
+    }
+}
+
+#[test]
+fn a_closed_port_behind_a_tunnel_is_refused_at_once_and_nothing_strays() {
+    let mesh = mesh("closed-tunnel");
+    for to in mesh.pod("server").addresses().iter() {
+        let wires = ["client", "server"].map(|pod| Wire::of(mesh.pod(pod)));
+        let to = SocketAddr::new(to, CLOSED);
+        assert_ended_at_once(&attempt(&mesh.pod("client").netns, &ClientSpec::to(to)));
+        for wire in wires {
+            wire.carried_only(wire::in_tunnel);
+        }
+    }
+}
+
+#[test]
+fn a_closed_port_of_the_world_is_refused_at_once_and_nothing_strays() {
+    let mesh = mesh("closed-outbound");
+    let client = mesh.pod("client");
+    for to in mesh.world.remote.addresses.iter() {
+        let wire = Wire::of(client);
+        let to = SocketAddr::new(to, CLOSED);
+        let app = SocketAddr::new(client.address_like(to.ip()).unwrap(), 40_002);
+        assert_ended_at_once(&attempt(&client.netns, &ClientSpec::to(to).from_port(app)));
+        // ztunnel's own connection, which is the one that was refused.
+        wire.carried_only(|segment| wire::with(segment, to) && wire.pod_side(segment) != app);
+        let syns = wire.segments();
+        let syns = syns.iter().filter(|segment| segment.flags.syn).count();
+        assert_eq!(syns, 1, "one attempt of ztunnel's");
+    }
+}

@@ -1,0 +1,247 @@
+//! Other people's kernel settings, rules and routes: captured all the same, and theirs are left alone.
+
+#[path = "support/tally.rs"]
+mod tally;
+#[path = "support/wire.rs"]
+mod wire;
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd as _;
+
+use futures::TryStreamExt as _;
+use netlink_packet_route::rule::RuleMessage;
+use rtnetlink::IpVersion;
+use tally::Tally;
+use weir_agent::enroll::{EnrollError, netlink};
+use weir_common::mark::{RULE_PREFERENCE, TABLE};
+use weir_common::reason::Reason;
+use weir_testbeds::deadline::{PATIENCE, eventually};
+use weir_testbeds::mesh::{Builder, Mesh};
+use weir_testbeds::netns::Netns;
+use weir_testbeds::route::Route;
+use weir_testbeds::rule::Rule;
+use weir_testbeds::traffic::{Client, ClientSpec, Exchange, Server, ServerSpec};
+use weir_testbeds::world::{Family, Pod, Wiring};
+use wire::Wire;
+
+const PORT: u16 = 8080;
+/// Where source-based routing keeps its routes.
+const THEIR_TABLE: u32 = 100;
+const THEIR_PREFERENCE: u32 = 50;
+
+fn mesh(name: &str) -> Builder {
+    Mesh::builder(name)
+        .wiring(Wiring::PointToPoint)
+        .family(Family::Dual)
+        .enrolled("client")
+        .enrolled("server")
+}
+
+fn set(netns: &Netns, settings: &[(&str, &str)]) {
+    for (key, value) in settings {
+        netns.sysctl_set(key, value).unwrap();
+    }
+}
+
+fn exchange(from: &Netns, at: &Netns, to: SocketAddr) -> Exchange {
+    let _server = Server::start(at, &ServerSpec::new("server", to)).unwrap();
+    Client::exchange(from, &ClientSpec::to(to)).unwrap()
+}
+
+/// In, out and through the tunnel, with the client's address kept and nothing in clear from where it should not be.
+fn assert_captured(mesh: &Mesh) {
+    let (client, server) = (mesh.pod("client"), mesh.pod("server"));
+    let remote = &mesh.world.remote;
+    let wire = Wire::of(client);
+    let mut applications = Vec::new();
+    for to in server.addresses().iter().chain(remote.addresses.iter()) {
+        let host = if remote.addresses.iter().any(|own| own == to) {
+            &remote.netns
+        } else {
+            &server.netns
+        };
+        let seen = exchange(&client.netns, host, SocketAddr::new(to, PORT));
+        assert_eq!(seen.server.peer.ip(), client.address_like(to).unwrap());
+        assert_ne!(
+            seen.server.peer.port(),
+            seen.local.port(),
+            "not captured: {seen:?}"
+        );
+        applications.push(seen.local);
+    }
+    wire.carried_only(|segment| !applications.iter().any(|local| wire::with(segment, *local)));
+    for to in server.addresses().iter() {
+        let seen = exchange(&remote.netns, &server.netns, SocketAddr::new(to, PORT));
+        assert_eq!(seen.server.peer.ip(), remote.address_like(to).unwrap());
+        assert_ne!(
+            seen.server.peer.port(),
+            seen.local.port(),
+            "not captured: {seen:?}"
+        );
+    }
+}
+
+fn assert_probes_pass(mesh: &Mesh) {
+    let (node, server) = (&mesh.world.node, mesh.pod("server"));
+    let tally = Tally::of(mesh, "server");
+    for to in server.addresses().iter() {
+        let before = tally.count(Reason::Probe);
+        let seen = exchange(&node.netns, &server.netns, SocketAddr::new(to, PORT));
+        assert_eq!(seen.server.peer, seen.local, "the probe was captured");
+        assert!(tally.count(Reason::Probe) > before);
+    }
+}
+
+#[test]
+fn syn_cookies() {
+    let mesh = mesh("cookies").start().unwrap();
+    for pod in ["client", "server"] {
+        set(&mesh.pod(pod).netns, &[("net.ipv4.tcp_syncookies", "2")]);
+    }
+    for _ in 0..3 {
+        assert_captured(&mesh);
+        assert_probes_pass(&mesh);
+    }
+}
+
+#[test]
+fn strict_source_validation() {
+    let mesh = mesh("strict").start().unwrap();
+    for netns in [
+        &mesh.world.node.netns,
+        &mesh.pod("client").netns,
+        &mesh.pod("server").netns,
+    ] {
+        for interface in ["all", "default", "eth0", "lo"] {
+            let key = |name: &str| format!("net.ipv4.conf.{interface}.{name}");
+            set(netns, &[(&key("rp_filter"), "1"), (&key("src_valid_mark"), "1")]);
+        }
+    }
+    assert_captured(&mesh);
+    assert_probes_pass(&mesh);
+}
+
+fn rules(netns: &Netns) -> Vec<RuleMessage> {
+    let list = async |handle: &rtnetlink::Handle| {
+        let mut all = Vec::new();
+        for version in [IpVersion::V4, IpVersion::V6] {
+            let rules: Result<Vec<_>, _> = handle.rule().get(version).execute().try_collect().await;
+            all.extend(rules.unwrap());
+        }
+        Ok::<_, EnrollError>(all)
+    };
+    netlink::run(netns.as_fd(), list).unwrap()
+}
+
+/// As the SBR plugin does: what comes from the pod's address has a table of its own, with a way out.
+fn add_source_based_routing(pod: &Pod) {
+    pod.netns
+        .netlink(async |netlink| {
+            for address in pod.addresses().iter() {
+                let rule = match address {
+                    IpAddr::V4(_) => Rule::v4(THEIR_PREFERENCE, THEIR_TABLE),
+                    IpAddr::V6(_) => Rule::v6(THEIR_PREFERENCE, THEIR_TABLE),
+                };
+                netlink.add_rule(&rule.from(address.into())).await?;
+                netlink.add_route(&their_route(address)).await?;
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// By the gateway that point-to-point pods have.
+fn their_route(like: IpAddr) -> Route {
+    let gateway = match like {
+        IpAddr::V4(_) => "169.254.1.1",
+        IpAddr::V6(_) => "fe80::ecee:eeff:feee:eeee",
+    };
+    Route::default_via(gateway.parse().unwrap())
+        .dev("eth0")
+        .onlink()
+        .table(THEIR_TABLE)
+}
+
+#[test]
+fn source_based_routing_is_no_way_out_and_stays_as_it_was() {
+    let mut mesh = mesh("source-based").start().unwrap();
+    change(&mut mesh, "client", false);
+    add_source_based_routing(mesh.pod("client"));
+    let theirs = rules(&mesh.pod("client").netns);
+    change(&mut mesh, "client", true);
+    assert_captured(&mesh);
+    assert!(rules(&mesh.pod("client").netns).len() > theirs.len());
+    change(&mut mesh, "client", false);
+    let as_before = || (rules(&mesh.pod("client").netns) == theirs).then_some(());
+    eventually(PATIENCE, as_before).unwrap();
+    for address in mesh.pod("client").addresses().iter() {
+        let route = their_route(address);
+        let again = mesh
+            .pod("client")
+            .netns
+            .netlink(async |netlink| netlink.add_route(&route).await);
+        assert!(again.is_err(), "their route is gone");
+    }
+}
+
+/// Puts a pod in or out by what the kernel side knows of it.
+fn change(mesh: &mut Mesh, pod: &str, enrolled: bool) {
+    mesh.change(pod, |line| if enrolled { line.enrol() } else { line.leave() })
+        .unwrap();
+    let tally = Tally::of(mesh, pod);
+    if enrolled {
+        eventually(PATIENCE, || tally.is_captured().then_some(())).unwrap();
+    } else {
+        wait_gone(&tally);
+    }
+}
+
+fn wait_gone(tally: &Tally) {
+    eventually(PATIENCE, || tally.entries().is_empty().then_some(()))
+        .unwrap_or_else(|late| panic!("{late}: {:?}", tally.entries()));
+}
+
+#[test]
+fn a_rule_of_somebody_elses_at_our_preference_is_reported_and_respected() {
+    let mut mesh = mesh("rule-taken").start().unwrap();
+    change(&mut mesh, "client", false);
+    let netns = mesh.pod("client").netns.clone();
+    let taken = Rule::v4(RULE_PREFERENCE, 77).mark(0x0100_0000, 0x0100_0000);
+    netns
+        .netlink(async |netlink| netlink.add_rule(&taken).await)
+        .unwrap();
+    let theirs = rules(&netns);
+    mesh.change("client", |line| line.enrol()).unwrap();
+    let wanted = format!("preference {RULE_PREFERENCE} that is not ours; remove it");
+    eventually(PATIENCE, || mesh.agent.output().contains(&wanted).then_some(()))
+        .unwrap_or_else(|late| panic!("{late}: {}", mesh.agent.output()));
+    // It is tried again and again: what is half done is undone each time.
+    let tally = Tally::of(&mesh, "client");
+    eventually(PATIENCE, || {
+        (tally.entries().is_empty() && rules(&netns) == theirs).then_some(())
+    })
+    .unwrap();
+    let to = SocketAddr::new(mesh.world.remote.addresses.first().unwrap(), PORT);
+    let seen = exchange(&netns, &mesh.world.remote.netns, to);
+    assert_eq!(
+        seen.server.peer, seen.local,
+        "a pod that is not enrolled is not captured"
+    );
+    remove_rule(&netns, RULE_PREFERENCE);
+    eventually(PATIENCE * 2, || tally.is_captured().then_some(())).unwrap();
+    let seen = exchange(&netns, &mesh.world.remote.netns, to);
+    assert_ne!(seen.server.peer, seen.local);
+}
+
+fn remove_rule(netns: &Netns, preference: u32) {
+    use netlink_packet_route::rule::RuleAttribute::{Priority, Table};
+    let attributes = |rule: &RuleMessage| {
+        rule.attributes.contains(&Priority(preference)) && !rule.attributes.contains(&Table(TABLE))
+    };
+    let rule = rules(netns).into_iter().find(attributes).unwrap();
+    netlink::run(netns.as_fd(), async |handle| {
+        handle.rule().del(rule).execute().await.unwrap();
+        Ok(())
+    })
+    .unwrap();
+}
