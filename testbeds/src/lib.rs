@@ -34,6 +34,7 @@ pub mod address;
 pub mod capture;
 pub mod cgroup;
 pub mod deadline;
+pub mod demo;
 pub mod link;
 pub mod mac;
 pub mod mesh;

@@ -11,7 +11,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::deadline::{Expired, eventually};
 use crate::netns::{self, Netns};
 use crate::process;
-use crate::proxy::{self, Dns, Member, Proxy, ProxySpec};
+use crate::proxy::{self, Dns, Member, Proxy, ProxyKind, ProxySpec};
 use crate::unique;
 use crate::world::{self, Family, Pod, Wiring, World};
 
@@ -63,6 +63,7 @@ pub struct Builder {
     flags: Vec<String>,
     original_source: bool,
     record: bool,
+    proxy: Option<ProxyKind>,
 }
 
 /// The world, the agent and the proxy.
@@ -146,22 +147,45 @@ impl Builder {
         self
     }
 
+    /// A certain proxy, whatever the environment asks for.
+    #[must_use]
+    pub fn proxy_kind(mut self, kind: ProxyKind) -> Self {
+        self.proxy = Some(kind);
+        self
+    }
+
     /// Makes it, and waits until every pod is where it belongs.
     ///
     /// # Errors
     /// [`Error`].
     pub fn start(self) -> Result<Mesh, Error> {
-        let mesh = self.assemble()?;
-        mesh.settled()?;
-        Ok(mesh)
+        let world = self.world()?;
+        self.start_in(world)
     }
 
-    fn assemble(self) -> Result<Mesh, Error> {
+    /// Makes the world alone: no agent, no proxy, every pod outside the mesh.
+    ///
+    /// # Errors
+    /// [`Error::World`].
+    pub fn world(&self) -> Result<World, Error> {
         let mut builder = World::builder(&self.name).family(self.family);
         for (name, wiring) in &self.pods {
             builder = builder.pod(name, *wiring);
         }
-        let world = builder.build()?;
+        Ok(builder.build()?)
+    }
+
+    /// Brings agent and proxy into the world that [`world`](Self::world) made, and waits as [`start`](Self::start) does.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn start_in(self, world: World) -> Result<Mesh, Error> {
+        let mesh = self.assemble(world)?;
+        mesh.settled()?;
+        Ok(mesh)
+    }
+
+    fn assemble(self, world: World) -> Result<Mesh, Error> {
         let directory = std::env::temp_dir().join(unique::name(&format!("{}-mesh", self.name)));
         fs::create_dir_all(&directory).map_err(at(&directory))?;
         let pods: Vec<PodLine> = world.pods().iter().map(|pod| self.line(pod)).collect();
@@ -169,7 +193,12 @@ impl Builder {
         let agent = AgentProcess::start(&world.node.netns, &directory, &self.flags)?;
         let proxy_netns = Netns::new()?;
         let proxy_cgroup = Cgroup::new("ztunnel")?;
-        let proxy = Proxy::start(self.proxy(&world, &proxy_netns, &agent.zds_socket(), proxy_cgroup.path()))?;
+        let kind = match &self.proxy {
+            Some(kind) => kind.clone(),
+            None => ProxyKind::from_env()?,
+        };
+        let spec = self.spec(&world, &proxy_netns, &agent.zds_socket(), proxy_cgroup.path());
+        let proxy = Proxy::start_kind(kind, spec)?;
         Ok(Mesh {
             agent,
             proxy,
@@ -194,7 +223,7 @@ impl Builder {
         line
     }
 
-    fn proxy(&self, world: &World, netns: &Netns, zds: &Path, cgroup: &Path) -> ProxySpec {
+    fn spec(&self, world: &World, netns: &Netns, zds: &Path, cgroup: &Path) -> ProxySpec {
         let members = world
             .pods()
             .iter()
@@ -225,6 +254,7 @@ impl Mesh {
             flags: Vec::new(),
             original_source: true,
             record: true,
+            proxy: None,
         }
     }
 

@@ -1,8 +1,10 @@
 //! Running other programs.
 
+use std::convert::Infallible;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 
 /// Runs a command with our own output, and fails if it does.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
@@ -11,6 +13,12 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         .with_context(|| format!("starting {}", line(command)))?;
     ensure!(status.success(), "{} failed ({status})", line(command));
     Ok(())
+}
+
+/// Becomes the command, so that signals and the exit code are its own; returns only if it cannot be started.
+pub(crate) fn become_it(command: &mut Command) -> Result<Infallible> {
+    let error = command.exec();
+    Err(Error::new(error).context(format!("starting {}", line(command))))
 }
 
 /// Whether a program is on PATH.

@@ -23,5 +23,5 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
         ])
         .args(arguments);
     privilege.apply(&mut cargo)?;
-    process::run(&mut cargo)
+    match process::become_it(&mut cargo)? {}
 }

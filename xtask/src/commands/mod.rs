@@ -20,7 +20,7 @@ pub(crate) struct Command {
 const COMMANDS: &[Command] = &[
     Command {
         name: "demo",
-        arguments: "[arguments]",
+        arguments: "[--keep] [--family v4|v6|dual] [--ztunnel PATH]",
         help: "Show what Weir does, in network namespaces on this machine",
         run: demo::run,
     },
