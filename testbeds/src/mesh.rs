@@ -11,7 +11,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::deadline::{Expired, eventually};
 use crate::netns::{self, Netns};
 use crate::process;
-use crate::proxy::{self, Dns, Member, Proxy, ProxySpec};
+use crate::proxy::{self, Dns, Member, Proxy, ProxyKind, ProxySpec};
 use crate::unique;
 use crate::world::{self, Family, Pod, Wiring, World};
 
@@ -63,6 +63,7 @@ pub struct Builder {
     flags: Vec<String>,
     original_source: bool,
     record: bool,
+    kind: Option<ProxyKind>,
 }
 
 /// The world, the agent and the proxy.
@@ -132,6 +133,13 @@ impl Builder {
         self
     }
 
+    /// A certain proxy, whatever the environment says.
+    #[must_use]
+    pub fn kind(mut self, kind: ProxyKind) -> Self {
+        self.kind = Some(kind);
+        self
+    }
+
     /// A proxy that does not write down what it sees.
     #[must_use]
     pub fn without_records(mut self) -> Self {
@@ -169,7 +177,11 @@ impl Builder {
         let agent = AgentProcess::start(&world.node.netns, &directory, &self.flags)?;
         let proxy_netns = Netns::new()?;
         let proxy_cgroup = Cgroup::new("ztunnel")?;
-        let proxy = Proxy::start(self.proxy(&world, &proxy_netns, &agent.zds_socket(), proxy_cgroup.path()))?;
+        let spec = self.proxy(&world, &proxy_netns, &agent.zds_socket(), proxy_cgroup.path());
+        let proxy = match &self.kind {
+            Some(kind) => Proxy::start_kind(kind.clone(), spec)?,
+            None => Proxy::start(spec)?,
+        };
         Ok(Mesh {
             agent,
             proxy,
@@ -225,6 +237,7 @@ impl Mesh {
             flags: Vec::new(),
             original_source: true,
             record: true,
+            kind: None,
         }
     }
 
@@ -271,6 +284,15 @@ impl Mesh {
         if let Some(line) = self.pods.iter_mut().find(|line| line.name == pod) {
             change(line);
         }
+        pods_file::write(&self.directory, &self.pods)
+    }
+
+    /// Adds pods to the agent's file, and does not wait for what comes of it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn add(&mut self, pods: impl IntoIterator<Item = PodLine>) -> Result<(), Error> {
+        self.pods.extend(pods);
         pods_file::write(&self.directory, &self.pods)
     }
 
