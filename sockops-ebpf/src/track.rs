@@ -147,7 +147,8 @@ fn take_client_port(stream: &Stream, netns: u64, client: (weir_common::address::
         port: u32::from(port),
         reserved: 0,
     };
-    if CLIENT_PORTS.insert(key, 1, 0).is_ok() {
+    // The bind hook has claimed it already, as a rule; to look is cheaper than to insert again.
+    if CLIENT_PORTS.get_ptr(key).is_some() || CLIENT_PORTS.insert(key, 1, 0).is_ok() {
         stream.watch_state();
     }
 }
