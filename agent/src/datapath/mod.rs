@@ -37,7 +37,7 @@ pub struct DatapathConfig {
 pub struct Datapath {
     pins: Pins,
     maps: Maps,
-    sizes: Sizes,
+    loader: object::Loader,
 }
 
 impl Datapath {
@@ -49,14 +49,10 @@ impl Datapath {
         let pins = Pins::new(&config.pin_root);
         bpffs::ensure(&config.pin_root)?;
         pins.create_directories()?;
-        let object = object::load(object::SOCKOPS, &pins, &config.sizes)?;
-        programs::attach(object, &pins, &config.cgroup)?;
+        let loader = object::Loader::new(&pins, &config.sizes);
+        programs::attach(loader.load(object::SOCKOPS)?, &pins, &config.cgroup)?;
         let maps = Maps::open(&pins)?;
-        Ok(Self {
-            pins,
-            maps,
-            sizes: config.sizes,
-        })
+        Ok(Self { pins, maps, loader })
     }
 
     /// The maps.
