@@ -2,6 +2,9 @@
 
 use crate::shared;
 
+/// Stands in the object of a pod's own programs where the pod's netns cookie belongs; no cookie is that large.
+pub const COOKIE_PLACEHOLDER: u64 = 0xc00c_1e00_7765_6972;
+
 /// Value of the map of pods, keyed by netns cookie.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,6 +6,9 @@ pub mod listeners;
 pub mod maps;
 pub mod place;
 
+#[doc(hidden)]
+pub use weir_common::pod::COOKIE_PLACEHOLDER;
+
 /// Declares the licence to the kernel (some helpers are for GPL-compatible programs only) and what to do on a panic.
 #[macro_export]
 macro_rules! object {
@@ -28,7 +31,7 @@ macro_rules! object {
 macro_rules! instance {
     () => {
         #[unsafe(no_mangle)]
-        static NETNS_COOKIE: u64 = 0;
+        static NETNS_COOKIE: u64 = $crate::COOKIE_PLACEHOLDER;
 
         /// Netns cookie of the pod that this instance was loaded for.
         #[inline(always)]

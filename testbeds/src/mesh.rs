@@ -304,6 +304,15 @@ impl Mesh {
         pods_file::write(&self.directory, &self.pods)
     }
 
+    /// Adds pods to the agent's file, and does not wait for what comes of it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn add(&mut self, pods: impl IntoIterator<Item = PodLine>) -> Result<(), Error> {
+        self.pods.extend(pods);
+        pods_file::write(&self.directory, &self.pods)
+    }
+
     /// Where the proxy lives.
     #[must_use]
     pub const fn proxy_netns(&self) -> &Netns {

@@ -34,6 +34,9 @@ pub enum DatapathError {
     /// A program is not in the object, or of another type: the build is broken.
     #[error("the embedded object has no program {0}")]
     NoProgram(&'static str),
+    /// An object for a pod's own programs cannot be made the pod's: the build is broken.
+    #[error("the embedded object has no place for a netns cookie")]
+    NoPlaceForCookie,
     /// The kernel refused a program.
     #[error("program {program}: {source}; `weir check` tells what this kernel lacks")]
     Program {

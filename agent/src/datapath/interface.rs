@@ -113,7 +113,7 @@ impl Datapath {
         inside::run(netns, || {
             if !interfaces.is_empty() {
                 self.pins.create_pod_directory(cookie)?;
-                let mut object = object::load_for_pod(object::TC, &self.pins, &self.sizes, cookie)?;
+                let mut object = self.loader.load_for_pod(object::TC, cookie)?;
                 for interface in interfaces {
                     self.place_one(&mut object, cookie, role, hook, interface)?;
                 }

@@ -42,7 +42,7 @@ pub struct DatapathConfig {
 pub struct Datapath {
     pins: Pins,
     maps: Maps,
-    sizes: Sizes,
+    loader: object::Loader,
     cgroup: PathBuf,
     retired: Mutex<Counts>,
 }
@@ -56,13 +56,13 @@ impl Datapath {
         let pins = Pins::new(&config.pin_root);
         bpffs::ensure(&config.pin_root)?;
         pins.create_directories()?;
-        let object = object::load(object::SOCKOPS, &pins, &config.sizes)?;
-        programs::attach(object, &pins, &config.cgroup)?;
+        let loader = object::Loader::new(&pins, &config.sizes);
+        programs::attach(loader.load(object::SOCKOPS)?, &pins, &config.cgroup)?;
         let maps = Maps::open(&pins)?;
         Ok(Self {
             pins,
             maps,
-            sizes: config.sizes,
+            loader,
             cgroup: config.cgroup.clone(),
             retired: Mutex::default(),
         })
@@ -73,8 +73,8 @@ impl Datapath {
     pub fn adopt(pins: Pins) -> Self {
         Self {
             maps: Maps::adopt(&pins),
+            loader: object::Loader::new(&pins, &Sizes::default()),
             pins,
-            sizes: Sizes::default(),
             cgroup: PathBuf::new(),
             retired: Mutex::default(),
         }

@@ -16,7 +16,9 @@ mod program;
 mod socket;
 
 pub use error::{LoadError, SysError};
-pub use info::{LinkInfo, LinkTarget, MapInfo, ProgramInfo, link_info, map_info, program_info};
+pub use info::{
+    LinkInfo, LinkTarget, MapInfo, ProgramInfo, ProgramRuns, link_info, map_info, program_info, program_runs,
+};
 pub use insn::{Insn, Register};
 pub use kind::{AttachType, MapType, ProgramType};
 pub use link::{

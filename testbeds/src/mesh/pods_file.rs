@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Error, at};
+use crate::netns::Netns;
 use crate::proxy::Member;
 use crate::world::Pod;
 
@@ -40,6 +41,20 @@ impl PodLine {
             // As the proxy knows it.
             service_account: Member::of(pod).service_account,
             netns: pod.netns.path().display().to_string(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// A pod that is nothing but a namespace, for where the number of pods is what matters.
+    #[must_use]
+    pub fn in_netns(name: &str, uid: &str, netns: &Netns) -> Self {
+        Self {
+            name: name.to_owned(),
+            namespace: "default",
+            uid: uid.to_owned(),
+            service_account: "default".to_owned(),
+            netns: netns.path().display().to_string(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
         }

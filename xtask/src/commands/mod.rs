@@ -1,5 +1,6 @@
 //! The table of commands.
 
+mod bench;
 mod build;
 mod clean;
 mod demo;
@@ -35,6 +36,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[unit|bpf|world] [cargo test arguments]",
         help: "Run one layer of tests, or all of them",
         run: test::run,
+    },
+    Command {
+        name: "bench",
+        arguments: "[--quick] [-o json] [--report]",
+        help: "Measure Weir against iptables rules, and against no redirection",
+        run: bench::run,
     },
     Command {
         name: "check",
@@ -89,6 +96,7 @@ fn table() -> String {
 Environment:
   WEIR_BPF_TOOLCHAIN  compiles eBPF: a path to a cargo, or a rustup toolchain with rust-src
   WEIR_TOOLS          where missing tools are installed (~/.cache/weir/tools)
+  WEIR_ZTUNNEL        a real ztunnel with its `testing` feature, for tests, demo and bench
   WEIR_RUNNER         starts test programs when you are not root, for example 'sudo -E'
 "
 }

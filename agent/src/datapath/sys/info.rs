@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::time::Duration;
 
 use super::attr::{self, NAME_LENGTH, bpf, raw};
 use super::{AttachType, MapType, ProgramType, SysError};
@@ -17,6 +18,15 @@ pub struct ProgramInfo {
     pub name: String,
     /// A hash of its instructions.
     pub tag: [u8; 8],
+}
+
+/// How often a program ran, and how long; counted only while the sysctl `kernel.bpf_stats_enabled` is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgramRuns {
+    /// How often.
+    pub count: u64,
+    /// All runs together.
+    pub time: Duration,
 }
 
 /// Facts about a map.
@@ -96,6 +106,22 @@ struct ProgramAnswer {
     map_count: u32,
     map_ids: u64,
     name: [u8; NAME_LENGTH],
+    interface: u32,
+    gpl_compatible: u32,
+    netns: [u64; 2],
+    symbol_counts: [u32; 2],
+    symbols: [u64; 2],
+    btf: u32,
+    function_size: u32,
+    functions: u64,
+    function_count: u32,
+    line_count: u32,
+    lines: [u64; 2],
+    line_sizes: [u32; 3],
+    tag_count: u32,
+    tags: u64,
+    run_time: u64,
+    run_count: u64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -138,6 +164,18 @@ pub fn program_info(program: BorrowedFd<'_>) -> Result<ProgramInfo, SysError> {
         kind: ProgramType(answer.kind),
         name: name(&answer.name),
         tag: answer.tag,
+    })
+}
+
+/// How often the program behind a descriptor ran.
+///
+/// # Errors
+/// [`SysError`].
+pub fn program_runs(program: BorrowedFd<'_>) -> Result<ProgramRuns, SysError> {
+    let answer: ProgramAnswer = ask(program, "program")?;
+    Ok(ProgramRuns {
+        count: answer.run_count,
+        time: Duration::from_nanos(answer.run_time),
     })
 }
 

@@ -1,0 +1,93 @@
+//! A world whose pods are redirected by iptables rules: no program of Weir is loaded for it.
+
+use std::fs;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use tokio::runtime::Runtime;
+use weir_agent::zds::{Workload, ZdsConfig, ZdsServer};
+use weir_testbeds::cgroup::Cgroup;
+use weir_testbeds::mesh;
+use weir_testbeds::netns::Netns;
+use weir_testbeds::proxy::{Member, Proxy, ProxyKind, ProxySpec};
+use weir_testbeds::unique;
+use weir_testbeds::world::{Pod, World};
+
+use crate::rules;
+
+/// The world, its proxy, and who tells the proxy of the pods.
+pub struct Baseline {
+    pub world: World,
+    pub proxy: Proxy,
+    _cgroup: Cgroup,
+    _server: ZdsServer,
+    _runtime: Runtime,
+    directory: PathBuf,
+}
+
+impl Baseline {
+    /// Rules come last, as Istio's agent has them only once ztunnel listens.
+    pub fn start(world: World, kind: &ProxyKind) -> Result<Self> {
+        let directory = std::env::temp_dir().join(unique::name("bench"));
+        fs::create_dir(&directory).with_context(|| directory.display().to_string())?;
+        let socket = directory.join("zds.sock");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let server = serve(&runtime, socket.clone(), &world)?;
+        let netns = Netns::new()?;
+        let cgroup = Cgroup::new("ztunnel")?;
+        let spec = ProxySpec::in_pod(&netns, &socket)
+            .members(world.pods().iter().map(Member::of))
+            .cgroup(cgroup.path())
+            .without_records();
+        let proxy = Proxy::start_kind(kind.clone(), spec)?;
+        proxy.wait_ready(mesh::START)?;
+        for pod in world.pods() {
+            rules::apply(&pod.netns, pod.address())?;
+        }
+        Ok(Self {
+            world,
+            proxy,
+            _cgroup: cgroup,
+            _server: server,
+            _runtime: runtime,
+            directory,
+        })
+    }
+}
+
+impl Drop for Baseline {
+    fn drop(&mut self) {
+        // A directory left in the temporary directory spoils no measurement.
+        fs::remove_dir_all(&self.directory).unwrap_or_default();
+    }
+}
+
+fn serve(runtime: &Runtime, socket: PathBuf, world: &World) -> Result<ZdsServer> {
+    let _inside = runtime.enter();
+    let server = ZdsServer::start(ZdsConfig {
+        socket,
+        ..ZdsConfig::default()
+    })?;
+    for pod in world.pods() {
+        server.want(workload(pod)?)?;
+    }
+    server.serve();
+    Ok(server)
+}
+
+fn workload(pod: &Pod) -> Result<Workload> {
+    let member = Member::of(pod);
+    let netns: OwnedFd = pod.netns.as_fd().try_clone_to_owned()?;
+    Ok(Workload {
+        uid: pod.uid.as_str().into(),
+        name: member.name,
+        namespace: member.namespace,
+        service_account: member.service_account,
+        netns: Arc::new(netns),
+    })
+}

@@ -1,0 +1,91 @@
+//! For people.
+
+use super::Report;
+use super::markdown::figure;
+use crate::column::Column;
+use crate::compare::Compared;
+use crate::hooks::Hooks;
+use crate::scale::Scale;
+use crate::variant::Variant;
+
+/// The whole report as plain tables.
+pub fn text(report: &Report) -> String {
+    let mut text = String::new();
+    for compared in &report.compared {
+        text += &comparison(compared);
+    }
+    for hooks in &report.hooks {
+        text += &programs(hooks);
+    }
+    if let Some(scale) = &report.scale {
+        text += &pods(scale);
+    }
+    text
+}
+
+fn comparison(compared: &Compared) -> String {
+    let mut text = format!(
+        "\nWith {} (medians; Weir against iptables: median, min to max of rounds)\n{:<36}{:>12}{:>12}{:>12}   {}\n",
+        compared.proxy, "", "direct", "iptables", "Weir", "better by"
+    );
+    for column in Column::ALL {
+        text += &format!("{:<36}", column.title());
+        for variant in Variant::ALL {
+            let spread = compared.spread(variant, column);
+            text += &format!(
+                "{:>12}",
+                spread.map_or_else(|| "-".to_owned(), |spread| figure(spread.median))
+            );
+        }
+        if let Some(by) = compared.advantage(column) {
+            text += &format!("   {:.2} ({:.2} to {:.2})", by.median, by.min, by.max);
+        }
+        text += "\n";
+    }
+    for (variant, failures) in compared.failures.iter().filter(|(_, failures)| **failures > 0) {
+        text += &format!("failed operations, {}: {failures}\n", variant.name());
+    }
+    text
+}
+
+fn programs(hooks: &Hooks) -> String {
+    let mut text = format!(
+        "\nPrograms of Weir with {}, per connection: {:.0} ns\n",
+        hooks.proxy,
+        hooks.nanoseconds()
+    );
+    for program in &hooks.programs {
+        text += &format!(
+            "{:<20}{:>8.2} runs{:>10.0} ns\n",
+            program.name, program.runs, program.nanoseconds
+        );
+    }
+    for transfer in &hooks.transfers {
+        text += &format!(
+            "{} MiB over one connection: {} packets, {} runs of programs\n",
+            transfer.bytes >> 20,
+            transfer.packets,
+            transfer.runs
+        );
+    }
+    text
+}
+
+fn pods(scale: &Scale) -> String {
+    format!(
+        "\nEnrolment of {} pods, one by one: p50 {:.2} ms, p99 {:.2} ms; {} at once: the last after {:.2} s\n\
+         From 2 to {} pods: agent {:.1} -> {:.1} MiB, new connections/s {:.0} -> {:.0}, programs {:.0} -> {:.0} ns\n",
+        scale.one_by_one,
+        scale.enrolment_p50,
+        scale.enrolment_p99,
+        scale.at_once,
+        scale.at_once_slowest,
+        scale.pods + 2,
+        scale.memory[0],
+        scale.memory[1],
+        scale.connections[0],
+        scale.connections[1],
+        scale.nanoseconds[0],
+        scale.nanoseconds[1],
+    )
+}
