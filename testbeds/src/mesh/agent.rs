@@ -23,6 +23,8 @@ pub struct AgentProcess {
     directory: PathBuf,
     pin_root: PathBuf,
     flags: Vec<String>,
+    /// Where in the log the running process's part begins.
+    log_start: usize,
 }
 
 impl AgentProcess {
@@ -35,6 +37,7 @@ impl AgentProcess {
             directory: directory.to_owned(),
             pin_root,
             flags: flags.to_vec(),
+            log_start: 0,
         };
         agent.restart()?;
         Ok(agent)
@@ -46,6 +49,7 @@ impl AgentProcess {
     /// [`Error`] if it cannot be started.
     pub fn restart(&mut self) -> Result<(), Error> {
         self.process = None;
+        self.log_start = self.output().len();
         let log = self.directory.join("agent.log");
         let output = File::options()
             .create(true)
@@ -96,16 +100,20 @@ impl AgentProcess {
     /// The state of a pod, as the agent tells it; nothing while it does not answer.
     #[must_use]
     pub fn state_of(&self, pod: &str) -> Option<String> {
-        let enrolled = format!("enrolled pod=default/{pod} ");
-        let log = self.output();
-        Some(
-            if log.contains(&enrolled) {
-                "enrolled"
-            } else {
-                "left"
-            }
-            .to_owned(),
-        )
+        let named = format!(" pod=default/{pod} ");
+        let log = self.output_since_start();
+        let last = log
+            .lines()
+            .filter(|line| line.contains(&named))
+            .rfind(|line| line.contains(" enrolled pod=") || line.contains("removed from the mesh"));
+        let enrolled = last.is_some_and(|line| line.contains(" enrolled pod="));
+        Some(if enrolled { "enrolled" } else { "left" }.to_owned())
+    }
+
+    /// What it has printed since it was started the last time.
+    #[must_use]
+    pub fn output_since_start(&self) -> String {
+        self.output().split_off(self.log_start)
     }
 
     /// Where ztunnel connects.
