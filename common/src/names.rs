@@ -9,6 +9,9 @@ pub const OWNER_PREFIX: &str = "weir_";
 /// Where the pins live on a bpffs.
 pub const PIN_ROOT: &str = "/sys/fs/bpf/weir";
 
+/// Stands for the pod's netns cookie in the lookup's object: eight bytes that are found nowhere else in it.
+pub const PLACE_OF_COOKIE: u64 = u64::from_be_bytes(*b"\xfeCOOKIE\xff");
+
 /// Maps, by the names of their statics in the eBPF crates.
 pub mod map {
     /// Node settings: an array of one.

@@ -11,6 +11,7 @@ use aya_ebpf::programs::SkLookupContext;
 use weir_common::address::Address;
 use weir_common::flow::Flow;
 use weir_common::listener::{ListenerKey, PortKey, SLOTS};
+use weir_common::names::PLACE_OF_COOKIE;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
@@ -21,9 +22,10 @@ use weir_sockops_ebpf::socket::LOOPBACK_INDEX;
 
 weir_sockops_ebpf::object!();
 
-/// The pod's netns cookie: this program type cannot ask for it, so every pod has an instance with its own.
+/// The pod's netns cookie: this program type cannot ask for it, so every pod has an instance with its own, which the
+/// agent puts in the place of this value.
 #[unsafe(no_mangle)]
-static NETNS_COOKIE: u64 = 0;
+static NETNS_COOKIE: u64 = PLACE_OF_COOKIE;
 
 const AF_INET: u32 = 2;
 const IPPROTO_TCP: u32 = 6;
@@ -115,8 +117,8 @@ fn is_probe(arrival: &Arrival, netns: u64) -> bool {
         .is_some_and(|expiry| unsafe { *expiry > bpf_ktime_get_ns() })
 }
 
-/// Hands the connection to the newest of ztunnel's listeners that is still there. Without one the connection is
-/// dropped: the client tries again, and nothing reaches the application in clear.
+/// Hands the connection to the newest of ztunnel's listeners that is still there. Without one nothing reaches the
+/// application in clear: the kernel answers a dropped lookup with a reset, where its routing lets one out.
 #[inline(always)]
 fn deliver(arrival: &Arrival, port: u16, reason: Reason) -> u32 {
     let netns = netns();

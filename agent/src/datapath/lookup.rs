@@ -14,7 +14,7 @@ impl Datapath {
     /// # Errors
     /// [`DatapathError`]; what was attached before stays attached.
     pub fn attach_lookup(&self, netns: BorrowedFd<'_>, cookie: u64) -> Result<(), DatapathError> {
-        let mut object = object::load_for_pod(object::LOOKUP, &self.pins, &self.sizes, cookie)?;
+        let mut object = self.pod_loader.load(object::LOOKUP, cookie)?;
         let program = object
             .program_mut(LOOKUP)
             .ok_or(DatapathError::NoProgram(LOOKUP))?;

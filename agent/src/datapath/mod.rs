@@ -33,7 +33,7 @@ pub struct DatapathConfig {
 pub struct Datapath {
     pins: Pins,
     maps: Maps,
-    sizes: Sizes,
+    pod_loader: object::PodLoader,
 }
 
 impl Datapath {
@@ -48,10 +48,11 @@ impl Datapath {
         let object = object::load(object::SOCKOPS, &pins, &config.sizes)?;
         programs::attach(object, &pins, &config.cgroup)?;
         let maps = Maps::open(&pins)?;
+        let pod_loader = object::PodLoader::new(&pins, &config.sizes);
         Ok(Self {
             pins,
             maps,
-            sizes: config.sizes,
+            pod_loader,
         })
     }
 
