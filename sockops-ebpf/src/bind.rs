@@ -35,7 +35,7 @@ pub fn weir_bind6(context: SockAddrContext) -> i32 {
 fn bind(call: &Call) -> Answer {
     let netns = call.netns();
     match maps::pod(netns) {
-        Some(pod) if pod.has(PodEntry::CAPTURING) && call.is_tcp() => enrolled(call, netns),
+        Some(pod) if pod.has(PodEntry::SERVED) && call.is_tcp() => enrolled(call, netns),
         _ => {}
     }
     Answer::Allow

@@ -29,7 +29,13 @@ pub fn weir_connect6(context: SockAddrContext) -> i32 {
 fn connect(call: &Call) -> Answer {
     let netns = call.netns();
     match maps::pod(netns) {
-        Some(pod) if !pod.has(PodEntry::CAPTURING) => Answer::Allow,
+        Some(pod) if !pod.has(PodEntry::CAPTURING) => {
+            // Until ztunnel has left, too, it makes connections for those that are still open.
+            if pod.has(PodEntry::DRAINING) && call.is_tcp() && ztunnel::calls(call) {
+                from_ztunnel(call, netns);
+            }
+            Answer::Allow
+        }
         Some(pod) if call.is_tcp() => enrolled(call, netns, pod),
         Some(pod) if call.is_udp() => dns::query(call, netns, pod),
         Some(_) => Answer::Allow,
@@ -43,7 +49,8 @@ fn connect(call: &Call) -> Answer {
 #[inline(always)]
 fn enrolled(call: &Call, netns: u64, pod: PodEntry) -> Answer {
     if ztunnel::calls(call) {
-        return from_ztunnel(call, netns);
+        from_ztunnel(call, netns);
+        return Answer::Allow;
     }
     let (reason, answer) = from_application(call, netns, pod);
     account(&call.connection(netns), reason);
@@ -51,13 +58,12 @@ fn enrolled(call: &Call, netns: u64, pod: PodEntry) -> Answer {
 }
 
 #[inline(always)]
-fn from_ztunnel(call: &Call, netns: u64) -> Answer {
+fn from_ztunnel(call: &Call, netns: u64) {
     let reason = match place::of(netns, call.address()) {
         Place::Own(Reason::OwnAddress) => to_application(call),
         _ => Reason::FromZtunnel,
     };
     account(&call.connection(netns), reason);
-    Answer::Allow
 }
 
 /// ztunnel's connection to the application comes from the client's address. The mark makes the application's answers

@@ -3,8 +3,8 @@
 use core::ptr::null_mut;
 
 use aya_ebpf::bindings::{
-    BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_TCP_CONNECT_CB,
-    BPF_SOCK_OPS_TCP_LISTEN_CB,
+    BPF_ANY, BPF_NOEXIST, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
+    BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB,
 };
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sk_storage_get, bpf_sock_hash_update};
 use aya_ebpf::macros::sock_ops;
@@ -47,10 +47,11 @@ fn connecting(stream: &Stream) {
         return let_probe_pass(stream);
     }
     match maps::pod(netns) {
-        Some(pod) if pod.has(PodEntry::CAPTURING) => match mark::ours(stream.mark()) {
+        Some(pod) if pod.has(PodEntry::SERVED) => match mark::ours(stream.mark()) {
             mark::TO_APPLICATION => take_client_port(stream, netns, stream.local()),
             mark::OUTBOUND | mark::ZTUNNEL => {}
-            _ => capture_late(stream, netns, pod),
+            _ if pod.has(PodEntry::CAPTURING) => capture_late(stream, netns, pod),
+            _ => {}
         },
         _ => {}
     }
@@ -106,7 +107,7 @@ fn capture_late(stream: &Stream, netns: u64, pod: PodEntry) {
 fn accepted(stream: &Stream) {
     let netns = stream.netns();
     let Some(pod) = maps::pod(netns) else { return };
-    if !pod.has(PodEntry::CAPTURING) {
+    if !pod.has(PodEntry::SERVED) {
         return;
     }
     match mark::ours(stream.mark()) {
@@ -153,7 +154,7 @@ fn listening(stream: &Stream) {
     let (_, port) = stream.local();
     if !matches!(port, ports::OUTBOUND | ports::INBOUND)
         || mark::ours(stream.mark()) != mark::ZTUNNEL
-        || maps::pod(netns).is_none()
+        || maps::pod(netns).is_none_or(|pod| pod.has(PodEntry::DRAINING))
     {
         return;
     }
@@ -164,25 +165,38 @@ fn listening(stream: &Stream) {
         reserved: 0,
     };
     // SAFETY: a live map value of four aligned bytes.
-    let slot = NEWEST
-        .get_ptr(&newest)
-        .map_or(0, |slot| (unsafe { *slot } + 1) % SLOTS);
-    let mut key = ListenerKey { netns, port, slot };
-    if register(stream, &mut key) && NEWEST.insert(&newest, &slot, 0).is_ok() {
-        return;
+    let first = NEWEST.get_ptr(&newest).map_or(0, |slot| unsafe { *slot } + 1);
+    match note_listener(stream, netns, port, first) {
+        Some(slot) if NEWEST.insert(&newest, &slot, 0).is_ok() => {}
+        _ => count(netns, Reason::ListenersFull),
     }
-    count(netns, Reason::ListenersFull);
+}
+
+/// Puts the listener into the next free slot: an older ztunnel keeps its own, however many come and go after it.
+/// Where none is free the oldest makes room.
+#[inline(always)]
+fn note_listener(stream: &Stream, netns: u64, port: u32, first: u32) -> Option<u32> {
+    let mut tries = 0;
+    while tries <= SLOTS {
+        let slot = (first + tries) % SLOTS;
+        let flags = if tries < SLOTS { BPF_NOEXIST } else { BPF_ANY };
+        if register(stream, &mut ListenerKey { netns, port, slot }, flags.into()) {
+            return Some(slot);
+        }
+        tries += 1;
+    }
+    None
 }
 
 #[inline(always)]
-fn register(stream: &Stream, key: &mut ListenerKey) -> bool {
+fn register(stream: &Stream, key: &mut ListenerKey, flags: u64) -> bool {
     // SAFETY: the context is the one that the kernel passed, the key a live struct of the map's key type.
     unsafe {
         bpf_sock_hash_update(
             stream.helper_context().cast(),
             (&raw const LISTENERS).cast_mut().cast(),
             core::ptr::from_mut(key).cast(),
-            0,
+            flags,
         ) == 0
     }
 }
