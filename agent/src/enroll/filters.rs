@@ -108,11 +108,14 @@ impl Filters {
     }
 }
 
-/// Writes the rules of a pod, and removes those that it has no more.
+/// Writes the rules of a pod, and removes those that it has no more; there are none if it `had_rules` not.
 ///
 /// # Errors
 /// [`EnrollError::Datapath`], a full map among them.
-pub fn apply(maps: &Maps, netns: u64, filters: &Filters) -> Result<(), EnrollError> {
+pub fn apply(maps: &Maps, netns: u64, filters: &Filters, had_rules: bool) -> Result<(), EnrollError> {
+    if !had_rules && filters.ports.is_empty() && filters.ranges.is_empty() {
+        return Ok(());
+    }
     let ports = filters.ports.iter().map(|((direction, port), rule)| {
         (
             PortRule {

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval_at};
 use tracing::{info, warn};
 
+use super::claims::Claims;
 use super::config::AgentConfig;
 use super::node::{Node, NodeError, change_settings};
-use super::orphans;
+use super::orphans::Sweeper;
 use super::registry::Registry;
+use super::release::Releaser;
 use super::tend::Tending;
-use super::tender::Shared;
+use super::tender::{Shared, Trying};
 use super::ztunnels::Ztunnels;
 use crate::datapath::{Datapath, DatapathConfig, DatapathError, residue};
 use crate::enroll::Enroller;
@@ -55,7 +59,8 @@ pub struct Agent {
     /// How the source of pods is doing.
     pub source: PodSource,
     config: AgentConfig,
-    enroller: Enroller,
+    sweeper: Sweeper,
+    tried: Receiver<Trying>,
     tending: Tending,
     verify_now: watch::Sender<u64>,
     tasks: Vec<JoinHandle<()>>,
@@ -79,20 +84,24 @@ impl Agent {
         })?;
         let datapath = Arc::new(datapath);
         let settings = node.settings(&config);
-        change_settings(&datapath, |current| *current = settings)?;
+        change_settings(&datapath, |current| *current = settings.after(*current))?;
         let enroller = Enroller::new(datapath.clone(), node.host_netns);
-        let zds = ZdsServer::start(ZdsConfig {
+        let (ztunnels, processes) = Ztunnels::new(datapath.clone(), node.clone());
+        let zds_config = ZdsConfig {
             socket: config.zds_socket.clone(),
             ..ZdsConfig::default()
-        })?;
-        let (ztunnels, processes) = Ztunnels::new(datapath.clone(), node.clone());
-        let ztunnels = tokio::spawn(ztunnels.follow(zds.events()));
+        };
+        let zds = ZdsServer::start(zds_config, ztunnels)?;
         let (file, source) = FileSource::new(&config.pods_file);
         let file = tokio::spawn(file.run());
         let registry = Registry::default();
+        let claims = Claims::default();
+        let releaser = Releaser::new(enroller.clone(), claims.clone());
         let (verify_now, verify_receiver) = watch::channel(0);
         let shared = Shared {
-            enroller: enroller.clone(),
+            enroller,
+            claims: claims.clone(),
+            releaser: releaser.clone(),
             zds: zds.clone(),
             registry: registry.clone(),
             rules: config.rules.clone(),
@@ -102,8 +111,14 @@ impl Agent {
             verify_now: verify_receiver,
             ztunnels: processes,
         };
-        let tending = Tending::new(Arc::new(shared));
-        let tasks = vec![ztunnels, file];
+        let (tending, tried) = Tending::new(Arc::new(shared));
+        let sweeper = Sweeper {
+            datapath: datapath.clone(),
+            registry: registry.clone(),
+            claims,
+            releaser,
+        };
+        let tasks = vec![file];
         Ok(Self {
             datapath,
             node,
@@ -111,7 +126,8 @@ impl Agent {
             zds,
             source,
             config,
-            enroller,
+            sweeper,
+            tried,
             tending,
             verify_now,
             tasks,
@@ -126,12 +142,8 @@ impl Agent {
     /// Tends pods until `stop` is done. The data plane stays in place unless the configuration says otherwise.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         info!(hybrid_cgroups = self.node.hierarchy.hybrid, "agent started");
-        let sweeping = tokio::spawn(sweep(
-            self.datapath.clone(),
-            self.enroller.clone(),
-            self.registry.clone(),
-        ));
-        self.tasks.push(sweeping);
+        let beginning = begin(self.tried, self.zds.clone(), self.sweeper.clone());
+        self.tasks.push(tokio::spawn(beginning));
         tokio::select! {
             () = self.tending.follow(self.source.clone()) => {}
             () = stop => {}
@@ -147,7 +159,7 @@ impl Agent {
             match residue::remove(self.datapath.pins().root()) {
                 Ok(()) => info!("data plane removed"),
                 Err(error) => {
-                    warn!(%error, "the data plane could not be removed whole; `weir cleanup` tries again")
+                    warn!(%error, "the data plane could not be removed whole; `weir cleanup` tries again");
                 }
             }
         }
@@ -155,17 +167,16 @@ impl Agent {
     }
 }
 
-async fn sweep(datapath: Arc<Datapath>, enroller: Enroller, registry: Registry) {
-    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
-    // The first tick is at once, before any pod is known.
-    ticks.tick().await;
+/// Once the pods of the first list have been tried, those that nobody wants any more are let go, and ztunnel, which
+/// drops what it is not told of, may come. From then on orphans are looked for regularly.
+async fn begin(mut tried: Receiver<Trying>, zds: ZdsServer, sweeper: Sweeper) {
+    // Nothing is ever sent: the end of all senders is the message. The first list may be long in coming.
+    while tried.recv().await.is_some() {}
+    sweeper.sweep().await;
+    zds.open();
+    let mut ticks = interval_at(Instant::now() + SWEEP_INTERVAL, SWEEP_INTERVAL);
     loop {
         ticks.tick().await;
-        let (datapath, enroller, registry) = (datapath.clone(), enroller.clone(), registry.clone());
-        let swept =
-            tokio::task::spawn_blocking(move || orphans::sweep(&datapath, &enroller, &registry)).await;
-        if let Ok(Err(error)) = swept {
-            warn!(%error, "pods that are gone could not be looked for");
-        }
+        sweeper.sweep().await;
     }
 }

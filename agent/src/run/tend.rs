@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::tender::{Shared, Tender};
+use super::tender::{Shared, Tender, Trying};
 use crate::pods::pod::{PodEntry, PodUid};
 use crate::pods::source::{PodSource, SourceEvent};
 
@@ -20,15 +21,20 @@ pub struct Tending {
     shared: Arc<Shared>,
     pods: BTreeMap<PodUid, Tended>,
     leaving: Vec<JoinHandle<()>>,
+    trying: Option<Sender<Trying>>,
 }
 
 impl Tending {
-    pub(super) const fn new(shared: Arc<Shared>) -> Self {
-        Self {
+    /// Nobody is tended yet. The receiver ends when each pod of the first list has been tried once.
+    pub(super) fn new(shared: Arc<Shared>) -> (Self, Receiver<Trying>) {
+        let (trying, tried) = channel(1);
+        let tending = Self {
             shared,
             pods: BTreeMap::new(),
             leaving: Vec::new(),
-        }
+            trying: Some(trying),
+        };
+        (tending, tried)
     }
 
     /// Follows `source` until it ends.
@@ -37,6 +43,7 @@ impl Tending {
             let event = source.events.borrow_and_update().clone();
             if let SourceEvent::Snapshot(snapshot) = event {
                 self.apply(&snapshot.pods);
+                self.trying = None;
             }
             if source.events.changed().await.is_err() {
                 return;
@@ -66,7 +73,7 @@ impl Tending {
                 Some(tended) => {
                     _ = tended
                         .wanted
-                        .send_if_modified(|known| replace_if_changed(known, entry))
+                        .send_if_modified(|known| replace_if_changed(known, entry));
                 }
                 None => _ = self.pods.insert(uid.clone(), self.begin(entry.clone())),
             }
@@ -75,7 +82,7 @@ impl Tending {
 
     fn begin(&self, entry: PodEntry) -> Tended {
         let (wanted, receiver) = watch::channel(entry);
-        let task = tokio::spawn(Tender::new(self.shared.clone(), receiver).run());
+        let task = tokio::spawn(Tender::new(self.shared.clone(), receiver, self.trying.clone()).run());
         Tended { wanted, task }
     }
 }

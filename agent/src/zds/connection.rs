@@ -38,6 +38,7 @@ async fn converse(
     let peer = socket.peer();
     let session = Session::greet(socket, deadlines).await?;
     tracing::info!(pid = peer.pid, "ztunnel connected");
+    shared.door().opened().await;
     shared.greeted(id, peer);
     let session = send_snapshot(shared, id, session).await?;
     shared.live(id);

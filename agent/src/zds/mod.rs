@@ -3,6 +3,7 @@
 
 mod accept;
 mod connection;
+mod door;
 mod ledger;
 mod limiter;
 pub mod protocol;
@@ -13,6 +14,7 @@ pub mod socket;
 mod status;
 mod workload;
 
+pub use door::Doorkeeper;
 pub use ledger::ConnectionId;
 pub use server::{Acked, AddError, RemoveError, Removed, ZdsConfig, ZdsServer};
 pub use session::SessionError;

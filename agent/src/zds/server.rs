@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{error::Elapsed, timeout};
 
 use super::accept::accept;
+use super::door::{Door, Doorkeeper};
 use super::ledger::{Backoff, ConnectionId, Settlement};
 use super::protocol::{EncodeError, Request};
 use super::session::add_request;
@@ -164,14 +165,14 @@ struct Running {
 }
 
 impl ZdsServer {
-    /// Listens, and serves ztunnels on the current tokio runtime.
-    pub fn start(config: ZdsConfig) -> Result<Self, BindError> {
+    /// Listens, and serves ztunnels on the current tokio runtime: once it is told to [`Self::open`].
+    pub fn start(config: ZdsConfig, keeper: impl Doorkeeper + 'static) -> Result<Self, BindError> {
         let listener = SeqpacketListener::bind(&config.socket)?;
         let backoff = Backoff {
             first: config.first_retry,
             longest: config.longest_retry,
         };
-        let shared = Arc::new(Shared::new(backoff));
+        let shared = Arc::new(Shared::new(backoff, Door::new(keeper)));
         let (stop, stopping) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, shared.clone(), config.clone(), stopping));
         let running = Running {
@@ -183,6 +184,11 @@ impl ZdsServer {
             running: Arc::new(running),
             config: Arc::new(config),
         })
+    }
+
+    /// Begins to tell ztunnels of pods: all that are wanted are known by now, or kept.
+    pub fn open(&self) {
+        self.shared.door().open();
     }
 
     /// Remembers the pod, tells the newest ztunnel and waits until it serves it.

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::{broadcast, oneshot, watch};
 
+use super::door::Door;
 use super::ledger::{Backoff, ConnectionId, Ledger, LiveStep, Outcome, Settlement, SnapshotStep, Ticket};
 use super::protocol::Answer;
 use super::session::SessionError;
@@ -27,6 +28,7 @@ pub struct Pending {
 
 /// Shared by the handle and all connections.
 pub struct Shared {
+    door: Door,
     state: Mutex<State>,
     events: broadcast::Sender<ZdsEvent>,
     changed: watch::Sender<()>,
@@ -47,7 +49,7 @@ struct About {
 
 impl Shared {
     /// Nothing wanted, nobody connected.
-    pub fn new(backoff: Backoff) -> Self {
+    pub fn new(backoff: Backoff, door: Door) -> Self {
         let state = State {
             ledger: Ledger::new(backoff),
             about: BTreeMap::new(),
@@ -56,10 +58,16 @@ impl Shared {
         };
         let (events, _none_yet) = broadcast::channel(EVENT_BUFFER);
         Self {
+            door,
             state: Mutex::new(state),
             events,
             changed: watch::Sender::new(()),
         }
+    }
+
+    /// What ztunnels pass before they are told of pods.
+    pub const fn door(&self) -> &Door {
+        &self.door
     }
 
     /// Wakes whenever there may be something new to send.
@@ -114,6 +122,7 @@ impl Shared {
 
     /// See [`Ledger::greeted`].
     pub fn greeted(&self, connection: ConnectionId, peer: Peer) {
+        self.door.keeper().entered(connection, peer);
         self.update(|state, events| {
             state.ledger.greeted(connection);
             events.push(ZdsEvent::Connected { connection, peer });
@@ -170,6 +179,7 @@ impl Shared {
                 false => ZdsEvent::Refused { peer, error },
             });
         });
+        self.door.keeper().left(connection);
         // The connection that is the newest now may have to catch up.
         self.changed.send_replace(());
     }
