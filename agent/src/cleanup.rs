@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::datapath::{Datapath, DatapathError, Pins, residue};
-use crate::enroll::{EnrollError, Enroller, interfaces};
+use crate::enroll::{EnrollError, Enroller};
 use crate::inside;
 
 /// Where named namespaces are; all others are found by the processes in them.
@@ -91,11 +91,7 @@ pub fn run(root: &Path) -> Result<Removed, CleanupError> {
 fn clear(datapath: &Arc<Datapath>, cookie: u64, namespace: Option<&OwnedFd>) -> Result<(), EnrollError> {
     // No pod has the cookie 0, so none is taken for the host.
     let enroller = Enroller::new(datapath.clone(), 0);
-    let released = enroller.release(namespace.map(OwnedFd::as_fd), cookie);
-    let freed = namespace.map_or(Ok(()), |netns| {
-        interfaces::remove(datapath, netns.as_fd(), cookie)
-    });
-    released.and(freed)
+    enroller.remove(namespace.map(OwnedFd::as_fd), cookie)
 }
 
 /// The namespaces with these cookies, as far as a process or a name holds them.

@@ -135,6 +135,7 @@ fn what_annotations_exclude_is_not_a_leak() {
         flags: 0,
         ports: BTreeMap::from([((OUTBOUND, 3306), EXCLUDE)]),
         ranges: BTreeMap::from([("fd66::1/128".parse().unwrap(), EXCLUDE)]),
+        ..Filters::default()
     };
     let (own, pod) = enrolled_pod("excluded", ENFORCE, &filters);
     for address in ["10.66.0.1:3306", "[fd66::1]:0"] {

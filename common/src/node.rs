@@ -27,6 +27,13 @@ impl NodeSettings {
     /// The guard drops what it finds instead of only counting it.
     pub const GUARD_ENFORCES: u32 = 1 << 3;
 
+    /// These settings in the place of those of an earlier agent, whose ztunnel goes on as it was trusted.
+    #[must_use]
+    pub const fn after(mut self, earlier: Self) -> Self {
+        self.flags |= earlier.flags & Self::TRUST_MARK_ALONE;
+        self
+    }
+
     /// Whether `flag` is set.
     #[must_use]
     #[inline(always)]

@@ -32,7 +32,14 @@ impl PodEntry {
     /// Inbound connections reach the application uncaptured unless a rule includes them.
     pub const INBOUND_BY_INCLUSION: u32 = 1 << 6;
 
-    /// Whether `flag` is set.
+    /// The pod has been taken out of the mesh; what its captured connections need stays until they have ended.
+    pub const DRAINING: u32 = 1 << 7;
+    /// ztunnel's connections to the application are looked after.
+    pub const SERVED: u32 = Self::CAPTURING | Self::DRAINING;
+    /// The pod has rules in the maps of ports or ranges.
+    pub const RULES: u32 = Self::OUTBOUND_FILTER | Self::INBOUND_FILTER;
+
+    /// Whether `flag`, or one of several, is set.
     #[must_use]
     #[inline(always)]
     pub const fn has(&self, flag: u32) -> bool {

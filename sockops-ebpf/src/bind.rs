@@ -63,7 +63,7 @@ fn bind(call: &Call) -> Answer {
         if ports::takes_captured(call.port()) && ztunnel::calls(call) {
             know_listener(call);
         }
-        if pod.has(PodEntry::CAPTURING) {
+        if pod.has(PodEntry::SERVED) {
             enrolled(call, netns);
         }
     }

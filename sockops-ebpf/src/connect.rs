@@ -56,7 +56,13 @@ fn settle(call: &Call) -> Answer {
 fn connect(call: &Call) -> Answer {
     let netns = call.netns();
     match maps::pod(netns) {
-        Some(pod) if !pod.has(PodEntry::CAPTURING) => Answer::Allow,
+        Some(pod) if !pod.has(PodEntry::CAPTURING) => {
+            // Until ztunnel has left, too, it makes connections for those that are still open.
+            if pod.has(PodEntry::DRAINING) && call.is_tcp() && ztunnel::calls(call) {
+                from_ztunnel(call, netns);
+            }
+            Answer::Allow
+        }
         Some(pod) if call.is_tcp() => enrolled(call, netns, pod),
         Some(pod) if call.is_udp() => dns::query(call, netns, pod),
         Some(_) => Answer::Allow,
@@ -70,7 +76,8 @@ fn connect(call: &Call) -> Answer {
 #[inline(always)]
 fn enrolled(call: &Call, netns: u64, pod: PodEntry) -> Answer {
     if ztunnel::calls(call) {
-        return from_ztunnel(call, netns);
+        from_ztunnel(call, netns);
+        return Answer::Allow;
     }
     let (reason, answer) = from_application(call, netns, pod);
     account(&call.connection(netns), reason);
@@ -78,7 +85,7 @@ fn enrolled(call: &Call, netns: u64, pod: PodEntry) -> Answer {
 }
 
 #[inline(always)]
-fn from_ztunnel(call: &Call, netns: u64) -> Answer {
+fn from_ztunnel(call: &Call, netns: u64) {
     // ztunnel's connections take ports of the pod, which the application may want to bind.
     bind::reuse(call, netns);
     let reason = match place::of(netns, call.address()) {
@@ -86,7 +93,6 @@ fn from_ztunnel(call: &Call, netns: u64) -> Answer {
         _ => Reason::FromZtunnel,
     };
     account(&call.connection(netns), reason);
-    Answer::Allow
 }
 
 /// ztunnel's connection to the application comes from the client's address. The mark makes the application's answers

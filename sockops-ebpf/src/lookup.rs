@@ -128,8 +128,8 @@ fn is_probe(arrival: &Arrival, netns: u64) -> bool {
         .is_some_and(|expiry| unsafe { *expiry > bpf_ktime_get_ns() })
 }
 
-/// Hands the connection to the newest of ztunnel's listeners that is still there. Without one the connection is
-/// dropped: the client tries again, and nothing reaches the application in clear.
+/// Hands the connection to the newest of ztunnel's listeners that is still there. Without one nothing reaches the
+/// application in clear: the kernel answers a dropped lookup with a reset, where its routing lets one out.
 #[inline(always)]
 fn deliver(arrival: &Arrival, port: u16, reason: Reason) -> u32 {
     let netns = netns();

@@ -48,14 +48,15 @@ fn connecting(stream: &Stream) {
         return let_probe_pass(stream);
     }
     match maps::pod(netns) {
-        Some(pod) if pod.has(PodEntry::CAPTURING) => match mark::ours(stream.mark()) {
+        Some(pod) if pod.has(PodEntry::SERVED) => match mark::ours(stream.mark()) {
             mark::TO_APPLICATION => {
                 // Claimed already, unless the kernel has chosen the port.
                 client_port::claim(&client_port::key(netns, stream.local()));
                 stream.watch_state();
             }
             mark::OUTBOUND | mark::ZTUNNEL => {}
-            _ => capture_late(stream, netns, pod),
+            _ if pod.has(PodEntry::CAPTURING) => capture_late(stream, netns, pod),
+            _ => {}
         },
         _ => {}
     }
@@ -111,7 +112,7 @@ fn capture_late(stream: &Stream, netns: u64, pod: PodEntry) {
 fn accepted(stream: &Stream) {
     let netns = stream.netns();
     let Some(pod) = maps::pod(netns) else { return };
-    if !pod.has(PodEntry::CAPTURING) {
+    if !pod.has(PodEntry::SERVED) {
         return;
     }
     match mark::ours(stream.mark()) {
@@ -163,7 +164,7 @@ fn accepted_from_client(stream: &Stream, netns: u64) {
 #[inline(always)]
 fn listening(stream: &Stream) {
     let netns = stream.netns();
-    if maps::pod(netns).is_none() {
+    if maps::pod(netns).is_none_or(|pod| pod.has(PodEntry::DRAINING)) {
         return;
     }
     let (_, port) = stream.local();
@@ -198,25 +199,38 @@ fn note_listener(stream: &Stream, netns: u64, port: u32) {
         reserved: 0,
     };
     // SAFETY: a live map value of four aligned bytes.
-    let slot = NEWEST
-        .get_ptr(newest)
-        .map_or(0, |slot| (unsafe { *slot } + 1) % SLOTS);
-    let mut key = ListenerKey { netns, port, slot };
-    if register(stream, &mut key) && NEWEST.insert(newest, slot, 0).is_ok() {
-        return;
+    let first = NEWEST.get_ptr(newest).map_or(0, |slot| unsafe { *slot } + 1);
+    match take_slot(stream, netns, port, first) {
+        Some(slot) if NEWEST.insert(newest, slot, 0).is_ok() => {}
+        _ => count(netns, Reason::ListenersFull),
     }
-    count(netns, Reason::ListenersFull);
+}
+
+/// Puts the listener into the next free slot: an older ztunnel keeps its own, however many come and go after it.
+/// Where none is free the oldest makes room.
+#[inline(always)]
+fn take_slot(stream: &Stream, netns: u64, port: u32, first: u32) -> Option<u32> {
+    let mut tries = 0;
+    while tries <= SLOTS {
+        let slot = (first + tries) % SLOTS;
+        let flags = if tries < SLOTS { BPF_NOEXIST } else { BPF_ANY };
+        if register(stream, &mut ListenerKey { netns, port, slot }, flags.into()) {
+            return Some(slot);
+        }
+        tries += 1;
+    }
+    None
 }
 
 #[inline(always)]
-fn register(stream: &Stream, key: &mut ListenerKey) -> bool {
+fn register(stream: &Stream, key: &mut ListenerKey, flags: u64) -> bool {
     // SAFETY: the context is the one that the kernel passed, the key a live struct of the map's key type.
     unsafe {
         bpf_sock_hash_update(
             stream.helper_context().cast(),
             (&raw const LISTENERS).cast_mut().cast(),
             core::ptr::from_mut(key).cast(),
-            0,
+            flags,
         ) == 0
     }
 }

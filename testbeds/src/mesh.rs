@@ -227,8 +227,10 @@ impl Builder {
         let members = world
             .pods()
             .iter()
-            .filter(|pod| self.enrolled.contains(&pod.name))
-            .map(Member::of);
+            .map(|pod| match self.enrolled.contains(&pod.name) {
+                true => Member::of(pod),
+                false => Member::of(pod).plain(),
+            });
         let mut spec = ProxySpec::in_pod(netns, zds)
             .members(members)
             .cgroup(cgroup)
@@ -311,6 +313,67 @@ impl Mesh {
     pub fn add(&mut self, pods: impl IntoIterator<Item = PodLine>) -> Result<(), Error> {
         self.pods.extend(pods);
         pods_file::write(&self.directory, &self.pods)
+    }
+
+    /// Adds a pod of the world to the agent's file, as one that is in the mesh.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn list(&mut self, pod: &str) -> Result<(), Error> {
+        let pod = self.world.pod(pod).clone();
+        self.list_pod(&pod)
+    }
+
+    /// The same for a pod of another world.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn list_pod(&mut self, pod: &Pod) -> Result<(), Error> {
+        let mut line = PodLine::new(pod);
+        line.enrol();
+        self.pods.push(line);
+        pods_file::write(&self.directory, &self.pods)
+    }
+
+    /// Adds pods that are nothing but namespaces, in the mesh.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn list_bare(&mut self, pods: &[Netns]) -> Result<(), Error> {
+        let lines = pods
+            .iter()
+            .map(|netns| PodLine::bare(&unique::name("bare"), netns));
+        self.pods.extend(lines);
+        pods_file::write(&self.directory, &self.pods)
+    }
+
+    /// Takes them out.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn unlist_bare(&mut self) -> Result<(), Error> {
+        self.pods.retain(|line| !line.is_bare());
+        pods_file::write(&self.directory, &self.pods)
+    }
+
+    /// Takes a pod out of the agent's file, as if it were gone.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn unlist(&mut self, pod: &str) -> Result<(), Error> {
+        self.pods.retain(|line| line.name != pod);
+        pods_file::write(&self.directory, &self.pods)
+    }
+
+    /// A further proxy with the same members, in a cgroup of its own if one is given.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn another_proxy(&self, cgroup: Option<&Cgroup>) -> Result<Proxy, Error> {
+        let mut spec = self.proxy.spec().clone();
+        spec.netns = Netns::new()?;
+        spec.cgroup = Some(cgroup.unwrap_or(&self.proxy_cgroup).path().to_owned());
+        Ok(Proxy::start(spec)?)
     }
 
     /// Where the proxy lives.

@@ -1,6 +1,6 @@
 //! The addresses of a pod: all that its netns holds, on whatever interface.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use futures::TryStreamExt as _;
@@ -8,12 +8,13 @@ use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressSco
 use rtnetlink::Handle;
 
 use super::EnrollError;
+use super::routing::LOOPBACK_INDEX;
 
 /// A pod's addresses; the first of each family is the one that outbound connections come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
-    /// Every address but loopback's, and the index of the interface that has it.
-    pub own: BTreeMap<IpAddr, u32>,
+    /// Every address but loopback's.
+    pub own: BTreeSet<IpAddr>,
     /// The first global IPv4 address.
     pub first_v4: Option<std::net::Ipv4Addr>,
     /// The first global IPv6 address.
@@ -25,25 +26,31 @@ pub struct Addresses {
 /// # Errors
 /// [`EnrollError::Netlink`].
 pub async fn read(handle: &Handle) -> Result<Addresses, EnrollError> {
-    let mut found = Addresses::default();
-    let mut messages = handle.address().get().execute();
-    while let Some(message) = messages
-        .try_next()
+    let messages: Vec<AddressMessage> = handle
+        .address()
+        .get()
+        .execute()
+        .try_collect()
         .await
-        .map_err(EnrollError::netlink("list addresses"))?
-    {
-        found.take(&message);
+        .map_err(EnrollError::netlink("list addresses"))?;
+    let mut found = Addresses::default();
+    // Service addresses on loopback are listed first, but connections come from an interface's if there is one.
+    for loopback_counts in [false, true] {
+        messages
+            .iter()
+            .for_each(|message| found.take(message, loopback_counts));
     }
     Ok(found)
 }
 
 impl Addresses {
-    fn take(&mut self, message: &AddressMessage) {
+    fn take(&mut self, message: &AddressMessage, loopback_counts: bool) {
         let Some(address) = address_of(message).filter(|address| !address.is_loopback()) else {
             return;
         };
-        self.own.insert(address, message.header.index);
-        if message.header.scope != AddressScope::Universe {
+        self.own.insert(address);
+        let on_loopback = message.header.index == LOOPBACK_INDEX;
+        if message.header.scope != AddressScope::Universe || (on_loopback && !loopback_counts) {
             return;
         }
         match address {

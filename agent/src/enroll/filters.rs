@@ -23,6 +23,8 @@ pub struct Filters {
     pub ports: BTreeMap<(u16, u16), u32>,
     /// Destination ranges; the value excludes or includes.
     pub ranges: BTreeMap<IpNetwork, u32>,
+    /// Interfaces inside the pod from which virtual machines send.
+    pub virtual_interfaces: Vec<String>,
 }
 
 impl Filters {
@@ -30,6 +32,11 @@ impl Filters {
     #[must_use]
     pub fn of(capture: &Capture, dns_default: bool) -> Self {
         let mut filters = Self::default();
+        filters.virtual_interfaces = capture
+            .virtual_interfaces
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let outbound = &capture.outbound_filter;
         let inbound = &capture.inbound_filter;
         filters.set(PodEntry::INBOUND_BYPASS, !capture.inbound);
@@ -119,11 +126,14 @@ impl Filters {
     }
 }
 
-/// Writes the rules of a pod, and removes those that it has no more.
+/// Writes the rules of a pod, and removes those that it has no more; there are none if it `had_rules` not.
 ///
 /// # Errors
 /// [`EnrollError::Datapath`], a full map among them.
-pub fn apply(maps: &Maps, netns: u64, filters: &Filters) -> Result<(), EnrollError> {
+pub fn apply(maps: &Maps, netns: u64, filters: &Filters, had_rules: bool) -> Result<(), EnrollError> {
+    if !had_rules && filters.ports.is_empty() && filters.ranges.is_empty() {
+        return Ok(());
+    }
     let ports = filters.ports.iter().map(|((direction, port), rule)| {
         (
             PortRule {

@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
-use aya::maps::MapError;
 use weir_common::listener::{ListenerKey, PortKey, SLOTS};
 use weir_common::names::map;
 use weir_common::ports;
 
-use super::EnrollError;
+use super::{EnrollError, entries};
 use crate::datapath::{Maps, maps, sys};
 use crate::inside;
 
@@ -41,17 +40,22 @@ pub fn listening(netns: BorrowedFd<'_>) -> Result<Listening, EnrollError> {
     })?)
 }
 
-/// How many listeners the kernel side knows for the pod and port.
+/// How many listeners the kernel side knows for the pod, by port.
 ///
 /// # Errors
 /// [`EnrollError::Datapath`].
-pub fn registered(maps: &Maps, netns: u64, port: u16) -> Result<usize, EnrollError> {
+pub fn registered(maps: &Maps, netns: u64) -> Result<BTreeMap<u16, usize>, EnrollError> {
     let listeners = maps.listeners()?;
-    Ok(listeners
-        .keys()
-        .filter_map(Result::ok)
-        .filter(|key| key.netns == netns && key.port == u32::from(port))
-        .count())
+    let mut found = BTreeMap::new();
+    for key in listeners.keys().filter_map(Result::ok) {
+        if let Some(port) = PORTS
+            .into_iter()
+            .find(|port| key.netns == netns && key.port == u32::from(*port))
+        {
+            *found.entry(port).or_default() += 1;
+        }
+    }
+    Ok(found)
 }
 
 /// Whether the kernel side knows a listener for each port.
@@ -59,62 +63,43 @@ pub fn registered(maps: &Maps, netns: u64, port: u16) -> Result<usize, EnrollErr
 /// # Errors
 /// [`EnrollError::Datapath`].
 pub fn are_known(maps: &Maps, netns: u64) -> Result<bool, EnrollError> {
-    for port in PORTS {
-        if registered(maps, netns, port)? == 0 {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    Ok(registered(maps, netns)?.len() == PORTS.len())
 }
 
-/// Hands every listener that the kernel side does not know to it. `processes` are ztunnel's, whose descriptors may be
-/// looked at. Says how many listeners are known now, by port.
+/// Hands listeners to the kernel side if it knows none for a port: it notes those that begin to listen by itself, and
+/// looking for the others means to walk over all sockets of the node. `processes` are ztunnel's, whose descriptors may
+/// be looked at.
 ///
 /// # Errors
 /// [`EnrollError`] if the namespace or a map cannot be read; a process that is gone is passed over.
 pub fn repair(maps: &Maps, netns: BorrowedFd<'_>, cookie: u64, processes: &[u32]) -> Result<(), EnrollError> {
-    let listening = listening(netns)?;
-    for port in PORTS {
-        let inodes = listening.get(&port).map_or(&[][..], Vec::as_slice);
-        if registered(maps, cookie, port)? < inodes.len() {
-            register(maps, cookie, port, inodes, processes)?;
+    let registered = registered(maps, cookie)?;
+    if processes.is_empty() || PORTS.iter().all(|port| registered.contains_key(port)) {
+        return Ok(());
+    }
+    for (port, inodes) in listening(netns)? {
+        if !registered.contains_key(&port) {
+            let recent = &inodes[inodes.len().saturating_sub(SLOTS as usize)..];
+            register(maps, cookie, port, &sockets(processes, recent))?;
         }
     }
     Ok(())
 }
 
-fn register(
-    maps: &Maps,
-    netns: u64,
-    port: u16,
-    inodes: &[u64],
-    processes: &[u32],
-) -> Result<(), EnrollError> {
-    let mut listeners = maps.listeners()?;
+/// Notes these listeners, the newest last.
+fn register(maps: &Maps, netns: u64, port: u16, sockets: &[OwnedFd]) -> Result<(), EnrollError> {
+    let (mut listeners, mut newest) = (maps.listeners()?, maps.newest()?);
     let port = u32::from(port);
-    let mut newest = None;
-    let recent = inodes.len().saturating_sub(SLOTS as usize);
-    for (slot, &inode) in (0..SLOTS).zip(&inodes[recent..]) {
-        let Some(socket) = processes
-            .iter()
-            .find_map(|&process| socket_of(process, inode).ok().flatten())
-        else {
-            continue;
-        };
-        match listeners.insert(ListenerKey { netns, port, slot }, socket.as_raw_fd(), 0) {
-            Ok(()) => newest = Some(slot),
-            Err(source) => return Err(maps::wrap(map::LISTENERS)(source).into()),
-        }
-    }
-    if let Some(slot) = newest {
+    for (slot, socket) in (0..SLOTS).zip(sockets) {
+        listeners
+            .insert(ListenerKey { netns, port, slot }, socket.as_raw_fd(), 0)
+            .map_err(maps::wrap(map::LISTENERS))?;
         let key = PortKey {
             netns,
             port,
             reserved: 0,
         };
-        maps.newest()?
-            .insert(key, slot, 0)
-            .map_err(maps::wrap(map::NEWEST))?;
+        newest.insert(key, slot, 0).map_err(maps::wrap(map::NEWEST))?;
     }
     Ok(())
 }
@@ -124,55 +109,52 @@ fn register(
 /// # Errors
 /// [`EnrollError::Datapath`].
 pub fn forget(maps: &Maps, netns: u64) -> Result<(), EnrollError> {
-    let mut listeners = maps.listeners()?;
-    let keys: Vec<ListenerKey> = listeners
-        .keys()
-        .filter_map(Result::ok)
-        .filter(|key| key.netns == netns)
-        .collect();
-    for key in keys {
-        tolerate_missing(listeners.remove(&key), map::LISTENERS)?;
-    }
-    let mut newest = maps.newest()?;
-    for port in PORTS {
-        tolerate_missing(
-            newest.remove(&PortKey {
-                netns,
-                port: u32::from(port),
-                reserved: 0,
-            }),
-            map::NEWEST,
-        )?;
+    let (mut listeners, mut newest) = (maps.listeners()?, maps.newest()?);
+    for port in PORTS.map(u32::from) {
+        for slot in 0..SLOTS {
+            let key = ListenerKey { netns, port, slot };
+            entries::removed(listeners.remove(&key), map::LISTENERS)?;
+        }
+        let key = PortKey {
+            netns,
+            port,
+            reserved: 0,
+        };
+        entries::remove(&mut newest, &key, map::NEWEST)?;
     }
     Ok(())
 }
 
-fn tolerate_missing(result: Result<(), MapError>, map: &'static str) -> Result<(), EnrollError> {
-    match result {
-        Err(MapError::KeyNotFound) | Ok(()) => Ok(()),
-        // A listener that was closed has left the map by itself.
-        Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(maps::wrap(map)(source).into()),
-    }
-}
-
-/// A copy of the process's descriptor for the socket with this inode.
-fn socket_of(process: u32, inode: u64) -> io::Result<Option<OwnedFd>> {
-    let wanted = format!("socket:[{inode}]");
-    for entry in fs::read_dir(format!("/proc/{process}/fd"))? {
-        let entry = entry?;
-        // Descriptors come and go while they are listed.
-        if fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str()) {
-            let Some(fd) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+/// Copies of the processes' descriptors for the sockets with these inodes, in their order. Processes that are gone and
+/// sockets that were closed meanwhile are passed over.
+fn sockets(processes: &[u32], inodes: &[u64]) -> Vec<OwnedFd> {
+    let mut found = BTreeMap::new();
+    for &process in processes {
+        for (inode, descriptor) in descriptors(process).unwrap_or_default() {
+            let Some(place) = inodes.iter().position(|wanted| *wanted == inode) else {
                 continue;
             };
-            let pidfd = sys::pidfd_open(process).map_err(|error| error.source)?;
-            return sys::pidfd_getfd(pidfd.as_fd(), fd)
-                .map(Some)
-                .map_err(|error| error.source);
+            let copy = sys::pidfd_open(process).and_then(|pidfd| sys::pidfd_getfd(pidfd.as_fd(), descriptor));
+            if let Ok(copy) = copy {
+                found.insert(place, copy);
+            }
         }
     }
-    Ok(None)
+    found.into_values().collect()
+}
+
+/// The sockets of a process: inode and descriptor.
+fn descriptors(process: u32) -> io::Result<Vec<(u64, RawFd)>> {
+    let entries = fs::read_dir(format!("/proc/{process}/fd"))?.filter_map(Result::ok);
+    Ok(entries
+        // Descriptors come and go while they are listed.
+        .filter_map(|entry| {
+            let target = fs::read_link(entry.path()).ok()?;
+            let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+            let descriptor = entry.file_name().to_str()?.parse().ok()?;
+            Some((inode.parse().ok()?, descriptor))
+        })
+        .collect())
 }
 
 /// Port and inode of a line of /proc/net/tcp, if it is a listener on one of ztunnel's ports.

@@ -1,15 +1,18 @@
 //! Brings pods into the mesh and out of it: each step idempotent, each with its exact reverse.
 
 pub mod addresses;
+mod captured;
+mod entries;
 mod error;
 pub mod filters;
 pub mod interfaces;
 pub mod listeners;
 pub mod netlink;
+mod own;
 mod pod;
 pub mod routing;
 pub mod sysctls;
 pub mod watch;
 
 pub use error::EnrollError;
-pub use pod::{Enrolled, Enroller};
+pub use pod::{Enrolled, Enroller, Removal};

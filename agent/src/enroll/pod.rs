@@ -1,18 +1,17 @@
 //! One pod's way into the mesh and out of it.
 
-use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use aya::maps::{HashMap, MapData, MapError};
-use weir_common::address::{Address, OwnAddress};
 use weir_common::names::map;
 use weir_common::pod::PodEntry;
 
 use super::addresses::{self, Addresses};
 use super::filters::{self, Filters};
-use super::{EnrollError, listeners, netlink, routing, sysctls};
-use crate::datapath::{Datapath, DatapathError, maps};
+use super::interfaces::{self, Wanted};
+use super::own::{self, Known};
+use super::{EnrollError, captured, entries, listeners, netlink, routing, sysctls};
+use crate::datapath::{Datapath, maps};
 use crate::inside;
 
 /// What the kernel holds for an enrolled pod.
@@ -24,56 +23,82 @@ pub struct Enrolled {
     pub addresses: Addresses,
 }
 
-/// Applies and takes back what a pod needs in the kernel.
+/// How far the removal of a pod is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// Captured connections are still open; what they need is still there.
+    Draining {
+        /// How many sockets they have.
+        sockets: usize,
+    },
+    /// Nothing of the pod is left.
+    Complete,
+}
+
+/// Applies and takes back what a pod needs in the kernel. Two calls for one netns must not run at once.
 #[derive(Clone, Debug)]
 pub struct Enroller {
     datapath: Arc<Datapath>,
     host_netns: u64,
+    guards: bool,
 }
 
 impl Enroller {
     /// An enroller for the node whose own netns has this cookie.
     #[must_use]
     pub const fn new(datapath: Arc<Datapath>, host_netns: u64) -> Self {
-        Self { datapath, host_netns }
+        Self {
+            datapath,
+            host_netns,
+            guards: false,
+        }
     }
 
-    /// Makes all that a pod needs, with capturing on or off. Repeating it brings the pod up to date. What a failed
-    /// call has done is undone unless the pod was enrolled before.
+    /// The same, which also puts the guard at the ways out of each pod.
+    #[must_use]
+    pub const fn with_guard(mut self, guards: bool) -> Self {
+        self.guards = guards;
+        self
+    }
+
+    /// The cookie of a pod's netns.
+    ///
+    /// # Errors
+    /// [`EnrollError::HostNetns`] if it is no pod's.
+    pub fn cookie(&self, netns: BorrowedFd<'_>) -> Result<u64, EnrollError> {
+        match inside::cookie(netns)? {
+            cookie if cookie == self.host_netns => Err(EnrollError::HostNetns),
+            cookie => Ok(cookie),
+        }
+    }
+
+    /// Makes all that a pod needs, without capturing. Repeating it brings the pod up to date; `before` is what this
+    /// process did last. What a failed call has done is undone unless the pod was enrolled before.
     ///
     /// # Errors
     /// [`EnrollError`] names the step.
     pub fn enroll(
         &self,
         netns: BorrowedFd<'_>,
+        cookie: u64,
         filters: &Filters,
-        capturing: bool,
+        before: Option<&Enrolled>,
     ) -> Result<Enrolled, EnrollError> {
-        let cookie = inside::cookie(netns)?;
-        if cookie == self.host_netns {
-            return Err(EnrollError::HostNetns);
-        }
-        let was_enrolled = self.entry(cookie)?.is_some();
-        let enrolled = self.apply(netns, cookie, filters, capturing);
-        if enrolled.is_err() && !was_enrolled {
+        let entry = self.entry(cookie)?;
+        let enrolled = self.apply(netns, cookie, filters, entry, before);
+        if enrolled.is_err() && entry.is_none() {
             // The first error is the one worth telling; the next attempt meets what could not be undone.
-            self.release(Some(netns), cookie).ok();
+            self.remove(Some(netns), cookie).ok();
         }
         enrolled
     }
 
-    /// Lets the kernel capture the pod's new connections, which must have a listener to go to.
+    /// Lets the kernel capture the pod's new connections.
     ///
     /// # Errors
-    /// [`EnrollError::NoListeners`], [`EnrollError::Datapath`].
+    /// [`EnrollError::Datapath`].
     pub fn capture(&self, cookie: u64) -> Result<(), EnrollError> {
-        if let Some(mut entry) = self
-            .entry(cookie)?
-            .filter(|entry| !entry.has(PodEntry::CAPTURING))
-        {
-            if !listeners::are_known(self.datapath.maps(), cookie)? {
-                return Err(EnrollError::NoListeners);
-            }
+        if let Some(mut entry) = self.entry(cookie)? {
             entry.flags |= PodEntry::CAPTURING;
             self.set_entry(cookie, entry)?;
         }
@@ -93,23 +118,95 @@ impl Enroller {
         listeners::repair(self.datapath.maps(), netns, cookie, processes)
     }
 
-    /// Ends capturing and takes away what belongs to the pod. Rules and routes stay while captured connections live;
-    /// the drain takes them. A pod whose netns is gone needs none of that.
+    /// Whether the kernel side holds anything for the netns.
+    ///
+    /// # Errors
+    /// [`EnrollError::Datapath`].
+    pub fn knows(&self, cookie: u64) -> Result<bool, EnrollError> {
+        Ok(self.entry(cookie)?.is_some())
+    }
+
+    /// Ends capturing and takes away all that captured connections can do without; [`Self::drain`] takes the rest.
     ///
     /// # Errors
     /// The first [`EnrollError`]; the other steps are taken all the same.
-    pub fn release(&self, netns: Option<BorrowedFd<'_>>, cookie: u64) -> Result<(), EnrollError> {
-        let sysctls = self.entry(cookie)?.map_or(0, |entry| entry.sysctls);
+    pub fn release(&self, netns: BorrowedFd<'_>, cookie: u64) -> Result<Removal, EnrollError> {
+        let begun = self.begin_release(cookie);
+        let removal = self.drain(netns, cookie);
+        begun.and(removal)
+    }
+
+    /// Ends capturing and takes away all that is there. A netns that is gone has taken its part with it.
+    ///
+    /// # Errors
+    /// The first [`EnrollError`]; the other steps are taken all the same.
+    pub fn remove(&self, netns: Option<BorrowedFd<'_>>, cookie: u64) -> Result<(), EnrollError> {
+        let begun = self.begin_release(cookie);
+        let left = netns.map_or_else(|| self.forget(cookie), |netns| self.clear(netns, cookie));
+        begun.and(left)
+    }
+
+    fn begin_release(&self, cookie: u64) -> Result<(), EnrollError> {
+        let maps = self.datapath.maps();
+        let entry = self.entry(cookie)?.unwrap_or_default();
+        let draining = PodEntry {
+            flags: PodEntry::DRAINING | (entry.flags & PodEntry::RULES),
+            ..entry
+        };
         let steps = [
-            self.remove_entry(cookie),
+            self.set_entry(cookie, draining),
             self.datapath.retire_counts(cookie).map_err(EnrollError::from),
             self.datapath.detach_pod(cookie).map_err(EnrollError::from),
-            self.set_addresses(cookie, &Addresses::default()),
-            filters::apply(self.datapath.maps(), cookie, &Filters::default()),
-            listeners::forget(self.datapath.maps(), cookie),
-            netns.map_or(Ok(()), |netns| leave(netns, sysctls)),
+            own::hide(maps, cookie).map_err(EnrollError::from),
+            filters::apply(maps, cookie, &Filters::default(), entry.has(PodEntry::RULES)),
+            listeners::forget(maps, cookie),
         ];
         steps.into_iter().collect()
+    }
+
+    /// Takes away what captured connections need, once there are none.
+    ///
+    /// # Errors
+    /// [`EnrollError`].
+    pub fn drain(&self, netns: BorrowedFd<'_>, cookie: u64) -> Result<Removal, EnrollError> {
+        if !self
+            .entry(cookie)?
+            .is_some_and(|entry| entry.has(PodEntry::DRAINING))
+        {
+            return Ok(Removal::Complete);
+        }
+        let own = own::of(self.datapath.maps(), cookie)?;
+        let sockets = captured::sockets(netns, &own)?;
+        if sockets > 0 {
+            return Ok(Removal::Draining { sockets });
+        }
+        self.clear(netns, cookie)?;
+        Ok(Removal::Complete)
+    }
+
+    fn clear(&self, netns: BorrowedFd<'_>, cookie: u64) -> Result<(), EnrollError> {
+        let switched = self.entry(cookie)?.map_or(0, |entry| entry.sysctls);
+        interfaces::remove(&self.datapath, netns, cookie)?;
+        netlink::run(netns, async |handle| {
+            let routes = routing::remove(handle).await;
+            routes.and(sysctls::restore(switched))
+        })?;
+        self.forget(cookie)
+    }
+
+    /// Forgets a pod; its entry goes last, so that an interrupted removal is found again.
+    fn forget(&self, cookie: u64) -> Result<(), EnrollError> {
+        own::set(
+            self.datapath.maps(),
+            cookie,
+            &Addresses::default(),
+            Known::Unclear,
+        )?;
+        Ok(entries::remove(
+            &mut self.datapath.maps().pods()?,
+            &cookie,
+            map::PODS,
+        )?)
     }
 
     fn apply(
@@ -117,120 +214,54 @@ impl Enroller {
         netns: BorrowedFd<'_>,
         cookie: u64,
         filters: &Filters,
-        capturing: bool,
+        entry: Option<PodEntry>,
+        before: Option<&Enrolled>,
     ) -> Result<Enrolled, EnrollError> {
-        let before = self.entry(cookie)?;
-        let addresses = netlink::run(netns, addresses::read)?;
-        if addresses.own.is_empty() {
-            return Err(EnrollError::NoAddress);
-        }
-        self.set_addresses(cookie, &addresses)?;
-        filters::apply(self.datapath.maps(), cookie, filters)?;
-        let mut entry = PodEntry {
-            flags: filters.entry_flags(),
-            sysctls: before.map_or(0, |entry| entry.sysctls),
+        let had = entry.unwrap_or_default();
+        let known = match (entry, before) {
+            (None, _) => Known::Nothing,
+            (Some(_), Some(before)) => Known::Addresses(&before.addresses),
+            (Some(_), None) => Known::Unclear,
         };
-        entry.flags |= before.map_or(0, |entry| entry.flags & PodEntry::CAPTURING);
-        // Tracked first: ztunnel's listeners are noted from now on, nothing is captured yet. And the entry is where it is
-        // kept which settings were switched, so without one none is.
-        self.set_entry(cookie, entry)?;
-        entry.sysctls |= inside::run(netns, sysctls::ensure)??;
-        self.set_entry(cookie, entry)?;
-        netlink::run(netns, async |handle| routing::ensure(handle, &addresses).await)?;
-        self.datapath.attach_lookup(netns, cookie)?;
-        if capturing {
-            entry.flags |= PodEntry::CAPTURING;
-            self.set_entry(cookie, entry)?;
+        let addresses = netlink::run(netns, async |handle| {
+            let addresses = addresses::read(handle).await?;
+            if addresses.own.is_empty() {
+                return Err(EnrollError::NoAddress);
+            }
+            own::set(self.datapath.maps(), cookie, &addresses, known)?;
+            filters::apply(self.datapath.maps(), cookie, filters, had.has(PodEntry::RULES))?;
+            let mut tracked = PodEntry {
+                flags: filters.entry_flags() | (had.flags & PodEntry::CAPTURING),
+                sysctls: had.sysctls,
+            };
+            // ztunnel's listeners are noted from now on; what is not captured yet stays so. And the entry is where it
+            // is kept which settings were switched, so without one none is.
+            self.set_entry(cookie, tracked)?;
+            tracked.sysctls |= sysctls::ensure()?;
+            self.set_entry(cookie, tracked)?;
+            routing::ensure(handle, &addresses).await?;
+            Ok(addresses)
+        })?;
+        if before.is_none() || !self.datapath.lookup_attached(cookie)? {
+            self.datapath.attach_lookup(netns, cookie)?;
         }
+        let wanted = Wanted {
+            guard: self.guards,
+            virtual_interfaces: filters.virtual_interfaces.clone(),
+        };
+        interfaces::ensure(&self.datapath, netns, cookie, &wanted)?;
         Ok(Enrolled {
             netns: cookie,
             addresses,
         })
     }
 
-    /// Makes the maps of addresses hold exactly these for the pod.
-    fn set_addresses(&self, cookie: u64, addresses: &Addresses) -> Result<(), EnrollError> {
-        let mut own = self.datapath.maps().own_addresses()?;
-        let mut by_address = self.datapath.maps().pods_by_address()?;
-        let wanted: Vec<(Address, u32)> = addresses
-            .own
-            .iter()
-            .map(|(&address, &interface)| (address.into(), interface))
-            .collect();
-        let stale: Vec<OwnAddress> = own
-            .keys()
-            .filter_map(Result::ok)
-            .filter(|key| key.netns == cookie && wanted.iter().all(|(address, _)| *address != key.address))
-            .collect();
-        for (address, interface) in wanted {
-            own.insert(
-                OwnAddress {
-                    netns: cookie,
-                    address,
-                },
-                interface,
-                0,
-            )
-            .map_err(maps::wrap(map::OWN_ADDRESSES))?;
-            // Link-local addresses are not unique on the node; nobody probes them.
-            if !is_link_local(address) {
-                by_address
-                    .insert(address, cookie, 0)
-                    .map_err(maps::wrap(map::PODS_BY_ADDRESS))?;
-            }
-        }
-        for key in stale {
-            remove(&mut own, &key, map::OWN_ADDRESSES)?;
-            // Another pod may have taken the address over.
-            if by_address
-                .get(&key.address, 0)
-                .is_ok_and(|holder| holder == cookie)
-            {
-                remove(&mut by_address, &key.address, map::PODS_BY_ADDRESS)?;
-            }
-        }
-        Ok(())
-    }
-
     fn entry(&self, cookie: u64) -> Result<Option<PodEntry>, EnrollError> {
-        match self.datapath.maps().pods()?.get(&cookie, 0) {
-            Ok(entry) => Ok(Some(entry)),
-            Err(MapError::KeyNotFound) => Ok(None),
-            Err(source) => Err(maps::wrap(map::PODS)(source).into()),
-        }
+        Ok(entries::get(&self.datapath.maps().pods()?, &cookie, map::PODS)?)
     }
 
     fn set_entry(&self, cookie: u64, entry: PodEntry) -> Result<(), EnrollError> {
         let mut pods = self.datapath.maps().pods()?;
         Ok(pods.insert(cookie, entry, 0).map_err(maps::wrap(map::PODS))?)
-    }
-
-    fn remove_entry(&self, cookie: u64) -> Result<(), EnrollError> {
-        Ok(remove(&mut self.datapath.maps().pods()?, &cookie, map::PODS)?)
-    }
-}
-
-/// Takes away what was put into the pod's netns.
-fn leave(netns: BorrowedFd<'_>, switched: sysctls::Changed) -> Result<(), EnrollError> {
-    let routes = netlink::run(netns, async |handle| routing::remove(handle).await);
-    routes.and(inside::run(netns, || sysctls::restore(switched))?)
-}
-
-/// Removes an entry; one that is not there is fine.
-fn remove<K: aya::Pod, V: aya::Pod>(
-    entries: &mut HashMap<MapData, K, V>,
-    key: &K,
-    map: &'static str,
-) -> Result<(), DatapathError> {
-    match entries.remove(key) {
-        Err(MapError::KeyNotFound) | Ok(()) => Ok(()),
-        Err(source) => Err(maps::wrap(map)(source)),
-    }
-}
-
-fn is_link_local(address: Address) -> bool {
-    match IpAddr::from(address) {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
     }
 }

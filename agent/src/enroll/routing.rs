@@ -14,7 +14,7 @@ use super::EnrollError;
 use super::addresses::Addresses;
 
 /// Loopback has this index in every network namespace.
-const LOOPBACK_INDEX: u32 = 1;
+pub(super) const LOOPBACK_INDEX: u32 = 1;
 /// The marks that lead to our table, each by a rule of its own preference.
 const RULES: [(u32, u32); 2] = [
     (mark::OUTBOUND, RULE_PREFERENCE),

@@ -1,4 +1,4 @@
-//! Notices when a pod's addresses change.
+//! Notices when a pod's addresses or interfaces change.
 
 use std::os::fd::BorrowedFd;
 
@@ -28,7 +28,11 @@ impl AddressWatch {
         let runtime = Handle::current();
         let made = inside::run(netns, || {
             let _context = runtime.enter();
-            new_multicast_connection(&[MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr])
+            new_multicast_connection(&[
+                MulticastGroup::Link,
+                MulticastGroup::Ipv4Ifaddr,
+                MulticastGroup::Ipv6Ifaddr,
+            ])
         })?;
         let (connection, _, messages) = made.map_err(EnrollError::NetlinkSocket)?;
         Ok(Self {

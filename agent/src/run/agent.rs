@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval_at};
 use tracing::{info, warn};
 
-use super::config::AgentConfig;
+use super::claims::Claims;
+use super::config::{AgentConfig, GuardMode};
 use super::node::{Node, NodeError, change_settings};
-use super::orphans;
+use super::orphans::Sweeper;
 use super::registry::Registry;
+use super::release::Releaser;
 use super::subjects::Subjects;
 use super::tend::Tending;
-use super::tender::Shared;
+use super::tender::{Shared, Trying};
 use super::view::View;
 use super::zds_tally::ZdsTally;
 use super::ztunnels::Ztunnels;
@@ -48,7 +52,8 @@ pub enum AgentError {
 /// The running agent.
 pub struct Agent {
     view: View,
-    enroller: Enroller,
+    sweeper: Sweeper,
+    tried: Receiver<Trying>,
     tending: Tending,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -71,20 +76,25 @@ impl Agent {
         })?;
         let datapath = Arc::new(datapath);
         let settings = node.settings(&config);
-        change_settings(&datapath, |current| *current = settings)?;
-        let enroller = Enroller::new(datapath.clone(), node.host_netns);
-        let zds = ZdsServer::start(ZdsConfig {
+        change_settings(&datapath, |current| *current = settings.after(*current))?;
+        let guards = config.guard != GuardMode::Off;
+        let enroller = Enroller::new(datapath.clone(), node.host_netns).with_guard(guards);
+        let (ztunnels, processes) = Ztunnels::new(datapath.clone(), node.clone());
+        let zds_config = ZdsConfig {
             socket: config.zds_socket.clone(),
             ..ZdsConfig::default()
-        })?;
-        let (ztunnels, processes) = Ztunnels::new(datapath.clone(), node.clone());
-        let ztunnels = tokio::spawn(ztunnels.follow(zds.events()));
+        };
+        let zds = ZdsServer::start_with(zds_config, ztunnels)?;
         let (file, source) = FileSource::new(&config.pods_file);
         let file = tokio::spawn(file.run());
         let registry = Registry::default();
         let subjects = Subjects::default();
+        let claims = Claims::default();
+        let releaser = Releaser::new(enroller.clone(), claims.clone());
         let shared = Shared {
-            enroller: enroller.clone(),
+            enroller,
+            claims: claims.clone(),
+            releaser: releaser.clone(),
             zds: zds.clone(),
             registry: registry.clone(),
             rules: config.rules.clone(),
@@ -93,7 +103,13 @@ impl Agent {
             subjects: subjects.clone(),
             ztunnels: processes,
         };
-        let tending = Tending::new(Arc::new(shared));
+        let (tending, tried) = Tending::new(Arc::new(shared));
+        let sweeper = Sweeper {
+            datapath: datapath.clone(),
+            registry: registry.clone(),
+            claims,
+            releaser,
+        };
         let zds_tally = ZdsTally::default();
         let counting = tokio::spawn(zds_tally.clone().follow(zds.events()));
         let view = View {
@@ -108,10 +124,11 @@ impl Agent {
             zds,
             source,
         };
-        let tasks = vec![ztunnels, file, counting];
+        let tasks = vec![file, counting];
         Ok(Self {
             view,
-            enroller,
+            sweeper,
+            tried,
             tending,
             tasks,
         })
@@ -126,12 +143,8 @@ impl Agent {
     /// Tends pods until `stop` is done. The data plane stays in place unless the configuration says otherwise.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         info!(hybrid_cgroups = self.view.node.hierarchy.hybrid, "agent started");
-        let sweeping = tokio::spawn(sweep(
-            self.view.datapath.clone(),
-            self.enroller.clone(),
-            self.view.registry.clone(),
-        ));
-        self.tasks.push(sweeping);
+        let beginning = begin(self.tried, self.view.zds.clone(), self.sweeper.clone());
+        self.tasks.push(tokio::spawn(beginning));
         self.tasks
             .push(tokio::spawn(verify::regularly(self.view.clone())));
         tokio::select! {
@@ -157,17 +170,16 @@ impl Agent {
     }
 }
 
-async fn sweep(datapath: Arc<Datapath>, enroller: Enroller, registry: Registry) {
-    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
-    // The first tick is at once, before any pod is known.
-    ticks.tick().await;
+/// Once the pods of the first list have been tried, those that nobody wants any more are let go, and ztunnel, which
+/// drops what it is not told of, may come. From then on orphans are looked for regularly.
+async fn begin(mut tried: Receiver<Trying>, zds: ZdsServer, sweeper: Sweeper) {
+    // Nothing is ever sent: the end of all senders is the message. The first list may be long in coming.
+    while tried.recv().await.is_some() {}
+    sweeper.sweep().await;
+    zds.serve();
+    let mut ticks = interval_at(Instant::now() + SWEEP_INTERVAL, SWEEP_INTERVAL);
     loop {
         ticks.tick().await;
-        let (datapath, enroller, registry) = (datapath.clone(), enroller.clone(), registry.clone());
-        let swept =
-            tokio::task::spawn_blocking(move || orphans::sweep(&datapath, &enroller, &registry)).await;
-        if let Ok(Err(error)) = swept {
-            warn!(%error, "pods that are gone could not be looked for");
-        }
+        sweeper.sweep().await;
     }
 }

@@ -2,10 +2,12 @@
 
 pub mod agent;
 pub mod backoff;
+mod claims;
 pub mod config;
 pub mod node;
 mod orphans;
 pub mod registry;
+mod release;
 pub mod subjects;
 mod tend;
 mod tender;

@@ -1,33 +1,114 @@
 //! Pods that the kernel side still knows although nobody wants them: they went while no agent ran.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
+use super::claims::{Claims, Holder};
 use super::registry::{PodState, Registry};
+use super::release::{ReleaseError, Releaser, SharedNetns};
 use crate::datapath::{Datapath, DatapathError, residue};
-use crate::enroll::Enroller;
+use crate::enroll::EnrollError;
+use crate::inside;
 
-/// Removes orphans. As long as a wanted pod's netns is not known only those whose netns is gone are taken for
-/// orphans: letting go of a pod that lives would let its traffic out in clear.
-pub(super) fn sweep(
-    datapath: &Datapath,
-    enroller: &Enroller,
-    registry: &Registry,
-) -> Result<(), DatapathError> {
-    let pods = registry.pods();
-    let all_known = pods
-        .iter()
-        .all(|pod| pod.netns.is_some() || matches!(pod.state, PodState::Left(_)));
-    let wanted: BTreeSet<u64> = pods.iter().filter_map(|pod| pod.netns).collect();
-    for netns in residue::known_netns(datapath.pins())? {
-        if wanted.contains(&netns) || (!all_known && datapath.lookup_attached(netns)?) {
-            continue;
+/// Where network namespaces are mounted.
+const NAMED: &str = "/run/netns";
+
+/// Looks for orphans.
+#[derive(Clone)]
+pub(super) struct Sweeper {
+    pub(super) datapath: Arc<Datapath>,
+    pub(super) registry: Registry,
+    pub(super) claims: Claims,
+    pub(super) releaser: Releaser,
+}
+
+impl Sweeper {
+    /// Lets go of all orphans. As long as a wanted pod's netns is not known only those whose netns is gone are taken
+    /// for orphans: letting go of a pod that lives would let its traffic out in clear.
+    pub(super) async fn sweep(&self) {
+        if let Err(error) = self.try_sweep().await {
+            warn!(%error, "pods that are gone could not be looked for");
         }
-        match enroller.release(None, netns) {
+    }
+
+    async fn try_sweep(&self) -> Result<(), ReleaseError> {
+        let datapath = self.datapath.clone();
+        let mut orphans = spawn_blocking(move || known(&datapath))
+            .await?
+            .map_err(EnrollError::from)?;
+        orphans.retain(|netns| !self.claims.is_claimed(*netns));
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        // Asked after the kernel: a pod that came in between is claimed, or not known yet.
+        let all_known = self.all_known();
+        let wanted = orphans.clone();
+        let mut living = spawn_blocking(move || find(&wanted)).await?;
+        for netns in orphans {
+            self.let_go(netns, living.remove(&netns), all_known).await?;
+        }
+        Ok(())
+    }
+
+    fn all_known(&self) -> bool {
+        self.registry
+            .pods()
+            .iter()
+            .all(|pod| pod.netns.is_some() || matches!(pod.state, PodState::Left(_)))
+    }
+
+    async fn let_go(
+        &self,
+        netns: u64,
+        handle: Option<SharedNetns>,
+        all_known: bool,
+    ) -> Result<(), ReleaseError> {
+        let turn = self.claims.turn(netns).await;
+        if !matches!(*turn, Holder::Nobody) {
+            return Ok(());
+        }
+        if !all_known && self.datapath.lookup_attached(netns).map_err(EnrollError::from)? {
+            self.claims.give_up(netns, turn);
+            return Ok(());
+        }
+        match self.releaser.remove(handle, netns, turn).await {
             Ok(()) => info!(netns, "removed a pod that is gone"),
             Err(error) => warn!(netns, %error, "a pod that is gone could not be removed"),
         }
+        Ok(())
     }
-    Ok(())
+}
+
+/// All that the kernel side holds something for.
+fn known(datapath: &Datapath) -> Result<BTreeSet<u64>, DatapathError> {
+    let mut found: BTreeSet<u64> = residue::enrolled_netns(datapath.pins())?.into_iter().collect();
+    found.extend(datapath.maps().pods()?.keys().filter_map(Result::ok));
+    Ok(found)
+}
+
+/// Those that some process lives in, or that have a name.
+fn find(wanted: &BTreeSet<u64>) -> BTreeMap<u64, SharedNetns> {
+    let processes = entries("/proc").map(|process| process.join("ns/net"));
+    let mut seen = BTreeSet::new();
+    processes
+        .chain(entries(NAMED))
+        .filter_map(|path| {
+            let inode = fs::metadata(&path).ok()?.ino();
+            let file = File::open(path).ok().filter(|_| seen.insert(inode))?;
+            let cookie = inside::cookie(file.as_fd()).ok()?;
+            wanted.contains(&cookie).then(|| (cookie, Arc::new(file.into())))
+        })
+        .collect()
+}
+
+fn entries(directory: &str) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    entries.filter_map(|entry| Some(entry.ok()?.path()))
 }

@@ -3,20 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use std::time::Duration;
-
-use futures::future::join_all;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tracing::warn;
 
-use super::tender::{Shared, Tender};
+use super::tender::{Shared, Tender, Trying};
 use crate::pods::pod::{PodEntry, PodUid};
 use crate::pods::source::{PodSource, SourceEvent};
-
-/// How long ztunnel may be kept waiting for pods that are slow to enrol; it takes them later too.
-const FIRST_ROUND: Duration = Duration::from_secs(10);
 
 struct Tended {
     wanted: watch::Sender<PodEntry>,
@@ -28,18 +21,20 @@ pub struct Tending {
     shared: Arc<Shared>,
     pods: BTreeMap<PodUid, Tended>,
     leaving: Vec<JoinHandle<()>>,
-    /// Pods that were begun and have not been tended once yet.
-    first_round: Vec<oneshot::Receiver<()>>,
+    trying: Option<Sender<Trying>>,
 }
 
 impl Tending {
-    pub(super) const fn new(shared: Arc<Shared>) -> Self {
-        Self {
+    /// Nobody is tended yet. The receiver ends when each pod of the first list has been tried once.
+    pub(super) fn new(shared: Arc<Shared>) -> (Self, Receiver<Trying>) {
+        let (trying, tried) = channel(1);
+        let tending = Self {
             shared,
             pods: BTreeMap::new(),
             leaving: Vec::new(),
-            first_round: Vec::new(),
-        }
+            trying: Some(trying),
+        };
+        (tending, tried)
     }
 
     /// Follows `source` until it ends.
@@ -48,8 +43,7 @@ impl Tending {
             let event = source.events.borrow_and_update().clone();
             if let SourceEvent::Snapshot(snapshot) = event {
                 self.apply(&snapshot.pods);
-                self.shared.registry.note_begun();
-                self.serve_ztunnel();
+                self.trying = None;
             }
             if source.events.changed().await.is_err() {
                 return;
@@ -66,19 +60,6 @@ impl Tending {
         }
     }
 
-    /// ztunnel drops every pod that is missing from what it is told first, so it is served only when each pod has been
-    /// tended once.
-    fn serve_ztunnel(&mut self) {
-        let first_round = std::mem::take(&mut self.first_round);
-        let zds = self.shared.zds.clone();
-        tokio::spawn(async move {
-            if timeout(FIRST_ROUND, join_all(first_round)).await.is_err() {
-                warn!("some pods are slow to enrol; ztunnel is served without them for now");
-            }
-            zds.serve();
-        });
-    }
-
     fn apply(&mut self, pods: &[PodEntry]) {
         self.leaving.retain(|task| !task.is_finished());
         let wanted: BTreeMap<&PodUid, &PodEntry> = pods.iter().map(|entry| (&entry.pod.uid, entry)).collect();
@@ -90,22 +71,19 @@ impl Tending {
         for (uid, entry) in wanted {
             match self.pods.get(uid) {
                 Some(tended) => {
-                    tended
+                    _ = tended
                         .wanted
                         .send_if_modified(|known| replace_if_changed(known, entry));
                 }
-                None => self.begin(entry.clone()),
+                None => _ = self.pods.insert(uid.clone(), self.begin(entry.clone())),
             }
         }
     }
 
-    fn begin(&mut self, entry: PodEntry) {
-        let uid = entry.pod.uid.clone();
+    fn begin(&self, entry: PodEntry) -> Tended {
         let (wanted, receiver) = watch::channel(entry);
-        let (tended, first_round) = oneshot::channel();
-        let task = tokio::spawn(Tender::new(self.shared.clone(), receiver, tended).run());
-        self.first_round.push(first_round);
-        self.pods.insert(uid, Tended { wanted, task });
+        let task = tokio::spawn(Tender::new(self.shared.clone(), receiver, self.trying.clone()).run());
+        Tended { wanted, task }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tends one pod: brings it into the mesh, keeps it there, takes it out.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::convert::Infallible;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,21 +11,29 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
+mod leave;
+
+use leave::Leaving;
+
 use super::backoff::Backoff;
+use super::claims::{Claims, Holder};
 use super::registry::{PodState, PodStatus, Registry};
+use super::release::{Releaser, SharedNetns};
 use super::subjects::{Subject, Subjects, TendNow};
 use crate::enroll::filters::Filters;
 use crate::enroll::watch::AddressWatch;
 use crate::enroll::{EnrollError, Enrolled, Enroller};
 use crate::pods::capture::Capture;
 use crate::pods::netns::{FindError, Netns, NetnsError, NetnsId, find_by_proc};
-use crate::pods::pod::{Pod, PodEntry, PodUid};
+use crate::pods::pod::{Pod, PodEntry, PodName, PodUid};
 use crate::pods::select::{Rules, Selection, select};
 use crate::zds::{AddError, Workload, ZdsEvent, ZdsServer};
 
 /// What all pods' tasks share.
 pub(super) struct Shared {
     pub(super) enroller: Enroller,
+    pub(super) claims: Claims,
+    pub(super) releaser: Releaser,
     pub(super) zds: ZdsServer,
     pub(super) registry: Registry,
     pub(super) rules: Rules,
@@ -62,14 +71,19 @@ impl TendError {
     }
 }
 
+/// Nothing is ever sent: that all senders are gone says that all pods have been tried.
+pub(super) type Trying = Infallible;
+
 /// A pod that is in the kernel.
 struct InMesh {
-    netns: Arc<OwnedFd>,
-    enrolled: Enrolled,
+    netns: SharedNetns,
+    cookie: u64,
+    /// What the last attempt did; nothing if it failed on the way.
+    enrolled: Option<Enrolled>,
     addresses: Option<AddressWatch>,
-    /// Whether ztunnel has been told and connections are captured. Telling it again would bring another acknowledgement, and with it
-    /// another round; ztunnels that connect later hear of the pod by themselves.
+    /// ztunnel serves it.
     served: bool,
+    captured: bool,
 }
 
 /// The task of one pod.
@@ -77,39 +91,49 @@ pub(super) struct Tender {
     shared: Arc<Shared>,
     wanted: watch::Receiver<PodEntry>,
     uid: PodUid,
+    name: PodName,
     in_mesh: Option<InMesh>,
     tend_now: TendNow,
     asked: mpsc::Receiver<oneshot::Sender<()>>,
-    /// Told when the pod has been tended for the first time.
-    tended: Option<oneshot::Sender<()>>,
+    /// Kept until the first try is over.
+    trying: Option<mpsc::Sender<Trying>>,
+    /// ztunnel has heard of the pod, or will.
+    announced: bool,
+    leaving: Option<Leaving>,
 }
 
 /// Why the task looks at its pod again.
 enum Wake {
     /// The source says something new, or ztunnel does, or the pod's addresses changed, or it is time.
     Again,
-    /// The verification found something to mend, and wants to know when that has been tried.
+    /// Somebody asks for it, and waits for the answer.
     Asked(oneshot::Sender<()>),
     /// The pod is not wanted any more.
     Gone,
 }
 
 impl Tender {
+    /// A pod of the first list is kept by a ztunnel that serves it already, however long it takes to be enrolled.
     pub(super) fn new(
         shared: Arc<Shared>,
         wanted: watch::Receiver<PodEntry>,
-        tended: oneshot::Sender<()>,
+        trying: Option<mpsc::Sender<Trying>>,
     ) -> Self {
-        let uid = wanted.borrow().pod.uid.clone();
+        let (uid, name) = (wanted.borrow().pod.uid.clone(), wanted.borrow().pod.name.clone());
+        let selected = matches!(selection(&shared, &wanted.borrow()), Selection::Enrol);
         let (tend_now, asked) = mpsc::channel(1);
+        let announced = trying.is_some() && selected && shared.zds.keep(uid.as_str().into()).is_ok();
         Self {
             shared,
             wanted,
             uid,
+            name,
             in_mesh: None,
             tend_now,
             asked,
-            tended: Some(tended),
+            trying,
+            announced,
+            leaving: None,
         }
     }
 
@@ -123,18 +147,15 @@ impl Tender {
             let pause = match self.tend(&entry, since).await {
                 Ok(()) => {
                     backoff = Backoff::new();
+                    skip(&mut events);
                     None
                 }
                 Err(error) => {
-                    self.keep_in_ztunnel(&error);
                     self.report_failure(&entry.pod, &error);
                     Some(backoff.pause())
                 }
             };
-            if let Some(tended) = self.tended.take() {
-                // Nobody waits any more when the first round took too long.
-                tended.send(()).ok();
-            }
+            self.trying = None;
             if let Some(asked) = asked.take() {
                 // Whoever asked may have given up.
                 asked.send(()).ok();
@@ -148,7 +169,7 @@ impl Tender {
                 since = Instant::now();
             }
         }
-        self.leave().await;
+        self.forget().await;
         self.shared.registry.remove(&self.uid);
     }
 
@@ -159,9 +180,9 @@ impl Tender {
             let state = PodState::Pending("is being enrolled".to_owned());
             registry.put(PodStatus::new(self.uid.clone(), entry.pod.name.clone(), state));
         }
-        match select(&entry.pod, &entry.namespace_labels, &self.shared.rules) {
+        match selection(&self.shared, entry) {
             Selection::Leave(why) => {
-                self.leave().await;
+                self.leave(&entry.pod).await;
                 registry.update(&self.uid, |pod| {
                     pod.state = PodState::Left(why.to_string());
                     pod.netns = None;
@@ -176,47 +197,33 @@ impl Tender {
     async fn bring_in(&mut self, pod: &Pod, since: Instant) -> Result<(), TendError> {
         let (capture, warnings) = Capture::from_annotations(&pod.annotations);
         let netns = self.netns(pod)?;
-        let filters = Filters::of(&capture, self.shared.dns_capture);
-        let enrolled = self.enroll(netns.clone(), filters.clone()).await?;
-        let before = self
+        let cookie = self.shared.enroller.cookie(netns.as_fd())?;
+        if self
             .in_mesh
-            .take()
-            .filter(|before| before.enrolled.netns == enrolled.netns);
-        let served = before.as_ref().is_some_and(|before| before.served);
-        let addresses = match before {
-            Some(before) => before.addresses,
-            None => AddressWatch::start(netns.as_fd()).ok(),
-        };
-        self.shared.registry.update(&self.uid, |status| {
-            status.netns = Some(enrolled.netns);
-            status.addresses = enrolled.addresses.own.keys().copied().collect();
-            status.warnings = warnings.iter().map(ToString::to_string).collect();
-            status.attempts += 1;
-        });
-        self.in_mesh = Some(InMesh {
-            netns: netns.clone(),
-            enrolled: enrolled.clone(),
-            addresses,
-            served,
-        });
-        if !served {
-            self.tell_ztunnel(pod, netns.clone()).await?;
+            .as_ref()
+            .is_some_and(|before| before.cookie != cookie)
+        {
+            // The netns that it had is not a pod's any more.
+            self.forget().await;
         }
-        self.begin_capture(netns.clone(), enrolled.netns).await?;
-        self.in_mesh.iter_mut().for_each(|in_mesh| in_mesh.served = true);
+        let filters = Filters::of(&capture, self.shared.dns_capture);
+        self.enroll(netns.clone(), cookie, filters.clone()).await?;
+        self.report_in_mesh(warnings.iter().map(ToString::to_string).collect());
+        self.tell_ztunnel(pod).await?;
+        let first = self.begin_capture().await?;
         self.shared.subjects.put(Subject {
             uid: self.uid.clone(),
-            name: pod.name.clone(),
+            name: self.name.clone(),
             netns,
-            cookie: enrolled.netns,
+            cookie,
             filters,
             tend_now: self.tend_now.clone(),
         });
-        self.report_enrolled(pod, since.elapsed());
+        self.report_enrolled(pod, first.then(|| since.elapsed()));
         Ok(())
     }
 
-    fn netns(&self, pod: &Pod) -> Result<Arc<OwnedFd>, TendError> {
+    fn netns(&self, pod: &Pod) -> Result<SharedNetns, TendError> {
         if let Some(path) = &pod.netns {
             let opened = Netns::open(path, self.shared.host)?;
             return Ok(Arc::new(opened.into()));
@@ -226,60 +233,72 @@ impl Tender {
         Ok(Arc::new(found.into()))
     }
 
-    async fn enroll(&self, netns: Arc<OwnedFd>, filters: Filters) -> Result<Enrolled, TendError> {
-        let enroller = self.shared.enroller.clone();
-        Ok(spawn_blocking(move || enroller.enroll(netns.as_fd(), &filters, false)).await??)
+    async fn enroll(&mut self, netns: SharedNetns, cookie: u64, filters: Filters) -> Result<(), TendError> {
+        let mut turn = self.shared.claims.turn(cookie).await;
+        *turn = Holder::Pod(self.uid.clone());
+        let before = self.in_mesh.as_mut().and_then(|in_mesh| in_mesh.enrolled.take());
+        let (enroller, handle) = (self.shared.enroller.clone(), netns.clone());
+        let work = move || enroller.enroll(handle.as_fd(), cookie, &filters, before.as_ref());
+        let enrolled = spawn_blocking(work).await.map_err(TendError::from);
+        match (enrolled.and_then(|enrolled| Ok(enrolled?)), &mut self.in_mesh) {
+            (Ok(enrolled), Some(in_mesh)) => in_mesh.enrolled = Some(enrolled),
+            (Ok(enrolled), None) => {
+                let addresses = AddressWatch::start(netns.as_fd()).ok();
+                self.in_mesh = Some(InMesh {
+                    netns,
+                    cookie,
+                    enrolled: Some(enrolled),
+                    addresses,
+                    served: false,
+                    captured: false,
+                });
+            }
+            (Err(error), Some(_)) => return Err(error),
+            (Err(error), None) => {
+                self.shared.claims.give_up(cookie, turn);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
-    /// ztunnel's acknowledgement says that its listeners are there.
-    async fn tell_ztunnel(&self, pod: &Pod, netns: Arc<OwnedFd>) -> Result<(), TendError> {
+    /// ztunnel's acknowledgement says that its listeners are there; to a later ztunnel the server tells the pod itself.
+    async fn tell_ztunnel(&mut self, pod: &Pod) -> Result<(), TendError> {
+        let Some(in_mesh) = self.in_mesh.as_mut().filter(|in_mesh| !in_mesh.served) else {
+            return Ok(());
+        };
         let workload = Workload {
             uid: self.uid.as_str().into(),
             name: pod.name.name().to_owned(),
             namespace: pod.name.namespace().to_owned(),
             service_account: pod.service_account.clone(),
-            netns,
+            netns: in_mesh.netns.clone(),
         };
-        self.shared
-            .zds
-            .add(workload)
-            .await
-            .map(drop)
-            .map_err(TendError::Zds)
-    }
-
-    /// Listeners that were there before the pod was tracked are handed to the kernel side first.
-    async fn begin_capture(&self, netns: Arc<OwnedFd>, cookie: u64) -> Result<(), TendError> {
-        let enroller = self.shared.enroller.clone();
-        let processes = self.shared.ztunnels.borrow().clone();
-        spawn_blocking(move || {
-            enroller.repair_listeners(netns.as_fd(), cookie, &processes)?;
-            enroller.capture(cookie)
-        })
-        .await??;
+        self.announced = true;
+        if let Some(leaving) = self.leaving.take() {
+            leaving.task.abort();
+        }
+        self.shared.zds.add(workload).await.map_err(TendError::Zds)?;
+        in_mesh.served = true;
         Ok(())
     }
 
-    /// Takes the pod out, as far as it was in.
-    async fn leave(&mut self) {
-        self.shared.subjects.remove(&self.uid);
-        let Some(in_mesh) = self.in_mesh.take() else {
-            return;
+    /// Listeners that were there before the pod was tracked are handed to the kernel side first. Says whether the pod
+    /// was not captured before.
+    async fn begin_capture(&mut self) -> Result<bool, TendError> {
+        let Some(in_mesh) = &mut self.in_mesh else {
+            return Ok(false);
         };
-        let cookie = in_mesh.enrolled.netns;
-        let enroller = self.shared.enroller.clone();
-        // Capturing ends before ztunnel is told, so that no connection meets a ztunnel that has left.
-        let released = spawn_blocking(move || enroller.release(Some(in_mesh.netns.as_fd()), cookie)).await;
-        match released {
-            Ok(Ok(())) => info!(pod = %self.uid, "removed from the mesh"),
-            Ok(Err(error)) => {
-                warn!(pod = %self.uid, %error, "removed from the mesh, but not everything is gone");
-            }
-            Err(error) => warn!(pod = %self.uid, %error, "removal panicked"),
-        }
-        if let Err(error) = self.shared.zds.remove(&self.uid.as_str().into()).await {
-            warn!(pod = %self.uid, %error, "ztunnel may still serve the pod");
-        }
+        let (enroller, netns) = (self.shared.enroller.clone(), in_mesh.netns.clone());
+        let (cookie, first) = (in_mesh.cookie, !in_mesh.captured);
+        let processes = self.shared.ztunnels.borrow().clone();
+        let work = move || {
+            enroller.repair_listeners(netns.as_fd(), cookie, &processes)?;
+            if first { enroller.capture(cookie) } else { Ok(()) }
+        };
+        spawn_blocking(work).await??;
+        in_mesh.captured = true;
+        Ok(first)
     }
 
     /// Waits for a reason to look at the pod again.
@@ -310,24 +329,34 @@ impl Tender {
         }
     }
 
-    /// ztunnel may serve the pod since before this agent; it must not drop it only because its netns is not found yet.
-    fn keep_in_ztunnel(&self, error: &TendError) {
-        if let TendError::Netns(_) | TendError::Find(_) = error
-            && self.in_mesh.is_none()
-            && let Err(error) = self.shared.zds.keep(self.uid.as_str().into())
-        {
-            warn!(pod = %self.uid, %error, "ztunnel may drop the pod");
-        }
+    fn report_in_mesh(&self, warnings: Vec<String>) {
+        let Some(InMesh {
+            enrolled: Some(enrolled),
+            ..
+        }) = &self.in_mesh
+        else {
+            return;
+        };
+        self.shared.registry.update(&self.uid, |status| {
+            status.netns = Some(enrolled.netns);
+            status.addresses = enrolled.addresses.own.iter().copied().collect();
+            for warning in warnings
+                .iter()
+                .filter(|warning| !status.warnings.contains(warning))
+            {
+                warn!(pod = %self.name, uid = %self.uid, warning, "annotation");
+            }
+            status.warnings = warnings;
+            status.attempts += 1;
+        });
     }
 
-    fn report_enrolled(&self, pod: &Pod, took: Duration) {
-        let mut is_news = false;
+    fn report_enrolled(&self, pod: &Pod, took: Option<Duration>) {
         self.shared.registry.update(&self.uid, |status| {
-            is_news = status.state != PodState::Enrolled;
             status.state = PodState::Enrolled;
             status.attempts = 0;
         });
-        if is_news {
+        if let Some(took) = took {
             self.shared.registry.record_enrolment(took);
             info!(pod = %pod.name, uid = %self.uid, ?took, "enrolled");
         }
@@ -355,4 +384,14 @@ async fn acked(events: &mut broadcast::Receiver<ZdsEvent>, pod: &str) {
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
+}
+
+/// What a ztunnel said before the pod was brought up to date is no reason to do it again.
+fn skip(events: &mut broadcast::Receiver<ZdsEvent>) {
+    use broadcast::error::TryRecvError;
+    while matches!(events.try_recv(), Ok(_) | Err(TryRecvError::Lagged(_))) {}
+}
+
+fn selection(shared: &Shared, entry: &PodEntry) -> Selection {
+    select(&entry.pod, &entry.namespace_labels, &shared.rules)
 }

@@ -1,22 +1,23 @@
 //! Learns which processes are ztunnel, and tells the kernel side whose mark it may believe.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tracing::{info, warn};
 use weir_common::names::map;
 use weir_common::node::NodeSettings;
 
 use super::node::{Node, change_settings};
 use crate::datapath::{Datapath, DatapathError, maps};
-use crate::zds::{ConnectionId, ZdsEvent};
+use crate::zds::socket::Peer;
+use crate::zds::{ConnectionId, Doorkeeper};
 
 /// The connected ztunnels.
 pub(super) struct Ztunnels {
     datapath: Arc<Datapath>,
     node: Node,
-    connected: BTreeMap<ConnectionId, u32>,
+    connected: Mutex<BTreeMap<ConnectionId, u32>>,
     processes: watch::Sender<Arc<[u32]>>,
 }
 
@@ -27,38 +28,18 @@ impl Ztunnels {
             Self {
                 datapath,
                 node,
-                connected: BTreeMap::new(),
+                connected: Mutex::default(),
                 processes,
             },
             receiver,
         )
     }
 
-    /// Follows the server's events until it ends.
-    pub(super) async fn follow(mut self, mut events: broadcast::Receiver<ZdsEvent>) {
-        loop {
-            match events.recv().await {
-                Ok(event) => self.note(&event),
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return,
-            }
-        }
-    }
-
-    fn note(&mut self, event: &ZdsEvent) {
-        match event {
-            ZdsEvent::Connected { connection, peer } => {
-                let process = u32::try_from(peer.pid).unwrap_or(0);
-                self.connected.insert(*connection, process);
-                if let Err(error) = self.trust(process) {
-                    warn!(%error, process, "ztunnel's cgroup could not be noted: its connections are taken for the pods' own");
-                }
-            }
-            ZdsEvent::Disconnected { connection, .. } => _ = self.connected.remove(connection),
-            _ => return,
-        }
-        self.processes
-            .send_replace(self.connected.values().copied().collect());
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<ConnectionId, u32>)) {
+        // A panic elsewhere leaves plain data behind, which is still true.
+        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut connected);
+        self.processes.send_replace(connected.values().copied().collect());
     }
 
     /// A ztunnel that has gone keeps its entry: its sockets may outlive its connection to us, and a cgroup's id is
@@ -86,5 +67,21 @@ impl Ztunnels {
                 .map_err(maps::wrap(map::ZTUNNELS))?;
         }
         Ok(())
+    }
+}
+
+/// Before ztunnel hears of a pod: it connects from inside the pod as soon as it has, and is a stranger there until its
+/// cgroup is noted.
+impl Doorkeeper for Ztunnels {
+    fn entered(&self, connection: ConnectionId, peer: Peer) {
+        let process = u32::try_from(peer.pid).unwrap_or(0);
+        if let Err(error) = self.trust(process) {
+            warn!(%error, process, "ztunnel's cgroup could not be noted: its connections are taken for the pods' own");
+        }
+        self.change(|connected| _ = connected.insert(connection, process));
+    }
+
+    fn left(&self, connection: ConnectionId) {
+        self.change(|connected| _ = connected.remove(&connection));
     }
 }

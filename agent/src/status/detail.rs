@@ -48,13 +48,12 @@ pub fn of_pod(view: &View, pod: &PodStatus) -> Result<PodDetail, EnrollError> {
 }
 
 fn registered(view: &View, netns: u64) -> Result<Vec<Listeners>, EnrollError> {
-    [ports::OUTBOUND, ports::INBOUND]
-        .into_iter()
-        .map(|port| {
-            let registered = listeners::registered(view.datapath.maps(), netns, port)?;
-            Ok(Listeners { port, registered })
-        })
-        .collect()
+    let known = listeners::registered(view.datapath.maps(), netns)?;
+    let count = |port| Listeners {
+        port,
+        registered: known.get(&port).copied().unwrap_or(0),
+    };
+    Ok([ports::OUTBOUND, ports::INBOUND].map(count).into())
 }
 
 fn interfaces(view: &View, pod: &PodStatus) -> Result<Vec<Interface>, EnrollError> {

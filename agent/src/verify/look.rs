@@ -62,7 +62,7 @@ pub(super) fn pod(datapath: &Datapath, subject: &Subject, connects: bool) -> Res
     let (sysctls, connections) = inside::run(netns, || (sysctls::are_on(), connect(targets)))?;
     Ok(PodFacts {
         entry: entry(datapath, subject.cookie)?,
-        addresses: addresses.own.into_keys().collect(),
+        addresses: addresses.own,
         routing,
         sysctls: sysctls?,
         lookup: datapath.lookup_attached(subject.cookie)?,

@@ -3,6 +3,7 @@
 
 mod accept;
 mod connection;
+mod door;
 mod ledger;
 mod limiter;
 pub mod protocol;
@@ -14,6 +15,7 @@ pub mod socket;
 mod status;
 mod workload;
 
+pub use door::Doorkeeper;
 pub use ledger::ConnectionId;
 pub use results::{Acked, AddError, RemoveError, Removed};
 pub use server::{ZdsConfig, ZdsServer};

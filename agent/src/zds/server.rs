@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{error::Elapsed, timeout};
 
 use super::accept::accept;
+use super::door::Doorkeeper;
 use super::ledger::{Backoff, Settlement};
 use super::protocol::{EncodeError, Request};
 use super::results::{Acked, AddError, RemoveError, Removed};
@@ -88,12 +89,17 @@ impl ZdsServer {
     /// Listens on the current tokio runtime. ztunnels are served from [`Self::serve`] on: an agent that restarts has
     /// to collect its pods first, because ztunnel drops every pod that its snapshot lacks.
     pub fn start(config: ZdsConfig) -> Result<Self, BindError> {
+        Self::start_with(config, ())
+    }
+
+    /// The same with somebody who notes each ztunnel before it is told of pods.
+    pub fn start_with(config: ZdsConfig, keeper: impl Doorkeeper + 'static) -> Result<Self, BindError> {
         let listener = SeqpacketListener::bind(&config.socket)?;
         let backoff = Backoff {
             first: config.first_retry,
             longest: config.longest_retry,
         };
-        let shared = Arc::new(Shared::new(backoff));
+        let shared = Arc::new(Shared::new(backoff, Box::new(keeper)));
         let (phase, phases) = watch::channel(Phase::Filling);
         let accepting = tokio::spawn(accept(listener, shared.clone(), config.clone(), phases));
         let running = Running {

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::{broadcast, oneshot, watch};
 
+use super::door::Doorkeeper;
 use super::ledger::{
     Backoff, ConnectionId, Ledger, Link, LiveStep, Outcome, Settlement, SnapshotStep, Ticket, Wanted,
 };
@@ -29,6 +30,7 @@ pub struct Pending {
 
 /// Shared by the handle and all connections.
 pub struct Shared {
+    keeper: Box<dyn Doorkeeper>,
     state: Mutex<State>,
     events: broadcast::Sender<ZdsEvent>,
     changed: watch::Sender<()>,
@@ -49,7 +51,7 @@ struct About {
 
 impl Shared {
     /// Nothing wanted, nobody connected.
-    pub fn new(backoff: Backoff) -> Self {
+    pub fn new(backoff: Backoff, keeper: Box<dyn Doorkeeper>) -> Self {
         let state = State {
             ledger: Ledger::new(backoff),
             about: BTreeMap::new(),
@@ -58,12 +60,12 @@ impl Shared {
         };
         let (events, _none_yet) = broadcast::channel(EVENT_BUFFER);
         Self {
+            keeper,
             state: Mutex::new(state),
             events,
             changed: watch::Sender::new(()),
         }
     }
-
     /// Wakes whenever there may be something new to send.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
@@ -116,6 +118,7 @@ impl Shared {
 
     /// See [`Ledger::greeted`].
     pub fn greeted(&self, connection: ConnectionId, peer: Peer) {
+        self.keeper.entered(connection, peer);
         self.update(|state, events| {
             state.ledger.greeted(connection);
             events.push(ZdsEvent::Connected { connection, peer });
@@ -169,6 +172,7 @@ impl Shared {
                 false => ZdsEvent::Refused { peer, error },
             });
         });
+        self.keeper.left(connection);
         // The connection that is the newest now may have to catch up.
         self.changed.send_replace(());
     }

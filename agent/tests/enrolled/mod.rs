@@ -46,7 +46,8 @@ impl Pod {
         let host = inside::current_cookie().unwrap();
         let enroller = Enroller::new(Arc::clone(&own.datapath), host);
         enroller
-            .enroll(self.netns.as_fd(), filters, true)
+            .enroll(self.netns.as_fd(), self.cookie, filters, None)
+            .and_then(|_| enroller.capture(self.cookie))
             .unwrap_or_else(|error| panic!("{error}"));
     }
 

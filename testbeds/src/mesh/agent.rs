@@ -23,6 +23,8 @@ pub struct AgentProcess {
     directory: PathBuf,
     pin_root: PathBuf,
     flags: Vec<String>,
+    /// Where in the log the running process's part begins.
+    log_start: usize,
 }
 
 impl AgentProcess {
@@ -35,6 +37,7 @@ impl AgentProcess {
             directory: directory.to_owned(),
             pin_root,
             flags: flags.to_vec(),
+            log_start: 0,
         };
         agent.restart()?;
         Ok(agent)
@@ -46,6 +49,7 @@ impl AgentProcess {
     /// [`Error`] if it cannot be started.
     pub fn restart(&mut self) -> Result<(), Error> {
         self.process = None;
+        self.log_start = self.output().len();
         let log = self.directory.join("agent.log");
         let output = File::options()
             .create(true)
@@ -101,6 +105,12 @@ impl AgentProcess {
         let pods = status.get("pods")?.as_array()?;
         let found = pods.iter().find(|status| status["name"] == pod)?;
         found["state"].as_str().map(str::to_owned)
+    }
+
+    /// What it has printed since it was started the last time.
+    #[must_use]
+    pub fn output_since_start(&self) -> String {
+        self.output().split_off(self.log_start)
     }
 
     /// Where ztunnel connects.

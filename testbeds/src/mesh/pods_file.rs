@@ -11,6 +11,8 @@ use crate::netns::Netns;
 use crate::proxy::Member;
 use crate::world::Pod;
 
+/// The namespace of pods that belong to no world.
+const BARE: &str = "bare";
 const MODE: &str = "istio.io/dataplane-mode";
 
 /// One pod in the file.
@@ -20,9 +22,11 @@ pub struct PodLine {
     /// The pod's name.
     pub name: String,
     namespace: &'static str,
-    uid: String,
+    /// Its uid.
+    pub uid: String,
     service_account: String,
-    netns: String,
+    /// The path of its network namespace.
+    pub netns: String,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
 }
@@ -60,6 +64,20 @@ impl PodLine {
         }
     }
 
+    /// A pod of no world, in the mesh.
+    pub(super) fn bare(name: &str, netns: &Netns) -> Self {
+        let mut line = Self {
+            namespace: BARE,
+            ..Self::in_netns(name, name, netns)
+        };
+        line.enrol();
+        line
+    }
+
+    pub(super) fn is_bare(&self) -> bool {
+        self.namespace == BARE
+    }
+
     /// Puts the pod into the mesh.
     pub fn enrol(&mut self) {
         self.labels.insert(MODE.to_owned(), "ambient".to_owned());
@@ -73,6 +91,11 @@ impl PodLine {
     /// Adds an annotation.
     pub fn annotate(&mut self, key: &str, value: &str) {
         self.annotations.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// Takes an annotation away.
+    pub fn forget(&mut self, key: &str) {
+        self.annotations.remove(key);
     }
 
     /// The state that the agent must bring it to.

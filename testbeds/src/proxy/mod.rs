@@ -91,6 +91,11 @@ impl Proxy {
         &self.kind
     }
 
+    /// What it was started as.
+    pub fn spec(&self) -> &ProxySpec {
+        &self.spec
+    }
+
     /// The process id; none while it is dead.
     pub fn id(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)

@@ -4,11 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use super::wire::Workload;
 use crate::dns::server as dns;
@@ -18,9 +16,6 @@ use crate::netns::{Identity, Netns};
 use crate::record::Recorder;
 use crate::sockets::{Factory, MARK};
 use crate::tunnel::{Instance, Serves, listen};
-
-/// How long connections of a removed pod may go on.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// What every pod's instance is given.
 pub struct Settings {
@@ -170,14 +165,11 @@ impl Running {
         })
     }
 
-    /// Closes the listeners now and the connections after a while.
+    /// Closes the listeners and the connections, which ztunnel gives no time either.
     async fn drain(mut self) {
         self.listeners.shutdown().await;
         self.dns.shutdown().await;
-        tokio::spawn(async move {
-            sleep(GRACE).await;
-            // Nobody listens when no connection is left.
-            self.cut.send(true).unwrap_or_default();
-        });
+        // Nobody listens when no connection is left.
+        self.cut.send(true).unwrap_or_default();
     }
 }

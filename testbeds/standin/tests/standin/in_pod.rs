@@ -157,18 +157,21 @@ fn a_refused_connection_is_answered_and_closed() {
 }
 
 #[test]
-fn connections_of_a_removed_pod_end_after_a_grace() {
+fn connections_of_a_removed_pod_end_at_once() {
     let mut setting = setting(|spec, _| spec.without_original_source());
     let server = setting.world.pod("server").address();
     let destination = SocketAddr::new(server, 8080);
     let _application = greet_and_echo(listen(setting.server(), destination));
     let (mut stream, _) = setting.tunnel(server, destination);
     setting.session.request(&Request::SnapshotSent);
-    setting.session.request(&del("uid"));
     assert_eq!(line(&mut stream), server.to_string());
-    stream.get_mut().write_all(b"still here\n").unwrap();
-    assert_eq!(line(&mut stream), "still here");
-    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    setting.session.request(&del("uid"));
+    let patience = Some(std::time::Duration::from_secs(3));
+    stream.get_mut().set_read_timeout(patience).unwrap();
+    match stream.read(&mut [0]) {
+        Ok(read) => assert_eq!(read, 0),
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+    }
 }
 
 /// Connects from the pod to the remote host so that the connection comes to 15001, whose number the

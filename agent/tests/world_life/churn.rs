@@ -1,0 +1,110 @@
+//! Many pods come and go.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Instant;
+
+use ipnetwork::IpNetwork;
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::netns::Netns;
+use weir_testbeds::world::{Family, Wiring};
+
+use crate::support::{maps, open, serve, wait};
+
+const PODS: usize = 500;
+const ROUNDS: usize = 3;
+
+/// A pod that is nothing but a namespace with an address.
+fn bare_pod(number: usize) -> Netns {
+    let netns = Netns::new().unwrap();
+    let address: IpNetwork = format!("10.{}.{}.1/32", 100 + number / 250, number % 250)
+        .parse()
+        .unwrap();
+    netns
+        .netlink(async |netlink| netlink.add_address("lo", address).await)
+        .unwrap();
+    netns
+}
+
+fn enrolled(mesh: &Mesh) -> usize {
+    maps(mesh).pods().unwrap().keys().flatten().count()
+}
+
+/// How many entries each map has, but for those that outlive pods on purpose.
+fn entries(mesh: &Mesh) -> BTreeMap<&'static str, usize> {
+    let maps = maps(mesh);
+    [
+        ("pods", maps.pods().unwrap().keys().count()),
+        ("own", maps.own_addresses().unwrap().keys().count()),
+        ("by address", maps.pods_by_address().unwrap().keys().count()),
+        ("newest", maps.newest().unwrap().keys().count()),
+        ("listeners", maps.listeners().unwrap().keys().count()),
+        ("ports", maps.port_rules().unwrap().keys().count()),
+        ("ranges", maps.range_rules().unwrap().keys().count()),
+        ("counters", maps.counters().unwrap().keys().count()),
+    ]
+    .into()
+}
+
+fn resident_kib(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
+}
+
+#[test]
+fn pods_that_come_and_go_leave_nothing() {
+    let mut mesh = Mesh::builder("churn").enrolled("stays").start().unwrap();
+    let before = entries(&mesh);
+    let mut resident = Vec::new();
+    for _ in 0..ROUNDS {
+        let pods: Vec<Netns> = (0..PODS).map(bare_pod).collect();
+        let start = Instant::now();
+        mesh.list_bare(&pods).unwrap();
+        wait("all pods are enrolled", || enrolled(&mesh) == PODS + 1);
+        let came = start.elapsed();
+        mesh.unlist_bare().unwrap();
+        wait("all pods are gone", || enrolled(&mesh) == 1);
+        println!(
+            "{PODS} pods came in {came:?} and were gone after {:?}",
+            start.elapsed()
+        );
+        wait("nothing is left in the maps", || entries(&mesh) == before);
+        let links = fs::read_dir(mesh.agent.pin_root().join("v1/pods")).unwrap();
+        assert_eq!(links.count(), 1);
+        resident.push(resident_kib(mesh.agent.id().unwrap()));
+    }
+    println!("resident: {resident:?} KiB");
+    assert!(
+        resident[ROUNDS - 1] * 5 <= resident[0] * 6,
+        "the agent grows: {resident:?} KiB"
+    );
+}
+
+#[test]
+fn a_pod_that_is_deleted_with_connections_open_is_forgotten() {
+    let mut mesh = Mesh::builder("deleted")
+        .wiring(Wiring::PointToPoint)
+        .family(Family::Dual)
+        .enrolled("client")
+        .enrolled("server")
+        .enrolled("stays")
+        .start()
+        .unwrap();
+    let to: Vec<_> = mesh.pod("server").addresses().iter().collect();
+    let servers: Vec<_> = to.iter().map(|to| serve(&mesh, "server", *to)).collect();
+    let held: Vec<_> = to.iter().map(|to| open(&mesh.pod("client").netns, *to)).collect();
+    mesh.world.remove_pod("server").unwrap();
+    drop(servers);
+    mesh.unlist("server").unwrap();
+    wait("the pod is gone", || enrolled(&mesh) == 2);
+    mesh.world.remove_pod("client").unwrap();
+    mesh.unlist("client").unwrap();
+    drop(held);
+    wait("the other is gone too", || enrolled(&mesh) == 1);
+    let links = fs::read_dir(mesh.agent.pin_root().join("v1/pods")).unwrap();
+    assert_eq!(links.count(), 1);
+}

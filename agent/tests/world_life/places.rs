@@ -1,0 +1,266 @@
+//! Addresses that come and go, namespaces that are shared, missing or nested, and annotations that change.
+
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::symlink;
+
+use ipnetwork::IpNetwork;
+use weir_testbeds::deadline::eventually;
+use weir_testbeds::link::Device;
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::netns::Netns;
+use weir_testbeds::proxy::Member;
+use weir_testbeds::route::Route;
+use weir_testbeds::traffic::{Client, Server, ServerSpec};
+use weir_testbeds::world::{Family, Wiring, World};
+
+use crate::support::{self, PATIENCE, PORT, exchange, maps, open, serve, spec, wait, was_redirected};
+
+fn start(name: &str) -> Mesh {
+    Mesh::builder(name)
+        .wiring(Wiring::PointToPoint)
+        .family(Family::Dual)
+        .enrolled("client")
+        .enrolled("server")
+        .start()
+        .unwrap()
+}
+
+fn network(text: &str) -> IpNetwork {
+    text.parse().unwrap()
+}
+
+/// Routes an address to a pod by its own, from everywhere.
+fn route_to(mesh: &Mesh, pod: &str, address: IpNetwork) {
+    let via = mesh.pod(pod).address_like(address.ip()).unwrap();
+    let node = &mesh.world.node.netns;
+    node.netlink(async |netlink| netlink.add_route(&Route::to(address).via(via)).await)
+        .unwrap();
+    let gateway = mesh.world.node.address_like(address.ip()).unwrap();
+    let remote = &mesh.world.remote.netns;
+    remote
+        .netlink(async |netlink| netlink.add_route(&Route::to(address).via(gateway)).await)
+        .unwrap();
+}
+
+fn owns(mesh: &Mesh, pod: &str, address: IpAddr) -> bool {
+    let netns = support::cookie(&mesh.pod(pod).netns);
+    let own = maps(mesh).own_addresses().unwrap();
+    own.keys()
+        .flatten()
+        .any(|key| key.netns == netns && IpAddr::from(key.address) == address)
+}
+
+#[test]
+fn addresses_that_come_late_are_the_pods_and_those_that_go_are_not() {
+    let mesh = start("addresses");
+    let (server, client) = (&mesh.pod("server").netns, &mesh.pod("client").netns);
+    let remote = &mesh.world.remote.netns;
+    for address in [network("10.99.0.7/32"), network("fd00:99::7/128")] {
+        let to = address.ip();
+        route_to(&mesh, "server", address);
+        server
+            .netlink(async |netlink| netlink.add_address("lo", address).await)
+            .unwrap();
+        wait("the address is the pod's", || owns(&mesh, "server", to));
+        let app = serve(&mesh, "server", to);
+        for from in [client, remote] {
+            let seen = exchange(from, to);
+            assert!(was_redirected(&seen), "{seen:?}");
+            assert_eq!((seen.peer.ip(), seen.server.local.ip()), (to, to));
+        }
+        let itself = exchange(server, to);
+        assert!(
+            !was_redirected(&itself),
+            "the pod's own address is captured: {itself:?}"
+        );
+        drop(app);
+        server
+            .netlink(async |netlink| netlink.delete_address("lo", address).await)
+            .unwrap();
+        wait("the address is the pod's no more", || !owns(&mesh, "server", to));
+    }
+}
+
+#[test]
+fn pods_with_the_same_addresses_are_told_apart() {
+    let mut mesh = start("twins");
+    let twins = World::builder("twins")
+        .wiring(Wiring::PointToPoint)
+        .family(Family::Dual)
+        .pods(["client-twin", "server-twin"])
+        .build()
+        .unwrap();
+    let members: Vec<Member> = mesh
+        .world
+        .pods()
+        .iter()
+        .chain(twins.pods())
+        .map(Member::of)
+        .collect();
+    mesh.proxy.set_members(members).unwrap();
+    for pod in twins.pods() {
+        mesh.list_pod(pod).unwrap();
+    }
+    mesh.settled().unwrap();
+    for to in mesh.pod("server").addresses().iter() {
+        assert_eq!(twins.pod("server-twin").address_like(to), Some(to));
+        let _one = serve(&mesh, "server", to);
+        let other = ServerSpec::new("twin", std::net::SocketAddr::new(to, PORT));
+        let _other = Server::start(&twins.pod("server-twin").netns, &other).unwrap();
+        for (client, server) in [(mesh.pod("client"), "server"), (twins.pod("client-twin"), "twin")] {
+            let seen = exchange(&client.netns, to);
+            assert_eq!(seen.server.server, server);
+            assert!(was_redirected(&seen), "{seen:?}");
+        }
+    }
+}
+
+#[test]
+fn a_pod_that_takes_over_anothers_namespace_stays_captured() {
+    let mut mesh = start("takeover-uid");
+    let to: Vec<_> = mesh.pod("server").addresses().iter().collect();
+    let _servers: Vec<_> = to.iter().map(|to| serve(&mesh, "server", *to)).collect();
+    for round in 0..3 {
+        mesh.change("client", |line| {
+            line.uid = format!("{}-{round}", line.uid.split('_').next().unwrap());
+        })
+        .unwrap();
+        let uids = format!("-{round} ");
+        wait("the new uid is enrolled", || {
+            let log = mesh.agent.output();
+            log.lines()
+                .any(|line| line.contains(" enrolled pod=default/client ") && line.contains(&uids))
+        });
+        for &to in &to {
+            let seen = exchange(&mesh.pod("client").netns, to);
+            assert!(was_redirected(&seen), "{seen:?}");
+        }
+    }
+    let pods: Vec<u64> = maps(&mesh).pods().unwrap().keys().flatten().collect();
+    assert_eq!(pods.len(), 2);
+}
+
+#[test]
+fn a_pod_without_a_usable_namespace_is_tried_until_it_has_one() {
+    let mut mesh = Mesh::builder("no-netns")
+        .enrolled("client")
+        .enrolled("server")
+        .outside("late")
+        .start()
+        .unwrap();
+    let real = mesh.pod("late").netns.path();
+    let path = std::env::temp_dir().join(weir_testbeds::unique::name("late-netns"));
+    let host = mesh.world.node.netns.path();
+    for (given, reason) in [
+        ("/proc/version".into(), "is not a network namespace"),
+        (host, "is the node's own network namespace"),
+        (path.clone(), "does not exist"),
+    ] {
+        mesh.change("late", |line| {
+            line.enrol();
+            line.netns = given.display().to_string();
+        })
+        .unwrap();
+        let told = || {
+            mesh.agent.output().lines().any(|line| {
+                line.contains("not enrolled; trying again pod=default/late") && line.contains(reason)
+            })
+        };
+        wait(reason, told);
+    }
+    symlink(&real, &path).unwrap();
+    let enrolled = eventually(PATIENCE, || {
+        (mesh.agent.state_of("late")? == "enrolled").then_some(())
+    });
+    fs::remove_file(&path).unwrap();
+    enrolled.unwrap();
+    let to = mesh.pod("server").address();
+    let _server = serve(&mesh, "server", to);
+    let seen = exchange(&mesh.pod("late").netns, to);
+    assert!(was_redirected(&seen), "{seen:?}");
+}
+
+#[test]
+fn annotations_that_change_leave_open_connections_alone() {
+    const PORTS: &str = "traffic.sidecar.istio.io/excludeOutboundPorts";
+    let mut mesh = start("annotations");
+    let client = mesh.pod("client").netns.clone();
+    let to: Vec<_> = mesh.world.remote.addresses.iter().collect();
+    let remote = mesh.world.remote.netns.clone();
+    let _servers: Vec<_> = to
+        .iter()
+        .map(|to| {
+            let spec = ServerSpec::new("remote", std::net::SocketAddr::new(*to, PORT));
+            Server::start(&remote, &spec).unwrap()
+        })
+        .collect();
+    let mut held: Vec<_> = to.iter().map(|to| open(&client, *to)).collect();
+    assert!(held.iter().all(|held| was_redirected(held.report())));
+    let captured = |mesh: &Mesh, expected: bool| {
+        for &to in &to {
+            wait("new connections follow the annotation", || {
+                was_redirected(&exchange(&mesh.pod("client").netns, to)) == expected
+            });
+        }
+    };
+    mesh.change("client", |line| line.annotate(PORTS, "8080"))
+        .unwrap();
+    captured(&mesh, false);
+    held.extend(to.iter().map(|to| open(&client, *to)));
+    mesh.change("client", |line| line.annotate(PORTS, "8080,nonsense"))
+        .unwrap();
+    wait("the mistake is reported", || {
+        mesh.agent.output().contains("nonsense")
+    });
+    assert_eq!(mesh.agent.state_of("client").as_deref(), Some("enrolled"));
+    mesh.change("client", |line| line.forget(PORTS)).unwrap();
+    captured(&mesh, true);
+    for held in &mut held {
+        held.exchange(b"still here").unwrap();
+    }
+}
+
+#[test]
+fn a_namespace_nested_in_a_pod_is_left_alone() {
+    let mesh = start("nested");
+    let pod = mesh.pod("server").netns.clone();
+    let inner = Netns::new().unwrap();
+    for key in ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"] {
+        pod.sysctl_set(key, "1").unwrap();
+    }
+    pod.netlink(async |netlink| {
+        netlink
+            .add_veth(&Device::named("inner0"), &Device::named("eth0"), &inner)
+            .await
+    })
+    .unwrap();
+    inner.netlink(async |netlink| netlink.up("eth0").await).unwrap();
+    for (outer, own) in [
+        ("10.99.1.1/30", "10.99.1.2/30"),
+        ("fd00:99:1::1/64", "fd00:99:1::2/64"),
+    ] {
+        let (outer, own) = (network(outer), network(own));
+        pod.netlink(async |netlink| netlink.add_address("inner0", outer).await)
+            .unwrap();
+        inner
+            .netlink(async |netlink| {
+                netlink.add_address("eth0", own).await?;
+                netlink.add_route(&Route::default_via(outer.ip())).await
+            })
+            .unwrap();
+        route_to(&mesh, "server", IpNetwork::from(own.ip()));
+        wait("the pod has its new address", || {
+            owns(&mesh, "server", outer.ip())
+        });
+        let remote = &mesh.world.remote;
+        let out = std::net::SocketAddr::new(remote.address_like(own.ip()).unwrap(), PORT);
+        let _remote = Server::start(&remote.netns, &ServerSpec::new("remote", out)).unwrap();
+        let inside = std::net::SocketAddr::new(own.ip(), PORT);
+        let _inner = Server::start(&inner, &ServerSpec::new("inner", inside)).unwrap();
+        let sent = Client::exchange(&inner, &spec(out.ip())).unwrap();
+        assert_eq!(sent.server.peer, sent.local, "{sent:?}");
+        let received = Client::exchange(&remote.netns, &spec(own.ip())).unwrap();
+        assert_eq!(received.server.peer, received.local, "{received:?}");
+    }
+}

@@ -1,0 +1,149 @@
+//! What tests about the lives of pods, proxies and agents share.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use weir_agent::datapath::sys::{link_info, obj_get};
+use weir_agent::datapath::{Maps, Pins};
+use weir_agent::inside;
+use weir_common::event::CounterKey;
+use weir_common::reason::Reason;
+use weir_testbeds::deadline::eventually;
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::netns::Netns;
+use weir_testbeds::traffic::{Client, ClientSpec, Connection, Exchange, Server, ServerSpec};
+
+pub const PORT: u16 = 8080;
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Starts a server that greets with its pod's name.
+pub fn serve(mesh: &Mesh, pod: &str, address: IpAddr) -> Server {
+    let spec = ServerSpec::new(pod, SocketAddr::new(address, PORT));
+    Server::start(&mesh.pod(pod).netns, &spec).unwrap()
+}
+
+pub fn spec(to: IpAddr) -> ClientSpec {
+    ClientSpec::to(SocketAddr::new(to, PORT)).deadline(PATIENCE)
+}
+
+pub fn open(netns: &Netns, to: IpAddr) -> Connection {
+    Client::connect(netns, &spec(to)).unwrap()
+}
+
+pub fn exchange(netns: &Netns, to: IpAddr) -> Exchange {
+    Client::exchange(netns, &spec(to)).unwrap()
+}
+
+/// A proxy makes a connection of its own, from another port.
+pub fn was_redirected(seen: &Exchange) -> bool {
+    seen.server.peer.port() != seen.local.port()
+}
+
+/// Waits until the condition holds.
+pub fn wait(what: &str, mut condition: impl FnMut() -> bool) {
+    eventually(PATIENCE, || condition().then_some(())).unwrap_or_else(|error| panic!("{what}: {error}"));
+}
+
+/// The netns cookie of a pod.
+pub fn cookie(netns: &Netns) -> u64 {
+    inside::cookie(netns.as_fd()).unwrap()
+}
+
+/// The agent's maps.
+pub fn maps(mesh: &Mesh) -> Maps {
+    Maps::adopt(&Pins::new(mesh.agent.pin_root()))
+}
+
+/// How often a reason was counted for a pod.
+pub fn counted(mesh: &Mesh, netns: &Netns, reason: Reason) -> u64 {
+    let key = CounterKey {
+        netns: cookie(netns),
+        reason: reason as u32,
+        reserved: 0,
+    };
+    let counters = maps(mesh).counters().unwrap();
+    counters
+        .get(&key, 0)
+        .map_or(0, |values| values.iter().copied().sum())
+}
+
+/// How many routing rules by mark a netns has.
+pub fn rules_of_ours(netns: &Netns) -> usize {
+    let listed = netns.run(|| Command::new("ip").args(["rule", "show"]).output().unwrap());
+    String::from_utf8_lossy(&listed.stdout)
+        .lines()
+        .filter(|line| line.contains("fwmark"))
+        .count()
+}
+
+/// Every pinned link, with the kernel's numbers for it and for its program.
+pub fn links(root: &Path) -> BTreeMap<PathBuf, (u32, u32)> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(root).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() && path.file_name() != Some("maps".as_ref()) {
+            found.extend(links(&path));
+        } else if path.is_file() {
+            let info = link_info(obj_get(&path).unwrap().as_fd()).unwrap();
+            found.insert(path, (info.id, info.program_id));
+        }
+    }
+    found
+}
+
+/// Clients that connect again and again until they are stopped.
+pub struct Load {
+    done: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    results: Receiver<Result<Exchange, String>>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Begins; each client is a netns and a destination.
+    pub fn start(clients: impl IntoIterator<Item = (Netns, IpAddr)>) -> Self {
+        let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (report, results) = channel();
+        let start = |(netns, to): (Netns, IpAddr)| {
+            let (done, stop, report) = (done.clone(), stop.clone(), report.clone());
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let result = Client::exchange(&netns, &spec(to)).map_err(|error| error.to_string());
+                    report.send(result).unwrap();
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        };
+        let clients = clients.into_iter().map(start).collect();
+        Self {
+            done,
+            stop,
+            results,
+            clients,
+        }
+    }
+
+    /// Waits until this many more exchanges are done.
+    pub fn go_on(&self, more: u64) {
+        let goal = self.done.load(Ordering::Relaxed) + more;
+        wait("clients go on", || self.done.load(Ordering::Relaxed) >= goal);
+    }
+
+    /// Ends, and hands over all that was seen.
+    pub fn finish(self) -> Vec<Result<Exchange, String>> {
+        self.stop.store(true, Ordering::Relaxed);
+        for client in self.clients {
+            client.join().unwrap();
+        }
+        self.results.try_iter().collect()
+    }
+}
