@@ -1,12 +1,7 @@
 //! Who reaches whom through the mesh, what each side sees, and what stays out of the proxy's way.
 //!
 //! With `WEIR_ZTUNNEL` the proxy is a real ztunnel; the few tests that only the stand-in can carry say so.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "what fails here fails the test"
-)]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 /// Makes a test of each function for every way of wiring a pod.
 macro_rules! on_every_wiring {

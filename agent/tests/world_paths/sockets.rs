@@ -12,6 +12,7 @@ use weir_testbeds::capture::Capture;
 use weir_testbeds::deadline::PATIENCE;
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::netns::Netns;
+use weir_testbeds::proxy::Member;
 use weir_testbeds::traffic::{Client, ClientSpec, Exchange};
 use weir_testbeds::world::Wiring;
 
@@ -194,6 +195,10 @@ fn sockets_older_than_the_enrolment(wiring: Wiring) {
         .iter()
         .map(|to| Client::prepare(&late, &ClientSpec::to(*to)).unwrap())
         .collect();
+    // A ztunnel serves only whom it knows, and learns of the late pod only when it starts again.
+    let members = ["client", "server", "late"].map(|pod| Member::of(mesh.pod(pod)));
+    mesh.proxy.set_members(members.into()).unwrap();
+    mesh.proxy.wait_ready(PATIENCE).unwrap();
     mesh.relabel("late", true).unwrap();
     for (client, to) in clients.into_iter().zip(to) {
         let seen = client.finish().unwrap().converse().unwrap();
