@@ -160,6 +160,8 @@ impl Tender {
                 // Whoever asked may have given up.
                 asked.send(()).ok();
             }
+            // The acknowledgement that this round itself has brought about is no reason for another.
+            events = events.resubscribe();
             match self.sleep(&mut events, pause).await {
                 Wake::Again => {}
                 Wake::Asked(answer) => asked = Some(answer),

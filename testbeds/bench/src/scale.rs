@@ -57,7 +57,7 @@ pub fn run(cli: &Cli) -> Result<Scale> {
     let before = Cost::of(&mut stage, cli)?;
     let crowd: Vec<Netns> = (0..pods).map(bystander).collect::<Result<_>>()?;
     let mesh = stage.mesh().context("Weir does not run here")?;
-    zds_peer::connect(&mesh.agent.zds_socket())?;
+    zds_peer::connect(&mesh.agent.zds_socket(), crowd.clone())?;
     let mut names = Vec::new();
     for (number, netns) in crowd.iter().take(one_by_one).enumerate() {
         names.push(add(mesh, &[(number, netns)])?);
@@ -139,10 +139,10 @@ fn bystander(number: usize) -> Result<Netns> {
 
 /// Puts pods into the mesh and waits until the agent says that they are.
 fn add(mesh: &mut Mesh, pods: &[(usize, &Netns)]) -> Result<Vec<String>> {
-    let prefix = unique::name("bystander");
+    let prefix = unique::name("many");
     let named = pods
         .iter()
-        .map(|(number, netns)| (format!("bystander-{number}"), netns));
+        .map(|(number, netns)| (format!("{}{number}", zds_peer::NAME), netns));
     let named: Vec<_> = named.collect();
     mesh.add(named.iter().map(|(name, netns)| {
         let mut line = PodLine::in_netns(name, &format!("{prefix}-{name}"), netns);

@@ -116,7 +116,7 @@ pub fn send(to: SocketAddr, bytes: u64) -> io::Result<()> {
         left -= length as u64;
     }
     stream.shutdown(net::Shutdown::Write)?;
-    stream.read(&mut [0])?;
+    io::copy(&mut stream, &mut io::sink())?;
     Ok(())
 }
 
@@ -127,7 +127,7 @@ pub fn sequence(to: SocketAddr, connections: u32) -> io::Result<()> {
         let mut stream = net::TcpStream::connect(to)?;
         stream.write_all(&message)?;
         stream.read_exact(&mut message)?;
-        stream.read(&mut message)?;
+        io::copy(&mut stream, &mut io::sink())?;
     }
     Ok(())
 }

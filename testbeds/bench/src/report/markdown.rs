@@ -158,7 +158,7 @@ fn pods(scale: &Scale) -> String {
         "
 ## Many pods
 
-The proxy's part is left out: a ztunnel that acknowledges every pod at once and serves none takes the pods beyond the first two.
+The proxy's part is small: a ztunnel that only listens, and acknowledges at once, takes the pods beyond the first two.
 
 | | |
 |---|---:|
