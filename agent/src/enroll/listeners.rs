@@ -66,31 +66,37 @@ pub fn are_known(maps: &Maps, netns: u64) -> Result<bool, EnrollError> {
     Ok(registered(maps, netns)?.len() == PORTS.len())
 }
 
-/// Hands listeners to the kernel side if it knows none for a port: it notes those that begin to listen by itself, and
-/// looking for the others means to walk over all sockets of the node. `processes` are ztunnel's, whose descriptors may
-/// be looked at.
+/// Hands listeners to the kernel side if it knows fewer than there are ztunnels: it notes those that begin to listen by
+/// itself, and looking for the others means to walk over all sockets of the node. `processes` are ztunnel's, whose
+/// descriptors may be looked at.
 ///
 /// # Errors
 /// [`EnrollError`] if the namespace or a map cannot be read; a process that is gone is passed over.
 pub fn repair(maps: &Maps, netns: BorrowedFd<'_>, cookie: u64, processes: &[u32]) -> Result<(), EnrollError> {
     let registered = registered(maps, cookie)?;
-    if processes.is_empty() || PORTS.iter().all(|port| registered.contains_key(port)) {
+    let known = |port: u16| registered.get(&port).copied().unwrap_or(0);
+    if PORTS
+        .iter()
+        .all(|port| known(*port) >= processes.len().min(SLOTS as usize))
+    {
         return Ok(());
     }
     for (port, inodes) in listening(netns)? {
-        if !registered.contains_key(&port) {
-            let recent = &inodes[inodes.len().saturating_sub(SLOTS as usize)..];
-            register(maps, cookie, port, &sockets(processes, recent))?;
+        let recent = &inodes[inodes.len().saturating_sub(SLOTS as usize)..];
+        let found = sockets(processes, recent);
+        if found.len() > known(port) {
+            register(maps, cookie, port, &found)?;
         }
     }
     Ok(())
 }
 
-/// Notes these listeners, the newest last.
+/// Notes these listeners, the newest last, in the place of those that were noted, which are among them.
 fn register(maps: &Maps, netns: u64, port: u16, sockets: &[OwnedFd]) -> Result<(), EnrollError> {
     let (mut listeners, mut newest) = (maps.listeners()?, maps.newest()?);
     let port = u32::from(port);
-    for (slot, socket) in (0..SLOTS).zip(sockets) {
+    let mut slots = 0..SLOTS;
+    for (socket, slot) in sockets.iter().zip(slots.by_ref()) {
         listeners
             .insert(ListenerKey { netns, port, slot }, socket.as_raw_fd(), 0)
             .map_err(maps::wrap(map::LISTENERS))?;
@@ -100,6 +106,10 @@ fn register(maps: &Maps, netns: u64, port: u16, sockets: &[OwnedFd]) -> Result<(
             reserved: 0,
         };
         newest.insert(key, slot, 0).map_err(maps::wrap(map::NEWEST))?;
+    }
+    for slot in slots {
+        let key = ListenerKey { netns, port, slot };
+        entries::removed(listeners.remove(&key), map::LISTENERS)?;
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ use crate::pods::capture::Capture;
 use crate::pods::netns::{FindError, Netns, NetnsError, NetnsId, find_by_proc};
 use crate::pods::pod::{Pod, PodEntry, PodName, PodUid};
 use crate::pods::select::{Rules, Selection, select};
-use crate::zds::{AddError, Workload, ZdsEvent, ZdsServer};
+use crate::zds::{AddError, ConnectionId, Workload, ZdsEvent, ZdsServer};
 
 /// What all pods' tasks share.
 pub(super) struct Shared {
@@ -81,8 +81,8 @@ struct InMesh {
     /// What the last attempt did; nothing if it failed on the way.
     enrolled: Option<Enrolled>,
     addresses: Option<AddressWatch>,
-    /// ztunnel serves it.
-    served: bool,
+    /// The first ztunnel that serves it; later ones are told by the server.
+    served: Option<ConnectionId>,
     captured: bool,
 }
 
@@ -147,7 +147,6 @@ impl Tender {
             let pause = match self.tend(&entry, since).await {
                 Ok(()) => {
                     backoff = Backoff::new();
-                    skip(&mut events);
                     None
                 }
                 Err(error) => {
@@ -160,8 +159,6 @@ impl Tender {
                 // Whoever asked may have given up.
                 asked.send(()).ok();
             }
-            // The acknowledgement that this round itself has brought about is no reason for another.
-            events = events.resubscribe();
             match self.sleep(&mut events, pause).await {
                 Wake::Again => {}
                 Wake::Asked(answer) => asked = Some(answer),
@@ -251,7 +248,7 @@ impl Tender {
                     cookie,
                     enrolled: Some(enrolled),
                     addresses,
-                    served: false,
+                    served: None,
                     captured: false,
                 });
             }
@@ -266,7 +263,7 @@ impl Tender {
 
     /// ztunnel's acknowledgement says that its listeners are there; to a later ztunnel the server tells the pod itself.
     async fn tell_ztunnel(&mut self, pod: &Pod) -> Result<(), TendError> {
-        let Some(in_mesh) = self.in_mesh.as_mut().filter(|in_mesh| !in_mesh.served) else {
+        let Some(in_mesh) = self.in_mesh.as_mut().filter(|in_mesh| in_mesh.served.is_none()) else {
             return Ok(());
         };
         let workload = Workload {
@@ -280,8 +277,8 @@ impl Tender {
         if let Some(leaving) = self.leaving.take() {
             leaving.task.abort();
         }
-        self.shared.zds.add(workload).await.map_err(TendError::Zds)?;
-        in_mesh.served = true;
+        let acked = self.shared.zds.add(workload).await.map_err(TendError::Zds)?;
+        in_mesh.served = Some(acked.connection);
         Ok(())
     }
 
@@ -306,6 +303,7 @@ impl Tender {
     /// Waits for a reason to look at the pod again.
     async fn sleep(&mut self, events: &mut broadcast::Receiver<ZdsEvent>, pause: Option<Duration>) -> Wake {
         let uid = self.uid.clone();
+        let served = self.in_mesh.as_ref().and_then(|in_mesh| in_mesh.served);
         let addresses = async {
             match self
                 .in_mesh
@@ -325,7 +323,7 @@ impl Tender {
         tokio::select! {
             Some(answer) = self.asked.recv() => Wake::Asked(answer),
             changed = self.wanted.changed() => if changed.is_ok() { Wake::Again } else { Wake::Gone },
-            () = acked(events, uid.as_str()) => Wake::Again,
+            () = acked(events, uid.as_str(), served) => Wake::Again,
             () = addresses => Wake::Again,
             () = pause => Wake::Again,
         }
@@ -376,22 +374,20 @@ impl Tender {
     }
 }
 
-/// Waits until a ztunnel says that it serves the pod. Events that were missed may have said so.
-async fn acked(events: &mut broadcast::Receiver<ZdsEvent>, pod: &str) {
+/// Waits until another ztunnel than the first says that it serves the pod. Events that were missed may have said so.
+async fn acked(events: &mut broadcast::Receiver<ZdsEvent>, pod: &str, first: Option<ConnectionId>) {
     loop {
         match events.recv().await {
-            Ok(ZdsEvent::PodAcked { uid, .. }) if uid.as_str() == pod => return,
+            Ok(ZdsEvent::PodAcked { uid, connection })
+                if uid.as_str() == pod && Some(connection) != first =>
+            {
+                return;
+            }
             Ok(_) => {}
             Err(broadcast::error::RecvError::Lagged(_)) => return,
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
-}
-
-/// What a ztunnel said before the pod was brought up to date is no reason to do it again.
-fn skip(events: &mut broadcast::Receiver<ZdsEvent>) {
-    use broadcast::error::TryRecvError;
-    while matches!(events.try_recv(), Ok(_) | Err(TryRecvError::Lagged(_))) {}
 }
 
 fn selection(shared: &Shared, entry: &PodEntry) -> Selection {

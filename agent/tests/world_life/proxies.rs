@@ -14,7 +14,7 @@ use weir_testbeds::proxy::{Direction, Proxy};
 use weir_testbeds::traffic::{Cause, Client, Exchange, Failure, Step};
 use weir_testbeds::world::{Family, Wiring};
 
-use crate::support::{PATIENCE, counted, exchange, serve, spec, wait, was_redirected};
+use crate::support::{PATIENCE, counted, exchange, maps, serve, spec, wait, was_redirected};
 
 const HBONE: u16 = 15008;
 
@@ -141,10 +141,17 @@ fn proxies_that_listened_before_the_agent_came_are_found() {
     fs::remove_dir_all(mesh.agent.pin_root()).unwrap();
     mesh.agent.restart().unwrap();
     mesh.settled().unwrap();
+    // Port 15008 is shared, so either may be met there; whoever has not come back yet is a stranger.
+    for proxy in [&mesh.proxy, &newer] {
+        proxy.wait_ready(PATIENCE).unwrap();
+    }
     for &to in &to {
         assert!(was_redirected(&exchange(&mesh.pod("client").netns, to)));
     }
     assert_eq!((mesh.proxy.id(), newer.id()), (older_id, newer_id));
+    let listeners = || maps(&mesh).listeners().unwrap().keys().flatten().count();
+    // Two proxies, two pods, two ports.
+    wait("all listeners are known", || listeners() == 8);
     drop(newer);
     for &to in &to {
         goes_through(&mesh, &mesh.proxy, to);
