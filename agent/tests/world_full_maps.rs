@@ -6,12 +6,15 @@
     reason = "a test that cannot go on says so by a panic; each uses its part of what tests share"
 )]
 
+#[path = "support/serve.rs"]
+mod serve;
 #[path = "support/tally.rs"]
 mod tally;
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 
+use serve::serve;
 use tally::Tally;
 use weir_agent::enroll::{netlink, routing};
 use weir_common::reason::Reason;
@@ -32,7 +35,7 @@ fn mesh(name: &str, flags: &[&str]) -> Builder {
 /// The remote host asks a server in the pod.
 fn ask(mesh: &Mesh, pod: &str) -> Exchange {
     let at = SocketAddr::new(mesh.pod(pod).address(), PORT);
-    let _server = Server::start(&mesh.pod(pod).netns, &ServerSpec::new(pod, at)).unwrap();
+    let _server = serve(&mesh.pod(pod).netns, &ServerSpec::new(pod, at));
     Client::exchange(&mesh.world.remote.netns, &ClientSpec::to(at)).unwrap()
 }
 

@@ -7,6 +7,8 @@
     reason = "a test that cannot go on says so by a panic; each uses its part of what tests share"
 )]
 
+#[path = "support/serve.rs"]
+mod serve;
 #[path = "support/tally.rs"]
 mod tally;
 #[path = "support/wire.rs"]
@@ -38,7 +40,7 @@ fn mesh(name: &str) -> Mesh {
 }
 
 fn serve(netns: &Netns, at: SocketAddr) -> Server {
-    Server::start(netns, &ServerSpec::new("server", at)).unwrap()
+    serve::serve(netns, &ServerSpec::new("server", at))
 }
 
 /// The kernel refuses what finds no listener where it can, and is silent where it cannot.

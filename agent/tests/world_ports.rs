@@ -6,6 +6,8 @@
     reason = "a test that cannot go on says so by a panic; each uses its part of what tests share"
 )]
 
+#[path = "support/serve.rs"]
+mod serve;
 #[path = "support/streams.rs"]
 mod streams;
 #[path = "support/tally.rs"]
@@ -15,6 +17,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use serve::serve;
 use socket2::SockRef;
 use streams::{accept, dial, drain, listen};
 use tally::Tally;
@@ -105,7 +108,7 @@ fn the_port_of_a_probe_lets_nobody_else_through() {
             let before = tally.count(Reason::Probe);
             probe(&mesh, from, to, end);
             assert!(tally.count(Reason::Probe) > before, "{end:?}: it was no probe");
-            let _server = Server::start(&server.netns, &ServerSpec::new("server", to)).unwrap();
+            let _server = serve(&server.netns, &ServerSpec::new("server", to));
             let mut process = Actor::start(&node.netns, Some(&host_network)).unwrap();
             let mut spec = ClientSpec::to(to).from_port(from);
             spec.reuse_address = true;

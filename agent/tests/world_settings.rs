@@ -6,6 +6,8 @@
     reason = "a test that cannot go on says so by a panic; each uses its part of what tests share"
 )]
 
+#[path = "support/serve.rs"]
+mod serve;
 #[path = "support/tally.rs"]
 mod tally;
 #[path = "support/wire.rs"]
@@ -17,6 +19,7 @@ use std::os::fd::AsFd as _;
 use futures::TryStreamExt as _;
 use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use rtnetlink::IpVersion;
+use serve::serve;
 use tally::Tally;
 use weir_agent::enroll::{EnrollError, netlink};
 use weir_common::mark::{RULE_PREFERENCE, TABLE};
@@ -26,7 +29,7 @@ use weir_testbeds::mesh::{Builder, Mesh, PodLine};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::route::Route;
 use weir_testbeds::rule::Rule;
-use weir_testbeds::traffic::{Client, ClientSpec, Exchange, Server, ServerSpec};
+use weir_testbeds::traffic::{Client, ClientSpec, Exchange, ServerSpec};
 use weir_testbeds::world::{Family, Pod, Wiring};
 use wire::Wire;
 
@@ -50,7 +53,7 @@ fn set(netns: &Netns, settings: &[(&str, &str)]) {
 }
 
 fn exchange(from: &Netns, at: &Netns, to: SocketAddr) -> Exchange {
-    let _server = Server::start(at, &ServerSpec::new("server", to)).unwrap();
+    let _server = serve(at, &ServerSpec::new("server", to));
     Client::exchange(from, &ClientSpec::to(to)).unwrap()
 }
 

@@ -10,9 +10,13 @@ use weir_testbeds::netns::Netns;
 /// How long a read or a write may take before it counts as hanging.
 pub const PROMPT: Duration = Duration::from_secs(5);
 
-/// A listener of a namespace.
+/// A listener of a namespace. A program that another test is starting may hold a copy of the one before for a moment.
 pub fn listen(netns: &Netns, at: SocketAddr) -> TcpListener {
-    netns.run(|| TcpListener::bind(at)).unwrap()
+    let bound = eventually(PATIENCE, || match netns.run(|| TcpListener::bind(at)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
+        other => Some(other),
+    });
+    bound.unwrap().unwrap()
 }
 
 /// Connects from a namespace.
