@@ -44,6 +44,9 @@ pub enum EnrollError {
         /// Why.
         source: io::Error,
     },
+    /// The kernel side does not hold the pod (any more).
+    #[error("the pod was taken out of the kernel while it was being enrolled")]
+    NotEnrolled,
     /// ztunnel says that it serves the pod, but none of its listeners is known.
     #[error("ztunnel's listeners in the pod are not known yet")]
     NoListeners,

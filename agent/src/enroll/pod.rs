@@ -96,13 +96,23 @@ impl Enroller {
     /// Lets the kernel capture the pod's new connections.
     ///
     /// # Errors
-    /// [`EnrollError::Datapath`].
+    /// [`EnrollError::NotEnrolled`], [`EnrollError::Datapath`].
     pub fn capture(&self, cookie: u64) -> Result<(), EnrollError> {
-        if let Some(mut entry) = self.entry(cookie)? {
-            entry.flags |= PodEntry::CAPTURING;
-            self.set_entry(cookie, entry)?;
+        let mut entry = self.entry(cookie)?.ok_or(EnrollError::NotEnrolled)?;
+        entry.flags |= PodEntry::CAPTURING;
+        self.set_entry(cookie, entry)
+    }
+
+    /// Whether captured connections would have a listener to go to.
+    ///
+    /// # Errors
+    /// [`EnrollError::NoListeners`] if not, [`EnrollError::Datapath`].
+    pub fn expect_listeners(&self, cookie: u64) -> Result<(), EnrollError> {
+        if listeners::are_known(self.datapath.maps(), cookie)? {
+            Ok(())
+        } else {
+            Err(EnrollError::NoListeners)
         }
-        Ok(())
     }
 
     /// Hands listeners of ztunnel that the kernel side does not know to it.
@@ -148,7 +158,10 @@ impl Enroller {
 
     fn begin_release(&self, cookie: u64) -> Result<(), EnrollError> {
         let maps = self.datapath.maps();
-        let entry = self.entry(cookie)?.unwrap_or_default();
+        let entry = self.entry(cookie)?;
+        // Without an entry an enrolment was cut short, and nobody knows how far it had come.
+        let had_rules = entry.is_none_or(|entry| entry.has(PodEntry::RULES));
+        let entry = entry.unwrap_or_default();
         let draining = PodEntry {
             flags: PodEntry::DRAINING | (entry.flags & PodEntry::RULES),
             ..entry
@@ -158,7 +171,7 @@ impl Enroller {
             self.datapath.retire_counts(cookie).map_err(EnrollError::from),
             self.datapath.detach_pod(cookie).map_err(EnrollError::from),
             own::hide(maps, cookie).map_err(EnrollError::from),
-            filters::apply(maps, cookie, &Filters::default(), entry.has(PodEntry::RULES)),
+            filters::apply(maps, cookie, &Filters::default(), had_rules),
             listeners::forget(maps, cookie),
         ];
         steps.into_iter().collect()

@@ -43,6 +43,7 @@ impl Tending {
             let event = source.events.borrow_and_update().clone();
             if let SourceEvent::Snapshot(snapshot) = event {
                 self.apply(&snapshot.pods);
+                self.shared.registry.note_begun();
                 self.trying = None;
             }
             if source.events.changed().await.is_err() {

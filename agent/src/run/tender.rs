@@ -293,7 +293,11 @@ impl Tender {
         let processes = self.shared.ztunnels.borrow().clone();
         let work = move || {
             enroller.repair_listeners(netns.as_fd(), cookie, &processes)?;
-            if first { enroller.capture(cookie) } else { Ok(()) }
+            if first {
+                enroller.expect_listeners(cookie)?;
+                enroller.capture(cookie)?;
+            }
+            Ok::<_, EnrollError>(())
         };
         spawn_blocking(work).await??;
         in_mesh.captured = true;

@@ -106,16 +106,16 @@ fn pods_are_named_only_when_that_is_wanted() {
     assert!(!render(&snapshot).contains("weir_pod_connections_total"));
 }
 
-/// With `WEIR_UPDATE_DOCS` set the page is written instead of compared.
+/// With `WEIR_BLESS` set the page is written instead of compared.
 #[test]
 fn the_page_is_in_step_with_the_tables() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
-    if std::env::var_os("WEIR_UPDATE_DOCS").is_some() {
+    if std::env::var_os("WEIR_BLESS").is_some() {
         std::fs::write(&page, documentation()).unwrap();
     }
     let found = std::fs::read_to_string(&page).unwrap_or_default();
     assert!(
         found == documentation(),
-        "docs/metrics.md is out of step: run WEIR_UPDATE_DOCS=1 cargo test -p weir-agent the_page_is_in_step"
+        "docs/metrics.md is out of step: run WEIR_BLESS=1 cargo test -p weir-agent the_page_is_in_step"
     );
 }
