@@ -153,11 +153,10 @@ fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
 #[inline(always)]
 fn accepted_from_client(stream: &Stream, netns: u64) {
     stream.watch_state();
-    let shared = client_port::share(&client_port::key(netns, stream.remote()));
-    if let Some(interface) = shared {
-        if !bind_to_interface(stream.helper_context(), interface) {
-            count(netns, Reason::PortTaken);
-        }
+    if let Some(interface) = client_port::share(&client_port::key(netns, stream.remote()))
+        && !bind_to_interface(stream.helper_context(), interface)
+    {
+        count(netns, Reason::PortTaken);
     }
 }
 

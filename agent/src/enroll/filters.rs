@@ -31,12 +31,14 @@ impl Filters {
     /// The flags and rules that carry out what a pod's annotations say.
     #[must_use]
     pub fn of(capture: &Capture, dns_default: bool) -> Self {
-        let mut filters = Self::default();
-        filters.virtual_interfaces = capture
-            .virtual_interfaces
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let mut filters = Self {
+            virtual_interfaces: capture
+                .virtual_interfaces
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            ..Self::default()
+        };
         let outbound = &capture.outbound_filter;
         let inbound = &capture.inbound_filter;
         filters.set(PodEntry::INBOUND_BYPASS, !capture.inbound);

@@ -117,7 +117,7 @@ fn pods_with_the_same_addresses_are_told_apart() {
 }
 
 #[test]
-fn a_pod_that_takes_over_anothers_namespace_stays_captured() {
+fn a_pod_that_takes_over_a_namespace_of_another_stays_captured() {
     let mut mesh = start("takeover-uid");
     let to: Vec<_> = mesh.pod("server").addresses().iter().collect();
     let _servers: Vec<_> = to.iter().map(|to| serve(&mesh, "server", *to)).collect();

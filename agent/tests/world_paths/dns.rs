@@ -14,7 +14,7 @@ use crate::scene::{builder, is_stand_in};
 on_every_wiring! {
     the_proxy_answers_in_the_servers_name,
     one_socket_asks_two_servers,
-    the_proxys_own_queries_go_out,
+    the_own_proxy_queries_go_out,
     pods_may_opt_out,
     a_resolver_inside_the_pod_is_left_alone,
 }
@@ -134,7 +134,7 @@ fn answerer(socket: &UdpSocket) -> SocketAddr {
     from
 }
 
-fn the_proxys_own_queries_go_out(wiring: Wiring) {
+fn the_own_proxy_queries_go_out(wiring: Wiring) {
     for family in [0, 1] {
         let upstream = ["192.168.100.2:53", "[fd00:100::2]:53"][family].parse().unwrap();
         let mesh = builder("upstream", wiring)

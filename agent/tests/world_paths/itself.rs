@@ -10,7 +10,7 @@ use crate::scene::{PORT, any, assert_direct, exchange, mesh, serve};
 on_every_wiring! {
     loopback_and_own_addresses_are_left_alone,
     loopback_keeps_both_ends,
-    the_proxys_own_ports_are_refused,
+    the_own_proxy_ports_are_refused,
 }
 
 fn loopback_and_own_addresses_are_left_alone(wiring: Wiring) {
@@ -67,7 +67,7 @@ fn loopback_keeps_both_ends(wiring: Wiring) {
     assert_eq!(mesh.proxy.connections(), [], "the proxy took part");
 }
 
-fn the_proxys_own_ports_are_refused(wiring: Wiring) {
+fn the_own_proxy_ports_are_refused(wiring: Wiring) {
     let mesh = mesh("own-ports", wiring);
     let pod = mesh.pod("client");
     let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
