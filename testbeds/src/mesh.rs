@@ -4,7 +4,6 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use crate::cgroup::{self, Cgroup};
@@ -36,6 +35,8 @@ pub enum Error {
     Cgroup(#[from] cgroup::Error),
     #[error(transparent)]
     Process(#[from] process::Error),
+    #[error(transparent)]
+    Actor(#[from] crate::actor::Error),
     #[error(transparent)]
     Proxy(#[from] proxy::Error),
     #[error("{path}: {source}", path = path.display())]
@@ -411,7 +412,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
 }
 
 /// A command for a program that is built beside this one.
-pub(crate) fn program(name: &str) -> Result<Command, Error> {
+pub(crate) fn program(name: &str) -> Result<PathBuf, Error> {
     let here = std::env::current_exe().map_err(at(Path::new("/proc/self/exe")))?;
     let beside = here
         .ancestors()
@@ -419,7 +420,7 @@ pub(crate) fn program(name: &str) -> Result<Command, Error> {
         .take(2)
         .map(|directory| directory.join(name))
         .find(|path| path.is_file());
-    beside.map(Command::new).ok_or_else(|| Error::NoProgram {
+    beside.ok_or_else(|| Error::NoProgram {
         path: here.with_file_name(name),
     })
 }

@@ -87,7 +87,7 @@ fn inside(name: &str, command: &str) -> String {
 }
 
 fn exists(subcommand: &str) -> Result<bool, Error> {
-    let status = mesh::program("weir")?
+    let status = Command::new(mesh::program("weir")?)
         .args([subcommand, "--help"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -11,7 +11,7 @@ mod trial;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use crate::mesh::{self, Mesh};
@@ -181,7 +181,7 @@ fn tell(args: &Args, screen: &Screen, rows: &[Row]) -> Result<Outcome, Error> {
 
 /// The last line of `weir check`.
 fn verdict() -> Result<String, Error> {
-    let output = mesh::program("weir")?
+    let output = Command::new(mesh::program("weir")?)
         .arg("check")
         .output()
         .map_err(|source| Error::Run {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::{Error, at, program};
+use crate::actor::supervised;
 use crate::deadline::eventually;
 use crate::netns::Netns;
 use crate::process::Process;
@@ -56,7 +57,8 @@ impl AgentProcess {
             .append(true)
             .open(&log)
             .map_err(at(&log))?;
-        let mut command = self.command("agent")?;
+        // It must not outlive this process, even if that is killed.
+        let mut command = self.with_subcommand(supervised(program("weir")?, None)?, "agent");
         command
             .arg("--pods-file")
             .arg(self.directory.join("pods.yaml"))
@@ -76,14 +78,17 @@ impl AgentProcess {
     /// # Errors
     /// [`Error::NoProgram`].
     pub fn command(&self, subcommand: &str) -> Result<Command, Error> {
-        let mut command = program("weir")?;
+        Ok(self.with_subcommand(Command::new(program("weir")?), subcommand))
+    }
+
+    fn with_subcommand(&self, mut command: Command, subcommand: &str) -> Command {
         command
             .arg(subcommand)
             .arg("--admin-socket")
             .arg(self.directory.join("admin.sock"))
             .arg("--pin-root")
             .arg(&self.pin_root);
-        Ok(command)
+        command
     }
 
     /// Runs a `weir` command to its end.
