@@ -109,6 +109,8 @@ reasons! {
     Leaked = 36, Refused, "leaked";
     /// A captured connection was about to leave the pod because the routing rule that leads it to ztunnel is gone.
     Unrouted = 37, Refused, "unrouted";
+    /// A connection to an address of the pod that is not known as its own, or not yet.
+    UnknownAddress = 38, Refused, "unknown_address";
 
     /// The map of passes is full: a probe or ztunnel's connection may be captured.
     PassesFull = 48, Failed, "passes_full";

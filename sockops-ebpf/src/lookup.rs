@@ -36,6 +36,10 @@ pub fn weir_lookup(context: SkLookupContext) -> u32 {
     match decide(&arrival) {
         Delivery::Pass => SK_PASS,
         Delivery::Ztunnel(port, reason) => deliver(&arrival, port, reason),
+        Delivery::Refuse(reason) => {
+            account(&arrival.connection(netns()), reason);
+            SK_DROP
+        }
     }
 }
 
@@ -44,6 +48,8 @@ enum Delivery {
     Pass,
     /// ztunnel's listener on this port takes it.
     Ztunnel(u16, Reason),
+    /// Nobody takes it.
+    Refuse(Reason),
 }
 
 #[inline(always)]
@@ -80,8 +86,13 @@ fn decide(arrival: &Arrival) -> Delivery {
         };
     }
     // ztunnel's connection to the application: bound to loopback, where nothing from outside arrives.
-    if !to_pod || arrival.interface() == LOOPBACK_INDEX {
+    if arrival.interface() == LOOPBACK_INDEX {
         return Delivery::Pass;
+    }
+    // An address that is not known as the pod's: it is new, or there was no room for it. To ztunnel it would be the
+    // world's, and straight to the application would be past the mesh.
+    if !to_pod && !pod.has(PodEntry::INBOUND_BYPASS) {
+        return Delivery::Refuse(Reason::UnknownAddress);
     }
     match inbound_exemption(arrival, netns, pod, port) {
         Some(reason) => {

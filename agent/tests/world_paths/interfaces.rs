@@ -7,7 +7,7 @@ use weir_testbeds::traffic::ClientSpec;
 use weir_testbeds::world::Wiring;
 
 use crate::scene::{
-    PORT, any, assert_direct, assert_inbound, assert_outbound, captured_soon, exchange, mesh, serve,
+    PORT, any, assert_direct, assert_inbound, assert_outbound, captured_soon, exchange_soon, mesh, serve,
 };
 
 on_every_wiring! {
@@ -57,6 +57,6 @@ fn the_pods_second_address_is_its_own(wiring: Wiring) {
     let client = mesh.pod("client");
     let _server = serve(&client.netns, any(PORT));
     for to in client.secondary[0].addresses.iter() {
-        assert_direct(&exchange(&client.netns, SocketAddr::new(to, PORT)));
+        assert_direct(&exchange_soon(&client.netns, SocketAddr::new(to, PORT)));
     }
 }

@@ -56,8 +56,13 @@ pub fn exchange(netns: &Netns, to: SocketAddr) -> Exchange {
     Client::exchange(netns, &ClientSpec::to(to)).unwrap()
 }
 
+/// Connects until it succeeds: what comes to a new address is refused until the agent has learnt of it.
+pub fn exchange_soon(netns: &Netns, to: SocketAddr) -> Exchange {
+    eventually(PATIENCE, || Client::exchange(netns, &ClientSpec::to(to)).ok()).unwrap()
+}
+
 /// Connects until the connection is captured: the agent learns of a new address a moment after the kernel. Until then
-/// nothing that comes from it gets out, and what comes to it is not captured yet.
+/// nothing that comes from it gets out, and what comes to it is refused.
 pub fn captured_soon(netns: &Netns, spec: &ClientSpec) -> Exchange {
     eventually(PATIENCE, || {
         Client::exchange(netns, spec).ok().filter(is_captured)
