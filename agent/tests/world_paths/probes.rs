@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use weir_testbeds::actor::Actor;
 use weir_testbeds::cgroup::Cgroup;
+use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::traffic::{Client, ClientSpec};
 use weir_testbeds::world::Wiring;
@@ -99,7 +100,8 @@ fn a_chosen_port_is_captured_even_after_a_probe_from_it(wiring: Wiring) {
         let probe = probe.finish().unwrap();
         assert_direct(probe.report());
         drop(probe);
-        let seen = proxy.exchange(&spec).unwrap();
+        // The kernel may still be about to give the port back.
+        let seen = eventually(PATIENCE, || proxy.exchange(&spec).ok()).unwrap();
         assert_eq!(seen.local, source);
         assert_inbound(&mesh, &seen);
     }
