@@ -8,10 +8,9 @@ use weir_agent::datapath::{Datapath, DatapathConfig, Sizes, residue};
 #[test]
 fn programs_load_attach_are_adopted_and_go() {
     let pin_root = PathBuf::from(format!("/sys/fs/bpf/weir_test_{}_datapath", std::process::id()));
-    let cgroup = PathBuf::from(format!(
-        "/sys/fs/cgroup/unified/weir_test_{}_datapath",
-        std::process::id()
-    ));
+    let cgroup = weir_testbeds::cgroup::root()
+        .unwrap()
+        .join(format!("weir_test_{}_datapath", std::process::id()));
     fs::create_dir(&cgroup).unwrap();
     let config = DatapathConfig {
         pin_root: pin_root.clone(),

@@ -19,9 +19,12 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("x: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast_ref() {
+            Some(process::Exited(code)) => ExitCode::from(*code),
+            None => {
+                eprintln!("x: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }

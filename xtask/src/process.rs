@@ -15,6 +15,18 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// The exit code of a program that has said itself what is wrong.
+#[derive(Debug)]
+pub(crate) struct Exited(pub(crate) u8);
+
+impl std::error::Error for Exited {}
+
+impl std::fmt::Display for Exited {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "exit code {}", self.0)
+    }
+}
+
 /// Becomes the command, so that signals and the exit code are its own; returns only if it cannot be started.
 pub(crate) fn become_it(command: &mut Command) -> Result<Infallible> {
     let error = command.exec();

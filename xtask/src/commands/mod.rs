@@ -5,6 +5,7 @@ mod build;
 mod clean;
 mod demo;
 mod test;
+mod vm;
 
 use anyhow::{Result, bail};
 
@@ -36,6 +37,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[unit|bpf|world] [cargo test arguments]",
         help: "Run one layer of tests, or all of them",
         run: test::run,
+    },
+    Command {
+        name: "vm",
+        arguments: "[KERNEL…] [-- COMMAND…]",
+        help: "Run a command, or the eBPF tests, on other kernels in QEMU (Debian's 6.1 and 6.12)",
+        run: vm::run,
     },
     Command {
         name: "bench",

@@ -88,6 +88,21 @@ impl System {
         }
     }
 
+    /// Makes sure that Debian's packages are installed.
+    pub(crate) fn require_packages(&self, packages: &[&str]) -> Result<()> {
+        if self.packager() != Packager::Apt {
+            bail!("this needs Debian's packages {}", packages.join(" "));
+        }
+        match missing(packages)?.as_slice() {
+            [] => Ok(()),
+            missing if self.is_root => apt_install(missing),
+            missing => bail!(
+                "type this, then try again:\n\n    sudo apt-get install --no-install-recommends {}\n",
+                missing.join(" ")
+            ),
+        }
+    }
+
     fn require_package(&self, program: &str, package: &str) -> Result<()> {
         match self.packager() {
             Packager::Apt if self.is_root => apt_install(&[package]),
