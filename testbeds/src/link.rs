@@ -12,6 +12,9 @@ use crate::mac::Mac;
 use crate::netlink::{Error, Netlink, POLL, refused};
 use crate::netns::Netns;
 
+/// What a macvlan child is called on its way.
+const UNNAMED_MACVLAN: &str = "macvlan-unnamed";
+
 /// What a new interface is to look like.
 #[derive(Clone, Debug)]
 pub struct Device {
@@ -94,7 +97,7 @@ impl Netlink {
         .await
     }
 
-    /// Makes a macvlan child of `parent`, directly in the namespace where it is wanted, and sets it up.
+    /// Makes a macvlan child of `parent` in the namespace where it is wanted; `name_macvlan` there makes it usable.
     pub async fn add_macvlan(
         &self,
         child: &Device,
@@ -103,9 +106,18 @@ impl Netlink {
         netns: &Netns,
     ) -> Result<(), Error> {
         let parent = self.interface(parent).await?.index;
-        let link = child.shape(LinkMacVlan::new(&child.name, parent, mode)).up();
+        // Older kernels make it beside its parent first, where its name may be taken: it gets that once it is away.
+        let link = child.shape(LinkMacVlan::new(UNNAMED_MACVLAN, parent, mode));
         self.add_link(&child.name, link.setns_by_fd(netns.as_fd().as_raw_fd()).build())
             .await
+    }
+
+    /// Gives the macvlan child that has just been made here its name, and sets it up.
+    pub async fn name_macvlan(&self, name: &str) -> Result<(), Error> {
+        let index = self.interface(UNNAMED_MACVLAN).await?.index;
+        let change = LinkUnspec::new_with_index(index).name(name.to_owned());
+        self.change_link("name", name, change.build()).await?;
+        self.up(name).await
     }
 
     /// Makes an interface a port of a bridge.

@@ -11,6 +11,7 @@ pub(super) fn attach(request: &Request<'_>) -> Result<(), Error> {
             .await
     })?;
     request.pod.netlink(async |netlink| {
+        netlink.name_macvlan(request.interface).await?;
         for address in request.addresses().iter() {
             netlink.add_address(request.interface, on_link(address)).await?;
         }
