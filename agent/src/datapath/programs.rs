@@ -24,10 +24,12 @@ pub(super) const NODE_PROGRAMS: [(&str, AttachType); 13] = [
     ("weir_peername6", AttachType::GETPEERNAME6),
     ("weir_sendmsg4", AttachType::SENDMSG4),
     ("weir_sendmsg6", AttachType::SENDMSG6),
-    ("weir_settle4", AttachType::CONNECT4),
-    ("weir_settle6", AttachType::CONNECT6),
     ("weir_connect4", AttachType::CONNECT4),
     ("weir_connect6", AttachType::CONNECT6),
+    // Where the kernel knows no order but that of attaching, they must see what connect has just noted, not what it
+    // noted for an earlier connection of the socket.
+    ("weir_settle4", AttachType::CONNECT4),
+    ("weir_settle6", AttachType::CONNECT6),
 ];
 
 /// Loads every program of `object` and links it to `cgroup`; a link of an earlier run gets the new program in place.
