@@ -1,0 +1,150 @@
+//! Asks the agent.
+
+use std::fs::File;
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType, connect, sendmsg, socket_with,
+};
+
+use crate::protocol::{self, Answer, LONGEST, Request};
+
+/// Between two attempts to reach a busy agent.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody listens.
+    #[error("no agent listens: {0}")]
+    Away(io::Error),
+    /// The agent ended before it answered.
+    #[error("the agent ended before it answered")]
+    Ended,
+    /// It takes too long.
+    #[error("the agent has not answered in time")]
+    Late,
+    /// The socket cannot be used.
+    #[error("{step}: {source}")]
+    Io {
+        /// What was tried.
+        step: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The answer makes no sense.
+    #[error("the agent's answer cannot be read: {0}")]
+    Answer(serde_json::Error),
+    /// It is of another version.
+    #[error("the agent answers in version {0} of the protocol, this plugin speaks {speaks}", speaks = protocol::VERSION)]
+    Version(u32),
+}
+
+/// Asks, and waits for the answer until `deadline`.
+///
+/// # Errors
+/// [`AskError`].
+pub fn ask(
+    socket: &Path,
+    request: &Request,
+    netns: Option<&File>,
+    deadline: Instant,
+) -> Result<Answer, AskError> {
+    let line = protocol::line(request).map_err(AskError::Answer)?;
+    let mut stream = UnixStream::from(connected(socket, deadline)?);
+    send(&mut stream, &line, netns, deadline).map_err(|error| ended_or(error, "send to the agent"))?;
+    let line = receive(&mut stream, deadline)?;
+    let answer: Answer = serde_json::from_slice(&line).map_err(AskError::Answer)?;
+    match answer.version {
+        protocol::VERSION => Ok(answer),
+        other => Err(AskError::Version(other)),
+    }
+}
+
+/// A full backlog must not hold us up for ever, so the socket does not block until it is connected.
+fn connected(path: &Path, deadline: Instant) -> Result<OwnedFd, AskError> {
+    let failed = |step| {
+        move |source: Errno| AskError::Io {
+            step,
+            source: source.into(),
+        }
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(failed("make a socket"))?;
+    let address = SocketAddrUnix::new(path).map_err(failed("name the agent's socket"))?;
+    loop {
+        match connect(&socket, &address) {
+            Ok(()) => break,
+            Err(Errno::AGAIN | Errno::INTR) if Instant::now() < deadline => sleep(PAUSE),
+            Err(Errno::AGAIN) => return Err(AskError::Late),
+            Err(error @ (Errno::NOENT | Errno::CONNREFUSED)) => return Err(AskError::Away(error.into())),
+            Err(error) => return Err(failed("connect to the agent")(error)),
+        }
+    }
+    rustix::io::ioctl_fionbio(&socket, false).map_err(failed("wait on the socket"))?;
+    Ok(socket)
+}
+
+/// The descriptor goes with the first byte.
+fn send(stream: &mut UnixStream, line: &[u8], netns: Option<&File>, deadline: Instant) -> io::Result<()> {
+    stream.set_write_timeout(Some(left(deadline)?))?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptor: Option<[BorrowedFd<'_>; 1]> = netns.map(|netns| [netns.as_fd()]);
+    if let Some(descriptor) = &descriptor {
+        control.push(SendAncillaryMessage::ScmRights(descriptor));
+    }
+    let sent = sendmsg(&*stream, &[IoSlice::new(line)], &mut control, SendFlags::NOSIGNAL)?;
+    stream.write_all(&line[sent.min(line.len())..])
+}
+
+fn receive(stream: &mut UnixStream, deadline: Instant) -> Result<Vec<u8>, AskError> {
+    let mut line = Vec::new();
+    let mut part = [0; 4096];
+    while !line.ends_with(b"\n") {
+        let read = left(deadline).and_then(|left| {
+            stream.set_read_timeout(Some(left))?;
+            stream.read(&mut part)
+        });
+        match read {
+            Ok(0) => return Err(AskError::Ended),
+            Ok(length) if (line.len() + length) as u64 <= LONGEST => line.extend_from_slice(&part[..length]),
+            Ok(_) => {
+                let source = io::Error::new(io::ErrorKind::InvalidData, "it has no end");
+                return Err(AskError::Io {
+                    step: "read the agent's answer",
+                    source,
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(ended_or(error, "read the agent's answer")),
+        }
+    }
+    Ok(line)
+}
+
+fn ended_or(source: io::Error, step: &'static str) -> AskError {
+    match source.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::Late,
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => AskError::Ended,
+        _ => AskError::Io { step, source },
+    }
+}
+
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        Err(io::ErrorKind::TimedOut.into())
+    } else {
+        Ok(left)
+    }
+}
