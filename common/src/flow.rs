@@ -77,4 +77,8 @@ impl SocketNote {
     pub const ZTUNNEL: u32 = 4;
     /// A captured connection, and where the application wants it to go.
     pub const CAPTURED: u32 = 5;
+    /// A connection that was turned to ztunnel's address, and where the application wants it to go.
+    pub const DETOURED: u32 = 6;
+    /// ztunnel accepted such a connection: where it was going.
+    pub const ORIGINAL: u32 = 7;
 }

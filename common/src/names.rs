@@ -44,7 +44,15 @@ pub mod map {
     /// Decisions, one by one, while somebody listens.
     pub const EVENTS: &str = "weir_events";
 
-    /// All of them.
+    /// Where pods without a host side reach ztunnel.
+    pub const DETOURS: &str = "weir_detours";
+    /// Where connections on their way to ztunnel were going.
+    pub const ORIGINALS: &str = "weir_originals";
+
+    /// Those that are there only while some pod's connections make a detour.
+    pub const OF_DETOURS: [&str; 2] = [DETOURS, ORIGINALS];
+
+    /// All of the others.
     pub const ALL: [&str; 16] = [
         NODE,
         PODS,

@@ -75,6 +75,8 @@ reasons! {
     DnsUdp = 2, Redirected, "dns_udp";
     /// A DNS connection over TCP, handed to ztunnel's port 15053.
     DnsTcp = 3, Redirected, "dns_tcp";
+    /// The connection of a pod without a host side, turned to ztunnel's address.
+    Detoured = 8, Redirected, "detoured";
 
     /// ztunnel's own connection to the world.
     FromZtunnel = 16, Passed, "from_ztunnel";
@@ -96,6 +98,8 @@ reasons! {
     InboundBypass = 24, Passed, "inbound_bypass";
     /// A process of the node probes the pod.
     Probe = 25, Passed, "probe";
+    /// ztunnel's own connection for a pod without a host side, made from ztunnel's address.
+    ZtunnelSource = 28, Passed, "ztunnel_source";
 
     /// The pod dialled a port of its own that only ztunnel serves.
     ZtunnelPort = 32, Refused, "ztunnel_port";
@@ -111,6 +115,12 @@ reasons! {
     Unrouted = 37, Refused, "unrouted";
     /// A connection to an address of the pod that is not known as its own, or not yet.
     UnknownAddress = 38, Refused, "unknown_address";
+    /// ztunnel has no address of the connection's family that the pod could reach.
+    NoDetour = 44, Refused, "no_detour";
+    /// The kernel had no memory to remember where the connection was going.
+    Unnoted = 45, Refused, "unnoted";
+    /// The connection was made past the hook that turns it to ztunnel, and never left the pod.
+    Undetoured = 46, Refused, "undetoured";
 
     /// The map of passes is full: a probe or ztunnel's connection may be captured.
     PassesFull = 48, Failed, "passes_full";
@@ -120,6 +130,8 @@ reasons! {
     ReuseRefused = 50, Failed, "reuse_refused";
     /// The client took a port under which ztunnel speaks for it, and the kernel refused to tell the two apart.
     PortTaken = 51, Failed, "port_taken";
+    /// ztunnel accepted a pod's connection of which nobody remembers where it was going; ztunnel refuses it.
+    OriginalUnknown = 56, Failed, "original_unknown";
 }
 
 #[cfg(test)]

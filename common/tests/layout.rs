@@ -4,6 +4,7 @@
 use std::mem::{align_of, offset_of, size_of};
 
 use weir_common::address::{Address, OwnAddress};
+use weir_common::detour::{ClientEnd, Detour, Original};
 use weir_common::event::{CounterKey, Event};
 use weir_common::filter::{PortRule, RangeRule};
 use weir_common::flow::{ClientPort, Flow, PortUse, SocketNote};
@@ -40,5 +41,8 @@ fn shared_structs_lie_in_memory_as_the_pins_of_this_version_expect() {
     layout!(SocketNote, size 32, align 8, kind at 0, port at 4, address at 8, netns at 24);
     layout!(Event, size 64, align 8, time_ns at 0, netns at 8, source at 16, destination at 32, source_port at 48,
         destination_port at 50, reason at 52, process at 56, reserved at 60);
+    layout!(Detour, size 32, align 4, v4 at 0, v6 at 16);
+    layout!(ClientEnd, size 20, align 4, address at 0, port at 16);
+    layout!(Original, size 32, align 8, address at 0, port at 16, reserved at 20, socket at 24);
     layout!(CounterKey, size 16, align 8, netns at 0, reason at 8, reserved at 12);
 }

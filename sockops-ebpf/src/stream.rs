@@ -1,16 +1,20 @@
 //! A TCP socket as a `sock_ops` program sees it.
 
-use core::ptr::{NonNull, addr_of};
+use core::ptr::{NonNull, addr_of, from_mut, null_mut};
 
 use aya_ebpf::bindings::{BPF_SOCK_OPS_STATE_CB_FLAG, bpf_sock};
-use aya_ebpf::helpers::generated::bpf_get_netns_cookie;
+use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_sk_storage_get};
 use aya_ebpf::programs::SockOpsContext;
 use weir_common::address::Address;
-use weir_common::flow::Flow;
+use weir_common::flow::{Flow, SocketNote};
 
 use weir_ebpf_shared::account::Connection;
+use weir_ebpf_shared::maps::NOTES;
 
 const AF_INET: u32 = 2;
+/// Reads the note or nothing (no flag), or makes it (`BPF_SK_STORAGE_GET_F_CREATE`).
+const NO_CREATE: u64 = 0;
+const CREATE: u64 = 1;
 
 /// The socket and what the kernel says happens to it.
 pub struct Stream {
@@ -129,6 +133,48 @@ impl Stream {
             destination,
             destination_port,
         }
+    }
+
+    /// What the socket has to be remembered for.
+    #[inline(always)]
+    pub fn note(&self) -> Option<SocketNote> {
+        let note = self.stored(null_mut(), NO_CREATE)?;
+        // SAFETY: a live value of the map's type.
+        Some(unsafe { *note.as_ptr() })
+    }
+
+    /// Notes on the socket what it has to be remembered for.
+    #[inline(always)]
+    pub fn set_note(&self, note: SocketNote) -> bool {
+        let mut initial = note;
+        let Some(stored) = self.stored(from_mut(&mut initial), CREATE) else {
+            return false;
+        };
+        // SAFETY: a live value that only this socket's owner writes; it may have been there before.
+        unsafe { *stored.as_ptr() = note };
+        true
+    }
+
+    #[inline(always)]
+    fn stored(&self, initial: *mut SocketNote, flags: u64) -> Option<NonNull<SocketNote>> {
+        let socket = self.socket()?;
+        // SAFETY: the socket is checked; the helper copies the initial value and answers null or a live value.
+        NonNull::new(unsafe {
+            bpf_sk_storage_get(
+                (&raw const NOTES).cast_mut().cast(),
+                socket.as_ptr().cast(),
+                initial.cast(),
+                flags,
+            )
+            .cast()
+        })
+    }
+
+    /// A number that no other socket of the machine ever has.
+    #[inline(always)]
+    pub fn cookie(&self) -> u64 {
+        // SAFETY: the context is the one that the kernel passed.
+        unsafe { bpf_get_socket_cookie(self.context.ops.cast()) }
     }
 
     /// Asks the kernel to tell when the socket's state changes.

@@ -1,12 +1,10 @@
 //! Follows TCP sockets through their lives: ztunnel's listeners, probes, and the client ports in use.
 
-use core::ptr::null_mut;
-
 use aya_ebpf::bindings::{
     BPF_ANY, BPF_NOEXIST, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
     BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB,
 };
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sk_storage_get, bpf_sock_hash_update};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sock_hash_update};
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
 use weir_common::flow::{PASS_LIFETIME_NS, SocketNote};
@@ -16,15 +14,13 @@ use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
 use weir_ebpf_shared::account::{account, count};
-use weir_ebpf_shared::maps::{self, LISTENERS, NEWEST, NOTES, PASSES, node};
+use weir_ebpf_shared::maps::{self, LISTENERS, NEWEST, PASSES, node};
 use weir_ebpf_shared::place::{self, Place};
 use weir_sockops_ebpf::client_port;
 use weir_sockops_ebpf::socket::{allow_address_reuse, bind_to_interface, bind_to_loopback, set_mark};
 use weir_sockops_ebpf::stream::Stream;
 
 const TCP_CLOSE: u32 = 7;
-/// Reads the note or nothing; only the connect hook makes notes.
-const NO_CREATE: u64 = 0;
 
 #[sock_ops]
 pub fn weir_track(context: SockOpsContext) -> u32 {
@@ -64,7 +60,7 @@ fn connecting(stream: &Stream) {
 
 #[inline(always)]
 fn let_probe_pass(stream: &Stream) {
-    let Some(note) = note(stream) else { return };
+    let Some(note) = stream.note() else { return };
     if note.kind != SocketNote::PROBE {
         return;
     }
@@ -87,7 +83,10 @@ fn capture_late(stream: &Stream, netns: u64, pod: PodEntry) {
     let Place::World = place::of(netns, address) else {
         return;
     };
-    if note(stream).is_some_and(|note| note.kind == SocketNote::EXCLUDED) {
+    if stream
+        .note()
+        .is_some_and(|note| note.kind == SocketNote::EXCLUDED)
+    {
         return;
     }
     if port == ports::DNS_CAPTURE || place::outbound_exclusion(netns, pod, address, port).is_some() {
@@ -178,7 +177,7 @@ fn listening(stream: &Stream) {
 /// A container may set the mark too, and share the port.
 #[inline(always)]
 fn bound_by_ztunnel(stream: &Stream) -> bool {
-    note(stream).is_some_and(|note| note.kind == SocketNote::ZTUNNEL)
+    stream.note().is_some_and(|note| note.kind == SocketNote::ZTUNNEL)
 }
 
 /// The application's connections take the mark of ztunnel's SYN only where its listener has none of its own; their
@@ -239,7 +238,7 @@ fn register(stream: &Stream, key: &mut ListenerKey, flags: u64) -> bool {
 fn closed(stream: &Stream) {
     let netns = stream.netns();
     if netns == node().host_netns {
-        if let Some(note) = note(stream) {
+        if let Some(note) = stream.note() {
             PASSES.remove(stream.flow(note.netns)).ok();
         }
         return;
@@ -249,20 +248,4 @@ fn closed(stream: &Stream) {
         _ => stream.remote(),
     };
     client_port::release(&client_port::key(netns, client));
-}
-
-#[inline(always)]
-fn note(stream: &Stream) -> Option<SocketNote> {
-    let socket = stream.socket()?;
-    // SAFETY: the socket is checked, the pointer is null or a live value of the map's type.
-    unsafe {
-        let note: *mut SocketNote = bpf_sk_storage_get(
-            (&raw const NOTES).cast_mut().cast(),
-            socket.as_ptr().cast(),
-            null_mut(),
-            NO_CREATE,
-        )
-        .cast();
-        if note.is_null() { None } else { Some(*note) }
-    }
 }

@@ -5,6 +5,7 @@ use std::io;
 use aya::Pod;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuHashMap, SockHash};
 use weir_common::address::{Address, OwnAddress};
+use weir_common::detour::{ClientEnd, Detour, Original};
 use weir_common::event::CounterKey;
 use weir_common::filter::{PortRule, RangeRule};
 use weir_common::interface::InterfaceKey;
@@ -48,7 +49,7 @@ impl Default for Sizes {
 
 impl Sizes {
     /// Entries of each map whose size is not fixed.
-    pub(super) fn by_map(&self) -> [(&'static str, u32); 12] {
+    pub(super) fn by_map(&self) -> [(&'static str, u32); 14] {
         let addresses = self.pods.saturating_mul(self.addresses_per_pod);
         let reasons = u32::try_from(Reason::ALL.len()).unwrap_or(u32::MAX);
         [
@@ -60,6 +61,9 @@ impl Sizes {
             (map::NEWEST, self.pods.saturating_mul(2)),
             (map::PASSES, self.probes),
             (map::CLIENT_PORTS, self.connections),
+            (map::DETOURS, self.pods),
+            // Those that ztunnel has not accepted yet.
+            (map::ORIGINALS, (self.connections / 4).max(1)),
             (map::PORT_RULES, self.rules),
             (map::RANGE_RULES, self.rules),
             (map::VIRTUAL_INTERFACES, self.pods),
@@ -129,6 +133,22 @@ impl Maps {
     /// As [`Self::pods`].
     pub fn ztunnels(&self) -> Result<HashMap<MapData, u64, u32>, DatapathError> {
         self.hash(map::ZTUNNELS)
+    }
+
+    /// Where pods without a host side reach ztunnel; the map exists once detours are attached.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn detours(&self) -> Result<HashMap<MapData, u64, Detour>, DatapathError> {
+        self.hash(map::DETOURS)
+    }
+
+    /// Where connections on their way to ztunnel were going; the map exists once detours are attached.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn originals(&self) -> Result<HashMap<MapData, ClientEnd, Original>, DatapathError> {
+        self.hash(map::ORIGINALS)
     }
 
     /// Port rules.
@@ -225,7 +245,7 @@ fn is_full(error: &io::Error) -> bool {
 /// The agent's flag that sets the size of a map, for those that do not make room by themselves.
 fn size_flag(map: &str) -> Option<&'static str> {
     match map {
-        map::PODS | map::LISTENERS | map::NEWEST => Some("--max-pods"),
+        map::PODS | map::LISTENERS | map::NEWEST | map::DETOURS => Some("--max-pods"),
         map::OWN_ADDRESSES | map::PODS_BY_ADDRESS => Some("--max-pods or --max-addresses-per-pod"),
         map::PORT_RULES | map::RANGE_RULES => Some("--max-rules"),
         _ => None,

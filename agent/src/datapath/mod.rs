@@ -2,6 +2,7 @@
 
 mod bpffs;
 pub mod counters;
+mod detour;
 mod error;
 pub mod fill;
 mod guard;

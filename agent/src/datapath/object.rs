@@ -12,6 +12,8 @@ use super::{DatapathError, Pins, Sizes};
 pub static SOCKOPS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-sockops"));
 /// The lookup of listeners, loaded once per pod.
 pub static LOOKUP: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-lookup"));
+/// The socket path of the node contract.
+pub static DETOUR: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-detour"));
 /// Programs for the traffic control hook.
 pub static TC: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-tc"));
 
@@ -26,7 +28,7 @@ impl Loader {
         let mut loader = EbpfLoader::new();
         // Nothing is relocated against the kernel's types.
         loader.btf(None);
-        for name in map::ALL {
+        for name in map::ALL.into_iter().chain(map::OF_DETOURS) {
             loader.map_pin_path(name, pins.map(name));
         }
         for (name, size) in sizes.by_map() {

@@ -51,6 +51,18 @@ impl Pins {
         self.base.join("links").join(program)
     }
 
+    /// The directory of links to cgroups of ztunnels.
+    #[must_use]
+    pub fn ztunnels(&self) -> PathBuf {
+        self.base.join("ztunnels")
+    }
+
+    /// The pin of a program's link to the cgroup of a ztunnel.
+    #[must_use]
+    pub fn ztunnel_link(&self, cgroup: u64, program: &str) -> PathBuf {
+        self.ztunnels().join(cgroup.to_string()).join(program)
+    }
+
     /// The directory of per-pod links.
     #[must_use]
     pub fn pods(&self) -> PathBuf {
@@ -69,6 +81,11 @@ impl Pins {
             create_private(&directory)?;
         }
         Ok(())
+    }
+
+    /// Makes the directory of the links to a ztunnel's cgroup.
+    pub(super) fn create_ztunnel_directory(&self, cgroup: u64) -> Result<(), DatapathError> {
+        create_private(&self.ztunnels().join(cgroup.to_string()))
     }
 
     /// Makes the directory of a pod's links.

@@ -81,6 +81,7 @@ pub(super) fn load<'a>(
 ) -> Result<BorrowedFd<'a>, DatapathError> {
     let loaded: Result<&_, ProgramError> = match program {
         Program::CgroupSockAddr(program) => program.load().and_then(|()| program.fd()),
+        Program::CgroupSockopt(program) => program.load().and_then(|()| program.fd()),
         Program::SockOps(program) => program.load().and_then(|()| program.fd()),
         Program::SkLookup(program) => program.load().and_then(|()| program.fd()),
         Program::SchedClassifier(program) => program.load().and_then(|()| program.fd()),

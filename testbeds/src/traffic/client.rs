@@ -199,7 +199,11 @@ impl Connection {
 
 fn open(spec: &ClientSpec) -> io::Result<Socket> {
     let destination = spec.destination();
-    let socket = socket::open(Type::STREAM, destination)?;
+    let socket = if spec.multipath {
+        socket::open_multipath(destination)
+    } else {
+        socket::open(Type::STREAM, destination)
+    }?;
     socket.set_reuse_address(spec.reuse_address)?;
     if spec.transparent {
         socket::make_transparent(&socket, destination)?;

@@ -15,6 +15,11 @@ pub(super) fn open(kind: Type, address: SocketAddr) -> io::Result<Socket> {
     Socket::new(Domain::for_address(address), kind, Some(protocol))
 }
 
+/// Makes an MPTCP socket of the address's family.
+pub(super) fn open_multipath(address: SocketAddr) -> io::Result<Socket> {
+    Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::MPTCP))
+}
+
 /// Lets a socket bind to addresses that are not this host's.
 pub(super) fn make_transparent(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     if address.is_ipv4() {

@@ -24,6 +24,8 @@ pub struct ClientSpec {
     pub reuse_address: bool,
     /// Whether to set `IP_TRANSPARENT`, for a source that is not this host's.
     pub transparent: bool,
+    /// Whether to ask for MPTCP, of which the kernel makes TCP connections by itself.
+    pub multipath: bool,
     /// The socket's mark.
     pub mark: Option<u32>,
     /// How long each step may take.
@@ -41,6 +43,7 @@ impl ClientSpec {
             nonblocking: false,
             reuse_address: false,
             transparent: false,
+            multipath: false,
             mark: None,
             deadline: Duration::from_secs(5),
         }
@@ -73,6 +76,12 @@ impl ClientSpec {
     /// Connects without blocking.
     pub fn nonblocking(mut self) -> Self {
         self.nonblocking = true;
+        self
+    }
+
+    /// Asks for MPTCP.
+    pub fn multipath(mut self) -> Self {
+        self.multipath = true;
         self
     }
 

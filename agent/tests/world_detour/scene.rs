@@ -1,0 +1,215 @@
+//! A ztunnel and pods on one macvlan parent, a server on the LAN, and the programs that bring them together.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use netlink_packet_route::link::MacVlanMode;
+use weir_agent::datapath::{Datapath, DatapathConfig, Sizes, residue};
+use weir_agent::inside;
+use weir_common::address::{Address, OwnAddress};
+use weir_common::detour::Detour;
+use weir_common::event::CounterKey;
+use weir_common::reason::Reason;
+use weir_testbeds::actor::Actor;
+use weir_testbeds::cgroup::Cgroup;
+use weir_testbeds::deadline::{PATIENCE, eventually};
+use weir_testbeds::link::Device;
+use weir_testbeds::netns::Netns;
+use weir_testbeds::proxy::{Member, Proxy, ProxyKind, ProxySpec};
+use weir_testbeds::traffic::{Server, ServerSpec};
+
+/// Where the server on the LAN is.
+pub const SERVER: [&str; 2] = ["192.168.77.1", "fd77::1"];
+/// Where ztunnel is.
+pub const ZTUNNEL: [&str; 2] = ["192.168.77.5", "fd77::5"];
+const CLIENT: [&str; 2] = ["192.168.77.11", "fd77::11"];
+const NEIGHBOUR: [&str; 2] = ["192.168.77.12", "fd77::12"];
+const PORT: u16 = 8080;
+
+/// One of the parent's children.
+pub struct Child {
+    pub netns: Netns,
+    pub addresses: [IpAddr; 2],
+    pub cookie: u64,
+}
+
+/// All of it. The order is that in which things go.
+pub struct Scene {
+    pub actor: Actor,
+    pub proxy: Proxy,
+    pub server: Server,
+    pub client: Child,
+    pub neighbour: Child,
+    // They end with the last that holds them.
+    _lan: Netns,
+    _node: Netns,
+    pub datapath: Datapath,
+    pin_root: PathBuf,
+    ztunnel_cgroup: Cgroup,
+    _application_cgroup: Cgroup,
+    _pods_cgroup: Cgroup,
+}
+
+impl Scene {
+    /// Both pods' connections make the detour.
+    pub fn new(label: &str) -> Self {
+        let (node, lan) = wire();
+        let [client, neighbour, ztunnel] =
+            [CLIENT, NEIGHBOUR, ZTUNNEL].map(|addresses| child(&node, addresses));
+        let pods_cgroup = Cgroup::new(label).unwrap();
+        let [ztunnel_cgroup, application_cgroup] =
+            ["ztunnel", "application"].map(|name| pods_cgroup.child(name).unwrap());
+        let name = format!("weir_test_{}_{label}", std::process::id());
+        let pin_root = Path::new("/sys/fs/bpf").join(name);
+        let datapath = open(&pin_root, pods_cgroup.path());
+        let server = ServerSpec::new("server", SocketAddr::new("::".parse().unwrap(), PORT));
+        let scene = Self {
+            actor: Actor::start(&client.netns, Some(&application_cgroup)).unwrap(),
+            proxy: proxy(&ztunnel.netns, &ztunnel_cgroup, &[&client, &neighbour]),
+            server: Server::start(&lan, &server).unwrap(),
+            client,
+            neighbour,
+            _lan: lan,
+            _node: node,
+            datapath,
+            pin_root,
+            ztunnel_cgroup,
+            _application_cgroup: application_cgroup,
+            _pods_cgroup: pods_cgroup,
+        };
+        scene.attach();
+        for pod in [&scene.client, &scene.neighbour] {
+            scene.enrol(pod, ZTUNNEL);
+        }
+        scene
+    }
+
+    pub fn attach(&self) {
+        let attached = self.datapath.attach_detours(self.ztunnel_cgroup.path());
+        attached.unwrap_or_else(|error| panic!("{error}: {error:#?}"));
+    }
+
+    /// Turns the pod's connections to ztunnel at these addresses.
+    pub fn enrol(&self, pod: &Child, ztunnel: [&str; 2]) {
+        let maps = self.datapath.maps();
+        for address in pod.addresses.map(Address::from) {
+            let own = OwnAddress {
+                netns: pod.cookie,
+                address,
+            };
+            maps.own_addresses().unwrap().insert(own, 1, 0).unwrap();
+            let mut holders = maps.pods_by_address().unwrap();
+            holders.insert(address, pod.cookie, 0).unwrap();
+        }
+        let [v4, v6] = ztunnel.map(|text| Address::from(text.parse::<IpAddr>().unwrap()));
+        let detour = Detour { v4, v6 };
+        maps.detours().unwrap().insert(pod.cookie, detour, 0).unwrap();
+    }
+
+    /// Where the server is reached.
+    pub fn servers(&self) -> [SocketAddr; 2] {
+        SERVER.map(|address| SocketAddr::new(address.parse().unwrap(), PORT))
+    }
+
+    /// How often it came to this in the client.
+    pub fn count(&self, reason: Reason) -> u64 {
+        let key = CounterKey {
+            netns: self.client.cookie,
+            reason: reason as u32,
+            reserved: 0,
+        };
+        let counters = self.datapath.maps().counters().unwrap();
+        counters.get(&key, 0).map_or(0, |per_cpu| per_cpu.iter().sum())
+    }
+
+    /// Waits until no destination is remembered any more.
+    pub fn wait_for_nothing_remembered(&self) {
+        let originals = self.datapath.maps().originals().unwrap();
+        eventually(PATIENCE, || originals.keys().next().is_none().then_some(()))
+            .unwrap_or_else(|late| panic!("destinations stay: {late}"));
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if let Err(error) = residue::remove(&self.pin_root) {
+            eprintln!("{} stays behind: {error}", self.pin_root.display());
+        }
+    }
+}
+
+/// The parent and the LAN behind it.
+fn wire() -> (Netns, Netns) {
+    let (node, lan) = (Netns::new().unwrap(), Netns::new().unwrap());
+    let (near, far) = (Device::named("wire"), Device::named("eth0"));
+    node.netlink(async |link| link.add_veth(&near, &far, &lan).await)
+        .unwrap();
+    lan.netlink(async |link| link.up("eth0").await).unwrap();
+    node.netlink(async |link| link.running("wire").await).unwrap();
+    address(&lan, SERVER);
+    (node, lan)
+}
+
+fn child(node: &Netns, addresses: [&str; 2]) -> Child {
+    let netns = Netns::new().unwrap();
+    let device = Device::named("eth0");
+    node.netlink(async |link| {
+        link.add_macvlan(&device, "wire", MacVlanMode::Bridge, &netns)
+            .await
+    })
+    .unwrap();
+    netns
+        .netlink(async |link| link.name_macvlan("eth0").await)
+        .unwrap();
+    address(&netns, addresses);
+    let cookie = inside::cookie(netns.as_fd()).unwrap();
+    Child {
+        netns,
+        addresses: addresses.map(|text| text.parse().unwrap()),
+        cookie,
+    }
+}
+
+fn address(netns: &Netns, addresses: [&str; 2]) {
+    netns
+        .netlink(async |link| {
+            link.running("eth0").await?;
+            for (address, length) in addresses.iter().zip([24, 64]) {
+                let address = format!("{address}/{length}").parse().unwrap();
+                link.add_address("eth0", address).await?;
+            }
+            link.link_local("eth0").await
+        })
+        .unwrap();
+}
+
+fn proxy(netns: &Netns, cgroup: &Cgroup, pods: &[&Child]) -> Proxy {
+    let names = ["client", "neighbour"];
+    let members = names
+        .into_iter()
+        .zip(pods)
+        .map(|(name, pod)| Member::local(name, pod.addresses));
+    let spec = ProxySpec::node(netns, ZTUNNEL[0].parse().unwrap())
+        .members(members)
+        .cgroup(cgroup.path());
+    let proxy = Proxy::start_kind(ProxyKind::stand_in().unwrap(), spec).unwrap();
+    proxy.wait_ready(PATIENCE).unwrap();
+    proxy
+}
+
+fn open(pin_root: &Path, cgroup: &Path) -> Datapath {
+    let config = DatapathConfig {
+        pin_root: pin_root.to_owned(),
+        cgroup: cgroup.to_owned(),
+        sizes: Sizes {
+            pods: 64,
+            probes: 256,
+            connections: 16384,
+            rules: 256,
+            event_bytes: 4096,
+            ..Sizes::default()
+        },
+    };
+    Datapath::open(&config).unwrap_or_else(|error| panic!("{error}: {error:#?}"))
+}
