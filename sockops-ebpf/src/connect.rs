@@ -89,7 +89,7 @@ fn from_ztunnel(call: &Call, netns: u64) {
     // ztunnel's connections take ports of the pod, which the application may want to bind.
     bind::reuse(call, netns);
     let reason = match place::of(netns, call.address()) {
-        Place::Own(Reason::OwnAddress) => to_application(call),
+        Place::Own(Reason::OwnAddress) => to_application(call, netns),
         _ => Reason::FromZtunnel,
     };
     account(&call.connection(netns), reason);
@@ -98,12 +98,18 @@ fn from_ztunnel(call: &Call, netns: u64) {
 /// ztunnel's connection to the application comes from the client's address. The mark makes the application's answers
 /// come back over loopback; the binding keeps packets of the real client out of it, whatever its port.
 #[inline(always)]
-fn to_application(call: &Call) -> Reason {
-    let marked = set_mark(
-        call.helper_context(),
-        mark::replaced(ztunnel::socket_mark(call), mark::TO_APPLICATION),
-    );
-    if marked && bind_to_loopback(call.helper_context()) {
+fn to_application(call: &Call, netns: u64) -> Reason {
+    let client = ztunnel::source(call);
+    let mark = ztunnel::socket_mark(call);
+    let done = if client.is_unspecified() || maps::is_own(netns, client) {
+        // The client is the pod itself, or is not shown to the application: answers go to the pod's own address, which
+        // the kernel delivers as by that address's interface. The application must not inherit ztunnel's mark.
+        set_mark(call.helper_context(), mark::replaced(mark, 0))
+    } else {
+        set_mark(call.helper_context(), mark::replaced(mark, mark::TO_APPLICATION))
+            && bind_to_loopback(call.helper_context())
+    };
+    if done {
         Reason::ToApplication
     } else {
         Reason::MarkRefused

@@ -50,6 +50,21 @@ pub enum EnrollError {
     /// ztunnel says that it serves the pod, but none of its listeners is known.
     #[error("ztunnel's listeners in the pod are not known yet")]
     NoListeners,
+    /// The kernel does not list the pod's sockets.
+    #[error(
+        "the sockets in the pod cannot be listed: {0}; the kernel needs CONFIG_INET_DIAG and CONFIG_INET_TCP_DIAG"
+    )]
+    SocketTable(io::Error),
+    /// ztunnel's listener takes no connections to addresses that are not the pod's.
+    #[error(
+        "ztunnel's listener on port {port} is not transparent (ENABLE_ORIG_SRC=false) and cannot be made so: {source}; take that setting from ztunnel, or give the agent SYS_PTRACE and the node's processes (hostPID)"
+    )]
+    Opaque {
+        /// The listener's.
+        port: u16,
+        /// Why not.
+        source: io::Error,
+    },
     /// The pod has no address to capture for.
     #[error("the pod's network namespace has no address yet")]
     NoAddress,

@@ -1,6 +1,7 @@
 //! Brings pods into the mesh and out of it: each step idempotent, each with its exact reverse.
 
 pub mod addresses;
+mod borrowed;
 mod captured;
 mod entries;
 mod error;
@@ -11,6 +12,7 @@ pub mod netlink;
 mod own;
 mod pod;
 pub mod routing;
+mod socket_table;
 pub mod sysctls;
 pub mod watch;
 

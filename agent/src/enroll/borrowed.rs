@@ -1,0 +1,95 @@
+//! Other processes' sockets, borrowed by a copy of their descriptor.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd, RawFd};
+use std::path::Path;
+
+use socket2::SockRef;
+
+use super::socket_table::Socket;
+use crate::datapath::sys;
+
+/// Who has which socket.
+#[derive(Debug, Default)]
+pub(super) struct Owners {
+    /// Process and descriptor, by inode.
+    by_inode: BTreeMap<u64, (u32, RawFd)>,
+    /// The first process that may not be looked at: any socket may be its.
+    closed: Option<(u32, io::ErrorKind)>,
+}
+
+impl Owners {
+    /// Looks for `sockets` among the descriptors of `processes`; those that are gone have none.
+    pub(super) fn of(processes: &[u32], sockets: &[Socket]) -> Self {
+        let mut owners = Self::default();
+        for &process in processes {
+            match descriptors(process) {
+                Ok(descriptors) => owners.take(process, descriptors, sockets),
+                // Where process 0 is said to be ztunnel, it is one that the agent cannot see.
+                Err(error) if is_gone(&error) && process != 0 => {}
+                Err(error) => _ = owners.closed.get_or_insert((process, error.kind())),
+            }
+        }
+        owners
+    }
+
+    fn take(&mut self, process: u32, descriptors: Vec<(u64, RawFd)>, sockets: &[Socket]) {
+        let wanted = |inode| sockets.iter().any(|socket| socket.inode == inode);
+        let found = descriptors.into_iter().filter(|(inode, _)| wanted(*inode));
+        self.by_inode
+            .extend(found.map(|(inode, descriptor)| (inode, (process, descriptor))));
+    }
+
+    /// A copy of the socket's descriptor, or why there is none; nothing if no process has it.
+    pub(super) fn borrow(&self, inode: u64) -> Option<io::Result<OwnedFd>> {
+        let Some((process, descriptor)) = self.by_inode.get(&inode) else {
+            let (process, kind) = self.closed?;
+            let reason = format!("the descriptors of process {process} cannot be seen: {kind}");
+            return Some(Err(io::Error::new(kind, reason)));
+        };
+        let copy = sys::pidfd_open(*process).and_then(|pidfd| sys::pidfd_getfd(pidfd.as_fd(), *descriptor));
+        match copy {
+            Ok(copy) => Some(Ok(copy)),
+            Err(error) if is_gone(&error.source) => None,
+            Err(error) => Some(Err(io::Error::new(error.source.kind(), error.to_string()))),
+        }
+    }
+}
+
+/// Lets the socket have addresses that are not the namespace's; what it accepts from now on inherits that. One flag is
+/// for both families.
+pub(super) fn make_transparent(socket: &OwnedFd) -> io::Result<()> {
+    SockRef::from(socket).set_ip_transparent_v4(true)
+}
+
+/// The sockets of a process: inode and descriptor.
+fn descriptors(process: u32) -> io::Result<Vec<(u64, RawFd)>> {
+    let mut sockets = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{process}/fd"))? {
+        let entry = entry?;
+        match fs::read_link(entry.path()) {
+            Ok(target) => sockets.extend(socket(&entry.file_name(), &target)),
+            // Descriptors come and go while they are listed.
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sockets)
+}
+
+/// The process has ended, or has closed the descriptor.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOENT | libc::ESRCH | libc::EBADF)
+    )
+}
+
+/// Inode and descriptor, if it is a socket.
+fn socket(name: &OsStr, target: &Path) -> Option<(u64, RawFd)> {
+    let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+    Some((inode.parse().ok()?, name.to_str()?.parse().ok()?))
+}
