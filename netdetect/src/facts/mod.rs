@@ -1,0 +1,20 @@
+//! What is read about pods, nodes and kernels.
+
+mod interface;
+mod kernel;
+mod kind;
+mod mac;
+mod netns;
+mod pod;
+mod route;
+mod rule;
+
+pub use interface::{FarEnd, Interface};
+pub use kernel::{KernelError, KernelFacts, KernelVersion};
+pub(crate) use kernel::{PACKETS, SOCKETS};
+pub use kind::{IpvlanMode, Kind, MacvlanMode, NetkitMode};
+pub use mac::Mac;
+pub use netns::{NetnsId, Place};
+pub use pod::PodFacts;
+pub use route::{DefaultRoutes, Family, Route};
+pub use rule::{Clash, Rule, RuleOwner};
