@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod api_server;
 pub mod cgroups;
 pub mod check;
 pub mod cleanup;

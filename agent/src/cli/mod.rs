@@ -100,7 +100,9 @@ mod tests {
         let all = std::iter::once(&command).chain(command.get_subcommands());
         for argument in all.flat_map(clap::Command::get_opts) {
             let flag = argument.get_long().unwrap();
-            let variable = format!("WEIR_{}", flag.replace('-', "_").to_uppercase());
+            // The node's name goes by the name that it has in everybody's DaemonSets.
+            let prefix = if flag == "node-name" { "" } else { "WEIR_" };
+            let variable = format!("{prefix}{}", flag.replace('-', "_").to_uppercase());
             assert_eq!(argument.get_env(), Some(variable.as_ref()), "--{flag}");
         }
         Cli::command().debug_assert();

@@ -9,7 +9,7 @@ use tokio::time::{Instant, interval_at};
 use tracing::{info, warn};
 
 use super::claims::Claims;
-use super::config::{AgentConfig, GuardMode};
+use super::config::{AgentConfig, GuardMode, SourceConfig};
 use super::node::{Node, NodeError, change_settings};
 use super::orphans::Sweeper;
 use super::registry::Registry;
@@ -20,10 +20,13 @@ use super::tender::{Shared, Trying};
 use super::view::View;
 use super::zds_tally::ZdsTally;
 use super::ztunnels::Ztunnels;
+use crate::api_server::{ApiServer, OpenError, Patience};
 use crate::datapath::{Datapath, DatapathConfig, DatapathError, residue};
 use crate::enroll::Enroller;
 use crate::pods::netns::{NetnsError, NetnsId};
+use crate::pods::source::PodSource;
 use crate::pods::source::file::FileSource;
+use crate::pods::source::kubernetes::KubernetesSource;
 use crate::socket_file::BindError;
 use crate::trace::Tracer;
 use crate::verify;
@@ -47,6 +50,9 @@ pub enum AgentError {
     /// ztunnel's socket cannot be served.
     #[error(transparent)]
     Zds(#[from] BindError),
+    /// There is no API server to ask.
+    #[error(transparent)]
+    ApiServer(#[from] OpenError),
 }
 
 /// The running agent.
@@ -63,7 +69,7 @@ impl Agent {
     ///
     /// # Errors
     /// [`AgentError`]; an older data plane is untouched then.
-    pub fn start(config: AgentConfig) -> Result<Self, AgentError> {
+    pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
         let node = Node::read(&config)?;
         let cgroup = config
             .cgroup
@@ -85,8 +91,7 @@ impl Agent {
             ..ZdsConfig::default()
         };
         let zds = ZdsServer::start_with(zds_config, ztunnels)?;
-        let (file, source) = FileSource::new(&config.pods_file);
-        let file = tokio::spawn(file.run());
+        let (source, following) = begin_source(&config.source).await?;
         let registry = Registry::default();
         let subjects = Subjects::default();
         let claims = Claims::default();
@@ -124,7 +129,7 @@ impl Agent {
             zds,
             source,
         };
-        let tasks = vec![file, counting];
+        let tasks = vec![following, counting];
         Ok(Self {
             view,
             sweeper,
@@ -167,6 +172,21 @@ impl Agent {
             }
         }
         info!("agent stopped");
+    }
+}
+
+/// The source of pods, and the task behind it.
+async fn begin_source(config: &SourceConfig) -> Result<(PodSource, JoinHandle<()>), OpenError> {
+    match config {
+        SourceConfig::File(path) => {
+            let (file, source) = FileSource::new(path);
+            Ok((source, tokio::spawn(file.run())))
+        }
+        SourceConfig::Kubernetes(config) => {
+            let server = ApiServer::open(config.kubeconfig.as_deref(), Patience::default()).await?;
+            let (kubernetes, source) = KubernetesSource::new(server, config.node.clone());
+            Ok((source, tokio::spawn(kubernetes.run())))
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::datapath::Sizes;
 use crate::pods::select::Rules;
+use crate::pods::source::kubernetes::NodeName;
 
 /// What happens to connections that leave an enrolled pod without having gone through ztunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
@@ -32,11 +33,29 @@ pub enum ProbeMode {
     AnyHostProcess,
 }
 
+/// Where the node's pods come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceConfig {
+    /// A file of pods.
+    File(PathBuf),
+    /// The API server.
+    Kubernetes(KubernetesConfig),
+}
+
+/// The API server, and which node this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesConfig {
+    /// The node.
+    pub node: NodeName,
+    /// Names the server and our credentials; the service account's if absent.
+    pub kubeconfig: Option<PathBuf>,
+}
+
 /// The agent's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentConfig {
-    /// The file of pods.
-    pub pods_file: PathBuf,
+    /// Where the node's pods come from.
+    pub source: SourceConfig,
     /// The socket that ztunnel connects to.
     pub zds_socket: PathBuf,
     /// The socket for `weir status` and its like.

@@ -12,6 +12,7 @@ use weir_agent::run::config::{AgentConfig, GuardMode, ProbeMode};
 use weir_common::names;
 
 use super::settings::Settings;
+use super::source;
 
 const ZDS_SOCKET: &str = "/var/run/ztunnel/ztunnel.sock";
 /// Where the operator's commands find the agent.
@@ -51,10 +52,8 @@ pub enum ConfigError {
         source: EnablementSelectorsError,
     },
     /// Nobody says which pods there are.
-    #[error(
-        "no source of pods: name a file of pods with --pods-file, WEIR_PODS_FILE, or pods-file in the configuration file"
-    )]
-    NoPods,
+    #[error(transparent)]
+    Source(#[from] source::SourceError),
     /// A number is out of range.
     #[error("{setting} is {value}: {wanted}")]
     OutOfRange {
@@ -105,6 +104,7 @@ pub fn resolve(
     selectors: Option<Vec<EnablementSelector>>,
 ) -> Result<AgentConfig, ConfigError> {
     let sizes = sizes(&settings)?;
+    let source = source::resolve(&settings)?;
     let verify_interval = settings.verify_interval.map_or(VERIFY_INTERVAL, |span| span.0);
     if verify_interval < SHORTEST_VERIFY_INTERVAL {
         return Err(ConfigError::OutOfRange {
@@ -114,7 +114,7 @@ pub fn resolve(
         });
     }
     Ok(AgentConfig {
-        pods_file: settings.pods_file.ok_or(ConfigError::NoPods)?,
+        source,
         zds_socket: settings.zds_socket.unwrap_or_else(|| ZDS_SOCKET.into()),
         admin_socket: settings.admin_socket.unwrap_or_else(|| ADMIN_SOCKET.into()),
         http_address: settings.http_address.map_or_else(

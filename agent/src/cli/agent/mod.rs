@@ -5,6 +5,7 @@ pub mod config;
 mod duration;
 mod log;
 mod settings;
+mod source;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,7 +57,7 @@ async fn serve(config: AgentConfig) -> Result<()> {
         Some(address) => Some(ProbeServer::bind(address).await?),
         None => None,
     };
-    let agent = Agent::start(config)?;
+    let agent = Agent::start(config).await?;
     let mut servers = JoinSet::new();
     servers.spawn(admin.serve(agent.view()));
     if let Some(probes) = probes {

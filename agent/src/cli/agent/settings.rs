@@ -3,16 +3,27 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use weir_agent::pods::source::kubernetes::NodeName;
 use weir_agent::run::config::{GuardMode, ProbeMode};
 
 use super::address::HttpAddress;
 use super::duration::Span;
 use super::log::LogFormat;
+use super::source::SourceKind;
 
 /// One source's settings; what it does not say is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, clap::Args)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
+    /// Where the node's pods come from [default: file if --pods-file is given, kubernetes if --node-name is].
+    #[arg(long, env = "WEIR_SOURCE", value_enum)]
+    pub source: Option<SourceKind>,
+    /// The node that the agent runs on, as the API server names it.
+    #[arg(long, env = "NODE_NAME", value_name = "NAME")]
+    pub node_name: Option<NodeName>,
+    /// Names the API server and the credentials for it [default: those of the pod that the agent runs in].
+    #[arg(long, env = "WEIR_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
     /// The file that lists the node's pods.
     #[arg(long, env = "WEIR_PODS_FILE", value_name = "FILE")]
     pub pods_file: Option<PathBuf>,
@@ -100,6 +111,9 @@ impl Settings {
     /// These, and `lesser` where they say nothing.
     pub fn or(self, lesser: Self) -> Self {
         Self {
+            source: self.source.or(lesser.source),
+            node_name: self.node_name.or(lesser.node_name),
+            kubeconfig: self.kubeconfig.or(lesser.kubeconfig),
             pods_file: self.pods_file.or(lesser.pods_file),
             zds_socket: self.zds_socket.or(lesser.zds_socket),
             admin_socket: self.admin_socket.or(lesser.admin_socket),

@@ -1,12 +1,14 @@
 //! Where the node's pods come from: a source publishes the whole list each time it changes, and how well it is doing.
 
 pub mod file;
+pub mod kubernetes;
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::pod::PodEntry;
+use crate::api_server::ApiError;
 
 /// What a source last said of the node's pods. The latest counts; those in between may be skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,9 @@ pub enum SourceError {
     /// The file of pods.
     #[error(transparent)]
     File(#[from] file::FileError),
+    /// The API server.
+    #[error(transparent)]
+    Kubernetes(#[from] ApiError),
 }
 
 /// The consumer's end of a source.
@@ -87,8 +92,16 @@ impl Outlet {
         )
     }
 
-    /// Publishes `pods`, unless they are the same as before.
+    /// Publishes `pods`, unless they are the same as before, and that they are current.
     fn publish(&mut self, pods: Vec<PodEntry>) {
+        self.replace(pods);
+        if let Some(revision) = self.in_force {
+            self.status.send_replace(SourceStatus::Ok { revision });
+        }
+    }
+
+    /// Publishes `pods`, unless they are the same as before. Whether they are current is for others to say.
+    fn replace(&mut self, pods: Vec<PodEntry>) {
         let is_news = match &*self.events.borrow() {
             SourceEvent::Pending => true,
             SourceEvent::Snapshot(snapshot) => *snapshot.pods != *pods,
@@ -101,11 +114,13 @@ impl Outlet {
                 pods: pods.into(),
             }));
         }
-        self.status.send_replace(SourceStatus::Ok { revision });
     }
 
     fn fail(&self, error: impl Into<SourceError>) {
-        let error = Arc::new(error.into());
+        self.fail_for(Arc::new(error.into()));
+    }
+
+    fn fail_for(&self, error: Arc<SourceError>) {
         self.status.send_replace(SourceStatus::Failed {
             error,
             in_force: self.in_force,

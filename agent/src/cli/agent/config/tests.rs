@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use weir_agent::run::config::{AgentConfig, GuardMode, ProbeMode};
+use weir_agent::run::config::{AgentConfig, GuardMode, ProbeMode, SourceConfig};
 
 use super::{ConfigError, resolve};
 use crate::cli::agent::settings::Settings;
@@ -34,7 +34,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
         "{guard: off, probes: any-host-process, pods-file: b, dns-capture: false, max-pods: 7}",
     )
     .unwrap();
-    assert_eq!(config.pods_file, PathBuf::from("a"));
+    assert_eq!(config.source, SourceConfig::File(PathBuf::from("a")));
     assert_eq!(config.guard, GuardMode::Enforce);
     assert_eq!(config.probes, ProbeMode::AnyHostProcess);
     assert_eq!(config.verify_interval, Duration::from_secs(5));
@@ -47,13 +47,13 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
 
 #[test]
 fn flags_and_keys_say_the_same() {
-    let line = "--pods-file p --zds-socket z --admin-socket a --http-address none --pod-metrics --pin-root r \
+    let line = "--source file --node-name n --kubeconfig k --pods-file p --zds-socket z --admin-socket a --http-address none --pod-metrics --pin-root r \
                 --cgroup c --pods-cgroup d --host-netns h --exclude-namespace x --exclude-namespace y \
                 --system-namespace s --enablement-selectors e --dns-capture=false --guard off \
                 --probes any-host-process --verify-interval 2m --max-pods 1 --max-addresses-per-pod 2 \
                 --max-probes 3 --max-connections 4 --max-rules 5 --trace-buffer 4096 --remove-on-exit \
                 --log-format json --log debug";
-    let yaml = "{pods-file: p, zds-socket: z, admin-socket: a, http-address: none, pod-metrics: true, pin-root: r, \
+    let yaml = "{source: file, node-name: n, kubeconfig: k, pods-file: p, zds-socket: z, admin-socket: a, http-address: none, pod-metrics: true, pin-root: r, \
                 cgroup: c, pods-cgroup: d, host-netns: h, exclude-namespace: [x, y], \
                 system-namespace: s, enablement-selectors: e, dns-capture: false, guard: off, \
                 probes: any-host-process, verify-interval: 2m, max-pods: 1, max-addresses-per-pod: 2, \
