@@ -42,19 +42,27 @@ impl Hierarchy {
     }
 
     fn parse(mounts: &str) -> Option<Self> {
-        let mut root = None;
+        let mut whole = None;
+        let mut part = None;
         let mut hybrid = false;
         for line in mounts.lines() {
             let Some((mount, filesystem)) = line.split_once(" - ") else {
                 continue;
             };
             match filesystem.split(' ').next() {
-                Some("cgroup2") if root.is_none() => root = mount.split(' ').nth(4).map(PathBuf::from),
+                Some("cgroup2") => {
+                    let mut fields = mount.split(' ').skip(3);
+                    let is_whole = fields.next() == Some("/");
+                    let found = if is_whole { &mut whole } else { &mut part };
+                    *found = found.take().or(fields.next().map(PathBuf::from));
+                }
                 Some("cgroup") => hybrid = true,
                 _ => {}
             }
         }
-        Some(Self { root: root?, hybrid })
+        // A container has its own cgroup mounted as if it were all there is.
+        let root = whole.or(part)?;
+        Some(Self { root, hybrid })
     }
 
     /// The cgroup below which kubelet puts all pods, if there is one.
@@ -127,6 +135,10 @@ mod tests {
             (found.root.as_path(), found.hybrid),
             (Path::new("/sys/fs/cgroup/unified"), true)
         );
+        let container = "29 23 0:26 /kubepods/pod1/weir /sys/fs/cgroup ro - cgroup2 cgroup rw\n\
+                         30 23 0:26 / /host/sys/fs/cgroup ro - cgroup2 cgroup rw\n";
+        let found = Hierarchy::parse(container).unwrap();
+        assert_eq!(found.root, Path::new("/host/sys/fs/cgroup"));
         assert_eq!(Hierarchy::parse("25 1 8:1 / / rw - ext4 /dev/sda rw\n"), None);
     }
 }

@@ -7,6 +7,7 @@ pub mod api_server;
 pub mod cgroups;
 pub mod check;
 pub mod cleanup;
+pub mod container;
 pub mod datapath;
 pub mod enroll;
 pub mod http;

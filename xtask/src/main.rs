@@ -3,6 +3,7 @@
 
 mod check;
 mod commands;
+mod deploy;
 mod privilege;
 mod process;
 mod setup;

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use weir_agent::check::verdict::PathState;
 use weir_agent::check::{Finding, Readiness, Report, State, try_everything};
+use weir_agent::container;
 
 use super::output::{Colour, Output, Style};
 use super::table::{Cell, Table};
@@ -22,6 +23,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    container::step_out()?;
     let report = try_everything(args.cgroup.as_deref()).context("no thread for the probes")?;
     let answer = Answer::new(&report);
     output.print(&answer, |style| text(&answer, style))?;

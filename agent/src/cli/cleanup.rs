@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use weir_agent::admin::client;
 use weir_agent::cleanup::{self, Removed};
+use weir_agent::container;
 
 use super::asking::{self, Where};
 use super::output::Output;
@@ -29,6 +30,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             socket.display()
         );
     }
+    container::step_out()?;
     let removed = cleanup::run(&args.at.pin_root)?;
     output.print(&removed, |_| text(&removed))?;
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::DatapathError;
+use crate::container;
 
 /// Where bpffs belongs on every distribution.
 const STANDARD: &str = "/sys/fs/bpf";
@@ -38,6 +39,14 @@ fn is_bpffs(path: &Path) -> Result<bool, DatapathError> {
 }
 
 fn mount_standard(needed_for: &Path) -> Result<(), DatapathError> {
+    if container::is_inside() {
+        // It would end with the container, and with it all that is pinned there.
+        let source = io::Error::other("in a container it would end with the container; mount it on the node");
+        return Err(DatapathError::Mount {
+            path: needed_for.to_owned(),
+            source,
+        });
+    }
     let none: Option<&str> = None;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     fs::create_dir_all(STANDARD)

@@ -24,6 +24,8 @@ pub struct AgentProcess {
     directory: PathBuf,
     pin_root: PathBuf,
     flags: Vec<String>,
+    /// The program that becomes the agent, with its arguments; the agent itself if empty.
+    launcher: Vec<String>,
     /// Where in the log the running process's part begins.
     log_start: usize,
 }
@@ -38,10 +40,20 @@ impl AgentProcess {
             directory: directory.to_owned(),
             pin_root,
             flags: flags.to_vec(),
+            launcher: Vec::new(),
             log_start: 0,
         };
         agent.restart()?;
         Ok(agent)
+    }
+
+    /// Starts it again by way of a program that takes rights away and then becomes the agent.
+    ///
+    /// # Errors
+    /// [`Error`] if it cannot be started.
+    pub fn restart_under(&mut self, launcher: &[&str]) -> Result<(), Error> {
+        self.launcher = launcher.iter().map(|word| (*word).to_owned()).collect();
+        self.restart()
     }
 
     /// Starts it again, over whatever the last one has left in the kernel.
@@ -58,7 +70,16 @@ impl AgentProcess {
             .open(&log)
             .map_err(at(&log))?;
         // It must not outlive this process, even if that is killed.
-        let mut command = self.with_subcommand(supervised(program("weir")?, None)?, "agent");
+        let agent = program("weir")?;
+        let command = match self.launcher.split_first() {
+            None => supervised(agent, None)?,
+            Some((launcher, arguments)) => {
+                let mut command = supervised(launcher, None)?;
+                command.args(arguments).arg(agent);
+                command
+            }
+        };
+        let mut command = self.with_subcommand(command, "agent");
         command
             .arg("--pods-file")
             .arg(self.directory.join("pods.yaml"))

@@ -1,5 +1,6 @@
 //! `./x check`: what must hold before a merge, short of the tests.
 
+mod chart;
 mod dependencies;
 mod rust;
 mod shell;
@@ -26,6 +27,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     steps.run("advisories", dependencies::advisories);
     steps.run("typos", typos);
     steps.run("shellcheck", || shell::check(&system));
+    steps.run("chart", chart::check);
     steps.run("actionlint", workflows::check);
     steps.finish()
 }

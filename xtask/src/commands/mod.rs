@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod clean;
 mod demo;
+mod deploy;
 mod test;
 mod vm;
 
@@ -55,6 +56,12 @@ const COMMANDS: &[Command] = &[
         arguments: "",
         help: "Formatting, lints, licences, spelling, documentation: what must hold before a merge",
         run: check::run,
+    },
+    Command {
+        name: "deploy",
+        arguments: "render [VALUES] | write | check",
+        help: "Print the Helm chart's objects, write deploy/all-in-one.yaml, or check both",
+        run: deploy::run,
     },
     Command {
         name: "clean",

@@ -39,22 +39,29 @@ impl Mounts {
 
     fn parse(mountinfo: &str) -> Self {
         let mut mounts = Self::default();
-        for (path, kind) in mountinfo.lines().filter_map(path_and_type) {
+        // What a container has of the hierarchy: its own cgroup.
+        let mut parts = Vec::new();
+        for (root, path, kind) in mountinfo.lines().filter_map(fields) {
             match kind {
-                "cgroup2" => mounts.cgroup2.push(path.into()),
+                "cgroup2" if root == "/" => mounts.cgroup2.push(path.into()),
+                "cgroup2" => parts.push(path.into()),
                 "cgroup" => mounts.has_cgroup1 = true,
                 "bpf" => mounts.bpffs.push(path.into()),
                 _ => {}
             }
         }
+        if mounts.cgroup2.is_empty() {
+            mounts.cgroup2 = parts;
+        }
         mounts
     }
 }
 
-/// Mount point and type of a line; a variable number of fields before ` - ` lies between them.
-fn path_and_type(line: &str) -> Option<(&str, &str)> {
+/// Root, mount point and type of a line; a variable number of fields before ` - ` lies between the last two.
+fn fields(line: &str) -> Option<(&str, &str, &str)> {
     let (before, after) = line.split_once(" - ")?;
-    Some((before.split(' ').nth(4)?, after.split(' ').next()?))
+    let mut before = before.split(' ').skip(3);
+    Some((before.next()?, before.next()?, after.split(' ').next()?))
 }
 
 #[cfg(test)]
@@ -79,6 +86,7 @@ mod tests {
     fn a_pure_node_with_a_second_mount_by_somebody_else() {
         let mounts = Mounts::parse(
             "40 23 0:30 / /run/cilium/cgroupv2 rw - cgroup2 none rw\n\
+             39 23 0:30 /system.slice /sys/fs/cgroup/part rw - cgroup2 none rw\n\
              41 23 0:30 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n\
              42 23 0:31 / /sys/fs/bpf rw shared:5 - bpf bpf rw,mode=700\n\
              nonsense\n",

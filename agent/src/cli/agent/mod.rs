@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use weir_agent::admin::AdminServer;
+use weir_agent::container;
 use weir_agent::probes::ProbeServer;
 use weir_agent::run::agent::Agent;
 use weir_agent::run::config::AgentConfig;
@@ -37,6 +38,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let settings = args.settings.or(config::read_file(args.config.as_deref())?);
     let filter = settings.log.clone().unwrap_or_else(|| "info".to_owned());
     log::begin(settings.log_format.unwrap_or_default(), &filter)?;
+    container::step_out()?;
     let selectors = config::read_selectors(settings.enablement_selectors.as_deref())?;
     let config = config::resolve(settings, selectors)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
