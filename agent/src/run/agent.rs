@@ -8,12 +8,14 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval_at};
 use tracing::{info, warn};
 
+use super::calls::{Call, Calls};
 use super::claims::Claims;
 use super::config::{AgentConfig, GuardMode, SourceConfig};
 use super::node::{Node, NodeError, change_settings};
 use super::orphans::Sweeper;
 use super::registry::Registry;
 use super::release::Releaser;
+use super::sandboxes::Sandboxes;
 use super::subjects::Subjects;
 use super::tend::Tending;
 use super::tender::{Shared, Trying};
@@ -61,6 +63,8 @@ pub struct Agent {
     sweeper: Sweeper,
     tried: Receiver<Trying>,
     tending: Tending,
+    calls: Calls,
+    called: Receiver<Call>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -94,6 +98,7 @@ impl Agent {
         let (source, following) = begin_source(&config.source).await?;
         let registry = Registry::default();
         let subjects = Subjects::default();
+        let sandboxes = Sandboxes::default();
         let claims = Claims::default();
         let releaser = Releaser::new(enroller.clone(), claims.clone());
         let shared = Shared {
@@ -106,6 +111,7 @@ impl Agent {
             host: NetnsId::of_host(&config.host_netns)?,
             dns_capture: config.dns_capture,
             subjects: subjects.clone(),
+            sandboxes: sandboxes.clone(),
             ztunnels: processes,
         };
         let (tending, tried) = Tending::new(Arc::new(shared));
@@ -130,11 +136,14 @@ impl Agent {
             source,
         };
         let tasks = vec![following, counting];
+        let (calls, called) = Calls::new(sandboxes);
         Ok(Self {
             view,
             sweeper,
             tried,
             tending,
+            calls,
+            called,
             tasks,
         })
     }
@@ -145,6 +154,12 @@ impl Agent {
         self.view.clone()
     }
 
+    /// For whoever hears from the container runtime.
+    #[must_use]
+    pub fn calls(&self) -> Calls {
+        self.calls.clone()
+    }
+
     /// Tends pods until `stop` is done. The data plane stays in place unless the configuration says otherwise.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         info!(hybrid_cgroups = self.view.node.hierarchy.hybrid, "agent started");
@@ -153,7 +168,7 @@ impl Agent {
         self.tasks
             .push(tokio::spawn(verify::regularly(self.view.clone())));
         tokio::select! {
-            () = self.tending.follow(self.view.source.clone()) => {}
+            () = self.tending.follow(self.view.source.clone(), self.called) => {}
             () = stop => {}
         }
         if self.view.config.remove_on_exit {

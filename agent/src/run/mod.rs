@@ -2,12 +2,14 @@
 
 pub mod agent;
 pub mod backoff;
+pub mod calls;
 mod claims;
 pub mod config;
 pub mod node;
 mod orphans;
 pub mod registry;
 mod release;
+pub mod sandboxes;
 pub mod subjects;
 mod tend;
 mod tender;

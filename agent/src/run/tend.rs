@@ -1,19 +1,35 @@
-//! Follows the source of pods: every pod has a task of its own that tends it until it is gone.
+//! Follows the source of pods and the container runtime: every pod has a task of its own that tends it until it is
+//! gone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::calls::Call;
+use super::subjects::TendNow;
 use super::tender::{Shared, Tender, Trying};
 use crate::pods::pod::{PodEntry, PodUid};
 use crate::pods::source::{PodSource, SourceEvent};
 
+/// How long a pod that the runtime told of may be missing in the source's list.
+const ANNOUNCED: Duration = Duration::from_secs(60);
+
 struct Tended {
     wanted: watch::Sender<PodEntry>,
+    tend_now: TendNow,
+    /// Since when the runtime has told of it, until the source does.
+    announced: Option<Instant>,
     task: JoinHandle<()>,
+}
+
+impl Tended {
+    fn is_announced(&self) -> bool {
+        self.announced.is_some_and(|since| since.elapsed() < ANNOUNCED)
+    }
 }
 
 /// All pods' tasks.
@@ -37,23 +53,53 @@ impl Tending {
         (tending, tried)
     }
 
-    /// Follows `source` until it ends.
-    pub async fn follow(&mut self, mut source: PodSource) {
+    /// Follows `source` until it ends, and answers calls meanwhile.
+    pub(super) async fn follow(&mut self, mut source: PodSource, mut calls: Receiver<Call>) {
+        self.look(&mut source);
         loop {
-            let event = source.events.borrow_and_update().clone();
-            if let SourceEvent::Snapshot(snapshot) = event {
-                self.apply(&snapshot.pods);
-                self.shared.registry.note_begun();
-                self.trying = None;
+            tokio::select! {
+                changed = source.events.changed() => match changed {
+                    Ok(()) => self.look(&mut source),
+                    Err(_) => return,
+                },
+                Some(call) = calls.recv() => self.answer(call),
             }
-            if source.events.changed().await.is_err() {
-                return;
+        }
+    }
+
+    fn look(&mut self, source: &mut PodSource) {
+        let event = source.events.borrow_and_update().clone();
+        if let SourceEvent::Snapshot(snapshot) = event {
+            self.apply(&snapshot.pods);
+            self.shared.registry.note_begun();
+            self.trying = None;
+        }
+    }
+
+    fn answer(&mut self, call: Call) {
+        let (uid, answer) = match call {
+            Call::Starts(entry, answer) => {
+                let uid = entry.pod.uid.clone();
+                if !self.pods.contains_key(&uid) {
+                    let announced = Some(Instant::now());
+                    let tended = self.begin(entry, None);
+                    self.pods.insert(uid.clone(), Tended { announced, ..tended });
+                }
+                (uid, answer)
             }
+            Call::Ended(uid, answer) => (uid, answer),
+        };
+        if let Some(tended) = self.pods.get(&uid) {
+            // Whoever called may have given up.
+            answer.send(tended.tend_now.clone()).ok();
         }
     }
 
     /// Takes all pods out and waits until that is done.
     pub async fn remove_all(&mut self) {
+        for tended in self.pods.values_mut() {
+            tended.announced = None;
+        }
         self.apply(&[]);
         for task in self.leaving.drain(..) {
             // A task that panicked has been reported by the runtime; the others are still waited for.
@@ -64,27 +110,38 @@ impl Tending {
     fn apply(&mut self, pods: &[PodEntry]) {
         self.leaving.retain(|task| !task.is_finished());
         let wanted: BTreeMap<&PodUid, &PodEntry> = pods.iter().map(|entry| (&entry.pod.uid, entry)).collect();
-        for (_, gone) in self.pods.extract_if(.., |uid, _| !wanted.contains_key(uid)) {
+        for (_, gone) in self.pods.extract_if(.., |uid, tended| {
+            !wanted.contains_key(uid) && !tended.is_announced()
+        }) {
             // Without a sender the task takes its pod out and ends.
             drop(gone.wanted);
             self.leaving.push(gone.task);
         }
         for (uid, entry) in wanted {
-            match self.pods.get(uid) {
+            match self.pods.get_mut(uid) {
                 Some(tended) => {
+                    tended.announced = None;
                     _ = tended
                         .wanted
                         .send_if_modified(|known| replace_if_changed(known, entry));
                 }
-                None => _ = self.pods.insert(uid.clone(), self.begin(entry.clone())),
+                None => {
+                    let tended = self.begin(entry.clone(), self.trying.clone());
+                    self.pods.insert(uid.clone(), tended);
+                }
             }
         }
     }
 
-    fn begin(&self, entry: PodEntry) -> Tended {
+    fn begin(&self, entry: PodEntry, trying: Option<Sender<Trying>>) -> Tended {
         let (wanted, receiver) = watch::channel(entry);
-        let task = tokio::spawn(Tender::new(self.shared.clone(), receiver, self.trying.clone()).run());
-        Tended { wanted, task }
+        let tender = Tender::new(self.shared.clone(), receiver, trying);
+        Tended {
+            wanted,
+            tend_now: tender.tend_now(),
+            announced: None,
+            task: tokio::spawn(tender.run()),
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::os::fd::AsFd as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 mod leave;
+mod netns;
 
 use leave::Leaving;
 
@@ -19,12 +19,13 @@ use super::backoff::Backoff;
 use super::claims::{Claims, Holder};
 use super::registry::{PodState, PodStatus, Registry};
 use super::release::{Releaser, SharedNetns};
+use super::sandboxes::Sandboxes;
 use super::subjects::{Subject, Subjects, TendNow};
 use crate::enroll::filters::Filters;
 use crate::enroll::watch::AddressWatch;
 use crate::enroll::{EnrollError, Enrolled, Enroller};
 use crate::pods::capture::Capture;
-use crate::pods::netns::{FindError, Netns, NetnsError, NetnsId, find_by_proc};
+use crate::pods::netns::{FindError, NetnsError, NetnsId};
 use crate::pods::pod::{Pod, PodEntry, PodName, PodUid};
 use crate::pods::select::{Rules, Selection, select};
 use crate::zds::{AddError, ConnectionId, Workload, ZdsEvent, ZdsServer};
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     pub(super) host: NetnsId,
     pub(super) dns_capture: bool,
     pub(super) subjects: Subjects,
+    pub(super) sandboxes: Sandboxes,
     /// Processes of connected ztunnels.
     pub(super) ztunnels: watch::Receiver<Arc<[u32]>>,
 }
@@ -55,6 +57,10 @@ enum TendError {
     Enroll(#[from] EnrollError),
     #[error(transparent)]
     Zds(AddError),
+    #[error("it has not started: the runtime has not told of its sandbox, and no process of it runs")]
+    NotStarted,
+    #[error("its sandbox is gone")]
+    NoSandbox,
     #[error("a step of enrolment panicked: {0}")]
     Panicked(#[from] tokio::task::JoinError),
 }
@@ -66,6 +72,7 @@ impl TendError {
             Self::Zds(AddError::NoZtunnel { .. }) => {
                 PodState::Pending("waits for a ztunnel to connect".to_owned())
             }
+            Self::NotStarted | Self::NoSandbox => PodState::Pending("waits for its sandbox".to_owned()),
             other => PodState::Failed(other.to_string()),
         }
     }
@@ -137,6 +144,11 @@ impl Tender {
         }
     }
 
+    /// How others ask for the pod to be looked at.
+    pub(super) fn tend_now(&self) -> TendNow {
+        self.tend_now.clone()
+    }
+
     pub(super) async fn run(mut self) {
         let mut backoff = Backoff::new();
         let mut events = self.shared.zds.events();
@@ -169,6 +181,7 @@ impl Tender {
             }
         }
         self.forget().await;
+        self.shared.sandboxes.forget(&self.uid);
         self.shared.registry.remove(&self.uid);
     }
 
@@ -195,7 +208,7 @@ impl Tender {
 
     async fn bring_in(&mut self, pod: &Pod, since: Instant) -> Result<(), TendError> {
         let (capture, warnings) = Capture::from_annotations(&pod.annotations);
-        let netns = self.netns(pod)?;
+        let netns = self.netns_or_forget(pod).await?;
         let cookie = self.shared.enroller.cookie(netns.as_fd())?;
         if self
             .in_mesh
@@ -207,9 +220,11 @@ impl Tender {
         }
         let filters = Filters::of(&capture, self.shared.dns_capture);
         self.enroll(netns.clone(), cookie, filters.clone()).await?;
+        self.close(cookie).await?;
         self.report_in_mesh(warnings.iter().map(ToString::to_string).collect());
         self.tell_ztunnel(pod).await?;
         let first = self.begin_capture().await?;
+        self.shared.sandboxes.note_started(&self.uid);
         self.shared.subjects.put(Subject {
             uid: self.uid.clone(),
             name: self.name.clone(),
@@ -222,14 +237,28 @@ impl Tender {
         Ok(())
     }
 
-    fn netns(&self, pod: &Pod) -> Result<SharedNetns, TendError> {
-        if let Some(path) = &pod.netns {
-            let opened = Netns::open(path, self.shared.host)?;
-            return Ok(Arc::new(opened.into()));
+    /// A pod whose sandbox is gone has nothing in the kernel any more, though the pod may get another one.
+    async fn netns_or_forget(&mut self, pod: &Pod) -> Result<SharedNetns, TendError> {
+        let netns = self.netns(pod).await;
+        if self.shared.sandboxes.lost(&self.uid).is_some() && netns.is_err() {
+            self.forget().await;
+            self.announced = false;
+            self.shared.registry.update(&self.uid, |status| {
+                status.netns = None;
+                status.addresses.clear();
+            });
+            return Err(TendError::NoSandbox);
         }
-        // Without addresses to compare with any netns of the pod's processes is its own.
-        let found = find_by_proc(Path::new("/proc"), &pod.uid, self.shared.host, |_| true)?;
-        Ok(Arc::new(found.into()))
+        netns
+    }
+
+    /// A pod in which nothing runs yet is captured before ztunnel is there: not one of its connections is in clear.
+    async fn close(&self, cookie: u64) -> Result<(), TendError> {
+        if self.shared.sandboxes.is_starting(&self.uid) {
+            let enroller = self.shared.enroller.clone();
+            spawn_blocking(move || enroller.capture(cookie)).await??;
+        }
+        Ok(())
     }
 
     async fn enroll(&mut self, netns: SharedNetns, cookie: u64, filters: Filters) -> Result<(), TendError> {

@@ -3,11 +3,14 @@
 pub mod file;
 pub mod kubernetes;
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::pod::PodEntry;
+use super::pod::{PodEntry, PodName, StringMap};
 use crate::api_server::ApiError;
 
 /// What a source last said of the node's pods. The latest counts; those in between may be skipped.
@@ -58,11 +61,24 @@ pub enum SourceError {
     Kubernetes(#[from] ApiError),
 }
 
+/// Labels of namespaces, by name.
+pub type Namespaces = BTreeMap<String, StringMap>;
+
+/// Asks for one pod, without waiting until the list has it.
+pub trait FindPod: fmt::Debug + Send + Sync {
+    /// The pod of this name, if there is one.
+    fn find(&self, name: PodName) -> BoxFuture<'_, Result<Option<PodEntry>, SourceError>>;
+}
+
 /// The consumer's end of a source.
 #[derive(Clone, Debug)]
 pub struct PodSource {
     /// The pods.
     pub events: watch::Receiver<SourceEvent>,
+    /// All namespaces that the source knows, with or without pods on this node.
+    pub namespaces: watch::Receiver<Arc<Namespaces>>,
+    /// Where the list may lag behind, who knows better.
+    pub finder: Option<Arc<dyn FindPod>>,
     /// How the source is doing.
     pub status: watch::Receiver<SourceStatus>,
 }
@@ -71,6 +87,7 @@ pub struct PodSource {
 #[derive(Debug)]
 struct Outlet {
     events: watch::Sender<SourceEvent>,
+    namespaces: watch::Sender<Arc<Namespaces>>,
     status: watch::Sender<SourceStatus>,
     in_force: Option<u64>,
 }
@@ -78,18 +95,33 @@ struct Outlet {
 impl Outlet {
     fn new() -> (Self, PodSource) {
         let (events, events_end) = watch::channel(SourceEvent::Pending);
+        let (namespaces, namespaces_end) = watch::channel(Arc::default());
         let (status, status_end) = watch::channel(SourceStatus::Pending);
         (
             Self {
                 events,
+                namespaces,
                 status,
                 in_force: None,
             },
             PodSource {
                 events: events_end,
+                namespaces: namespaces_end,
+                finder: None,
                 status: status_end,
             },
         )
+    }
+
+    /// Publishes the namespaces' labels, unless they are the same as before.
+    fn tell_namespaces(&self, namespaces: &Namespaces) {
+        self.namespaces.send_if_modified(|known| {
+            let is_news = **known != *namespaces;
+            if is_news {
+                *known = Arc::new(namespaces.clone());
+            }
+            is_news
+        });
     }
 
     /// Publishes `pods`, unless they are the same as before, and that they are current.

@@ -21,6 +21,7 @@ impl Tender {
     /// has left, so it is told when they have ended by themselves.
     pub(super) async fn leave(&mut self, pod: &Pod) {
         self.shared.subjects.remove(&self.uid);
+        self.shared.sandboxes.note_started(&self.uid);
         let released = match self.in_mesh.take() {
             Some(in_mesh) => self.release(in_mesh.netns, in_mesh.cookie).await,
             None if self.trying.is_some() => self.leave_behind(pod).await,
@@ -96,7 +97,7 @@ impl Tender {
     /// orphan, and found as such.
     async fn leave_behind(&self, pod: &Pod) -> Option<(u64, Released)> {
         pod.netns.as_ref()?;
-        let netns = self.netns(pod).ok()?;
+        let netns = self.netns(pod).await.ok()?;
         let cookie = self.shared.enroller.cookie(netns.as_fd()).ok()?;
         let mut turn = self.shared.claims.turn(cookie).await;
         if !matches!(*turn, Holder::Nobody) {

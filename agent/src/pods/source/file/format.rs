@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::pods::pod::{Phase, Pod, PodEntry, PodName, PodNameError, PodUid, PodUidError, StringMap};
+use crate::pods::source::Namespaces;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -49,13 +50,26 @@ fn default_service_account() -> String {
     "default".to_owned()
 }
 
+/// What a pods file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodsFile {
+    /// The pods.
+    pub pods: Vec<PodEntry>,
+    /// The namespaces, those that only pods name too.
+    pub namespaces: Namespaces,
+}
+
 /// Reads the text of a pods file.
-pub fn parse(text: &str) -> Result<Vec<PodEntry>, FormatError> {
+pub fn parse(text: &str) -> Result<PodsFile, FormatError> {
     // Read into a generic value first, because only that refuses a key that appears twice.
     serde_yaml_ng::from_str::<serde_yaml_ng::Value>(text)?;
     let written: Option<WrittenFile> = serde_yaml_ng::from_str(text)?;
     let WrittenFile { namespaces, pods } = written.ok_or(FormatError::NoList)?;
     let pods = pods.ok_or(FormatError::NoList)?;
+    let mut namespaces: Namespaces = namespaces
+        .into_iter()
+        .map(|(name, written)| (name, written.labels))
+        .collect();
     let (mut uids, mut names) = (BTreeSet::new(), BTreeSet::new());
     let mut entries = Vec::with_capacity(pods.len());
     for (index, written) in pods.into_iter().enumerate() {
@@ -66,16 +80,17 @@ pub fn parse(text: &str) -> Result<Vec<PodEntry>, FormatError> {
         if !names.insert(pod.name.clone()) {
             return Err(FormatError::DuplicateName { name: pod.name });
         }
-        let namespace_labels = namespaces
-            .get(pod.name.namespace())
-            .map(|namespace| namespace.labels.clone())
-            .unwrap_or_default();
+        let namespace = pod.name.namespace().to_owned();
+        let namespace_labels = namespaces.entry(namespace).or_default().clone();
         entries.push(PodEntry {
             pod,
             namespace_labels,
         });
     }
-    Ok(entries)
+    Ok(PodsFile {
+        pods: entries,
+        namespaces,
+    })
 }
 
 impl WrittenPod {

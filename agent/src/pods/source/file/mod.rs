@@ -31,11 +31,10 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::{fs, select, time};
 
-pub use format::{FormatError, parse};
+pub use format::{FormatError, PodsFile, parse};
 use watch::DirectoryWatch;
 
 use super::{Outlet, PodSource};
-use crate::pods::pod::PodEntry;
 
 /// How long after a first change further ones are waited for, so that one edit is read once.
 pub const DAMPING: Duration = Duration::from_millis(100);
@@ -106,7 +105,10 @@ impl FileSource {
     async fn reload(&mut self, watch: &mut DirectoryWatch) {
         watch.note_links();
         match read(&self.path).await {
-            Ok(pods) => self.outlet.publish(pods),
+            Ok(PodsFile { pods, namespaces }) => {
+                self.outlet.tell_namespaces(&namespaces);
+                self.outlet.publish(pods);
+            }
             Err(error) => self.outlet.fail(error),
         }
     }
@@ -123,7 +125,7 @@ impl FileSource {
 }
 
 /// Reads the pods file at `path`.
-pub async fn read(path: &Path) -> Result<Vec<PodEntry>, FileError> {
+pub async fn read(path: &Path) -> Result<PodsFile, FileError> {
     let on_path = |source| FileError::from_read(path, source);
     // Asked before opening, because opening a pipe would wait for a writer.
     let metadata = fs::metadata(path).await.map_err(on_path)?;

@@ -298,7 +298,10 @@ pods:
   addresses: [10.0.0.7, 'fd00::7']
 - {name: bare, namespace: elsewhere, uid: '7'}
 ";
-    let [client, bare] = &*parse(text).unwrap() else {
+    let file = parse(text).unwrap();
+    let namespaces: Vec<&String> = file.namespaces.keys().collect();
+    assert_eq!(namespaces, ["default", "elsewhere", "unused"]);
+    let [client, bare] = &*file.pods else {
         panic!("two pods")
     };
     assert_eq!(client.namespace_labels["istio.io/dataplane-mode"], "ambient");
@@ -380,5 +383,5 @@ fn mistakes_are_named() {
     for text in ["", "# nothing", "pods:", "namespaces: {}"] {
         assert!(matches!(parse(text), Err(FormatError::NoList)), "{text:?}");
     }
-    assert_eq!(parse("pods: []").unwrap(), []);
+    assert_eq!(parse("pods: []").unwrap().pods, []);
 }

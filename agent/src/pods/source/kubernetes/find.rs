@@ -1,11 +1,13 @@
 //! One pod, asked for when somebody cannot wait for the watch to tell of it.
 
+use futures::future::BoxFuture;
 use hyper::Request;
 use hyper::header::ACCEPT;
 
 use super::shape::{KnownPod, WrittenNamespace, WrittenPod};
 use crate::api_server::{Action, ApiError, ApiServer, Resource, Verb};
 use crate::pods::pod::{PodEntry, PodName};
+use crate::pods::source::{FindPod, SourceError};
 
 /// Finds pods by name; clones share the server.
 #[derive(Clone, Debug)]
@@ -65,5 +67,11 @@ impl PodFinder {
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl FindPod for PodFinder {
+    fn find(&self, name: PodName) -> BoxFuture<'_, Result<Option<PodEntry>, SourceError>> {
+        Box::pin(async move { Ok(Self::find(self, &name).await?) })
     }
 }

@@ -8,7 +8,7 @@ use tracing::warn;
 use super::follow::Change;
 use super::shape::{KnownPod, WrittenNamespace, WrittenPod};
 use crate::pods::pod::{PodEntry, PodUid, StringMap};
-use crate::pods::source::SourceError;
+use crate::pods::source::{Namespaces, SourceError};
 
 /// What is known of the node's pods. Nothing is, until both lists are there.
 #[derive(Debug, Default)]
@@ -112,6 +112,11 @@ impl Merged {
             })
         });
         Some(entries.collect())
+    }
+
+    /// All namespaces, as soon as they are known.
+    pub(super) const fn namespaces(&self) -> Option<&Namespaces> {
+        self.namespaces.known.as_ref()
     }
 
     /// Which pods say that they are in the mesh, and how.

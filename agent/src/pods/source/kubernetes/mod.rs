@@ -18,6 +18,7 @@ mod node;
 mod shape;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tokio::select;
 use tokio::sync::mpsc::{self, Receiver};
@@ -56,6 +57,7 @@ impl KubernetesSource {
     #[must_use]
     pub fn new(server: ApiServer, node: NodeName) -> (Self, PodSource) {
         let (outlet, source) = Outlet::new();
+        let finder = Arc::new(PodFinder::new(server.clone()));
         (
             Self {
                 server,
@@ -64,7 +66,10 @@ impl KubernetesSource {
                 redirections: watch::Sender::default(),
                 merged: Merged::default(),
             },
-            source,
+            PodSource {
+                finder: Some(finder),
+                ..source
+            },
         )
     }
 
@@ -120,6 +125,9 @@ impl KubernetesSource {
             *known = redirections;
             is_news
         });
+        if let Some(namespaces) = self.merged.namespaces() {
+            self.outlet.tell_namespaces(namespaces);
+        }
         match (self.merged.trouble(), self.merged.entries()) {
             (None, Some(entries)) => self.outlet.publish(entries),
             (Some(error), entries) => self.publish_with_trouble(error, entries),
@@ -128,11 +136,7 @@ impl KubernetesSource {
     }
 
     /// One half may be current while the other is not.
-    fn publish_with_trouble(
-        &mut self,
-        error: std::sync::Arc<super::SourceError>,
-        entries: Option<Vec<PodEntry>>,
-    ) {
+    fn publish_with_trouble(&mut self, error: Arc<super::SourceError>, entries: Option<Vec<PodEntry>>) {
         if let Some(entries) = entries {
             self.outlet.replace(entries);
         }

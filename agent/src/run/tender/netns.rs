@@ -1,0 +1,53 @@
+//! Where a pod's network namespace is found.
+
+use std::net::IpAddr;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+
+use super::{TendError, Tender};
+use crate::enroll::{addresses, netlink};
+use crate::inside;
+use crate::pods::netns::{FindError, Netns, NetnsId, find_by_proc};
+use crate::pods::pod::{Phase, Pod};
+use crate::run::release::SharedNetns;
+
+impl Tender {
+    /// The one that the runtime handed over; else where the source says; else that of the pod's processes.
+    pub(super) async fn netns(&self, pod: &Pod) -> Result<SharedNetns, TendError> {
+        if let Some(sandbox) = self.shared.sandboxes.get(&self.uid) {
+            return Ok(sandbox.netns);
+        }
+        let (pod, host) = (pod.clone(), self.shared.host);
+        let lost = self.shared.sandboxes.lost(&self.uid);
+        spawn_blocking(move || {
+            let netns = look(&pod, host)?;
+            match lost {
+                Some(lost) if inside::cookie(netns.as_fd()).is_ok_and(|cookie| cookie == lost) => {
+                    Err(TendError::NoSandbox)
+                }
+                _ => Ok(Arc::new(netns.into())),
+            }
+        })
+        .await?
+    }
+}
+
+fn look(pod: &Pod, host: NetnsId) -> Result<Netns, TendError> {
+    if let Some(path) = &pod.netns {
+        return Ok(Netns::open(path, host)?);
+    }
+    let holds = |netns: &Netns| holds_one_of(netns, &pod.addresses);
+    match find_by_proc(Path::new("/proc"), &pod.uid, host, holds) {
+        Err(FindError::NoProcess { .. }) if pod.phase == Phase::Pending => Err(TendError::NotStarted),
+        found => Ok(found?),
+    }
+}
+
+/// Without addresses to compare with any netns of the pod's processes is its own.
+fn holds_one_of(netns: &Netns, wanted: &[IpAddr]) -> bool {
+    let held = || netlink::run(netns.as_fd(), async |handle| addresses::read(handle).await);
+    wanted.is_empty() || held().is_ok_and(|held| wanted.iter().any(|address| held.own.contains(address)))
+}
