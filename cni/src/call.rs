@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::failure::{Code, Failure};
-use crate::protocol::Attachment;
 
 /// A variable of the environment, by its name.
 pub type Variables<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
@@ -35,9 +34,24 @@ pub enum Call {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
     /// The pod that it is the sandbox of; nothing for containers of no pod.
-    pub pod: Option<Attachment>,
+    pub pod: Option<PodArguments>,
+    /// The runtime's id.
+    pub sandbox: String,
+    /// The interface that the runtime speaks of.
+    pub interface: String,
     /// Its network namespace; absent only at `DEL`.
     pub netns: Option<PathBuf>,
+}
+
+/// A pod in `CNI_ARGS`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodArguments {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid, where the runtime tells it.
+    pub uid: Option<String>,
 }
 
 impl Call {
@@ -80,11 +94,9 @@ impl Container {
                 .because("an interface has a name of 1 to 15 characters without '/', ':' and spaces"));
         }
         Ok(Self {
-            pod: pod(
-                &optional(variables, "CNI_ARGS")?.unwrap_or_default(),
-                sandbox,
-                interface,
-            )?,
+            pod: pod(&optional(variables, "CNI_ARGS")?.unwrap_or_default())?,
+            sandbox,
+            interface,
             netns: optional(variables, "CNI_NETNS")?.map(PathBuf::from),
         })
     }
@@ -101,7 +113,7 @@ fn is_interface(text: &str) -> bool {
 }
 
 /// The pod in `CNI_ARGS`, which has the form `KEY=VALUE;KEY=VALUE`.
-fn pod(arguments: &str, sandbox: String, interface: String) -> Result<Option<Attachment>, Failure> {
+fn pod(arguments: &str) -> Result<Option<PodArguments>, Failure> {
     let (mut namespace, mut name, mut uid) = (None, None, None);
     for pair in arguments.split(';').filter(|pair| !pair.is_empty()) {
         let Some((key, value)) = pair.split_once('=') else {
@@ -128,12 +140,10 @@ fn pod(arguments: &str, sandbox: String, interface: String) -> Result<Option<Att
             return Err(wrong("CNI_ARGS", arguments).because(format!("{value:?} is no name or uid of a pod")));
         }
     }
-    Ok(Some(Attachment {
+    Ok(Some(PodArguments {
         namespace: namespace.clone(),
         name: name.clone(),
         uid,
-        sandbox,
-        interface,
     }))
 }
 

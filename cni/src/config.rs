@@ -23,6 +23,8 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(110);
 pub struct Config<'a> {
     /// The version that is spoken.
     pub version: String,
+    /// The network's name.
+    pub network: String,
     /// What the plugins before this one have done, in their words.
     pub previous: Option<&'a RawValue>,
     /// Where the agent listens.
@@ -112,9 +114,9 @@ impl<'a> Config<'a> {
         if !version::is_supported(&version) {
             return Err(incompatible(&version));
         }
-        if written.name.is_none_or(|name| name.is_empty()) {
+        let Some(network) = written.name.filter(|name| !name.is_empty()) else {
             return Err(invalid("the network configuration has no name"));
-        }
+        };
         let timeout = written.timeout_seconds.map_or(TIMEOUT, Duration::from_secs);
         if timeout.is_zero() || timeout > LONGEST_TIMEOUT {
             return Err(invalid("timeoutSeconds is out of range")
@@ -126,6 +128,7 @@ impl<'a> Config<'a> {
         }
         Ok(Self {
             version,
+            network,
             previous: written.prev_result.filter(|previous| previous.get() != "null"),
             socket: written.socket.unwrap_or_else(|| protocol::SOCKET.into()),
             last_word: written.last_word.unwrap_or_else(|| last_word::PATH.into()),

@@ -106,10 +106,10 @@ fn add(container: &Container, config: &Config<'_>, ask: &Ask<'_>) -> Result<Stri
         return Ok(previous);
     };
     let netns = open_netns(container)?;
-    match ask_for_start(config, pod, &netns, ask) {
-        Ok(Some(answer)) => permission(pod, answer).map(|()| previous),
+    match ask_for_start(config, &pod, &netns, ask) {
+        Ok(Some(answer)) => permission(&pod, answer).map(|()| previous),
         Ok(None) => Ok(previous),
-        Err(error) => Err(no_answer(pod, config, &error)),
+        Err(error) => Err(no_answer(&pod, config, &error)),
     }
 }
 
@@ -149,10 +149,10 @@ fn check(container: &Container, config: &Config<'_>, ask: &Ask<'_>) -> Result<()
     let request = Request::new(Command::Check(pod.clone()));
     let deadline = Instant::now() + config.timeout;
     match ask(&config.socket, &request, Some(&netns), deadline) {
-        Ok(answer) => permission(pod, answer),
+        Ok(answer) => permission(&pod, answer),
         // What was captured stays so without the agent.
         Err(AskError::Away(_) | AskError::Ended) => Ok(()),
-        Err(error) => Err(no_answer(pod, config, &error)),
+        Err(error) => Err(no_answer(&pod, config, &error)),
     }
 }
 
@@ -163,14 +163,16 @@ fn del(container: &Container, config: &Config<'_>, ask: &Ask<'_>) {
         let request = Request::new(Command::Del(pod.clone()));
         let deadline = Instant::now() + config.timeout;
         if let Err(error) = ask(&config.socket, &request, netns.as_ref(), deadline) {
-            tell(pod, &error);
+            tell(&pod, &error);
         }
     }
 }
 
 fn gc(config: &Config<'_>, ask: &Ask<'_>) {
-    let sandboxes = config.sandboxes.clone();
-    let request = Request::new(Command::Gc { sandboxes });
+    let request = Request::new(Command::Gc {
+        network: config.network.clone(),
+        sandboxes: config.sandboxes.clone(),
+    });
     let deadline = Instant::now() + config.timeout;
     if let Err(error) = ask(&config.socket, &request, None, deadline) {
         eprintln!("weir-cni: GC: {error}");
@@ -181,10 +183,20 @@ fn tell(pod: &Attachment, error: &AskError) {
     eprintln!("weir-cni: DEL of pod {}/{}: {error}", pod.namespace, pod.name);
 }
 
-/// The pod, unless nobody needs to be asked about it.
-fn asked_about<'a>(container: &'a Container, config: &Config<'_>) -> Option<&'a Attachment> {
+/// What the agent is asked about, unless nobody needs to be asked.
+fn asked_about(container: &Container, config: &Config<'_>) -> Option<Attachment> {
     let pod = container.pod.as_ref()?;
-    (!config.exempt.covers(&pod.namespace, &pod.name)).then_some(pod)
+    if config.exempt.covers(&pod.namespace, &pod.name) {
+        return None;
+    }
+    Some(Attachment {
+        namespace: pod.namespace.clone(),
+        name: pod.name.clone(),
+        uid: pod.uid.clone(),
+        sandbox: container.sandbox.clone(),
+        interface: container.interface.clone(),
+        network: config.network.clone(),
+    })
 }
 
 /// Opened here and handed over, because the agent may not see the path. Without waiting, because a wrong path may

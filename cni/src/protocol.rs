@@ -32,8 +32,10 @@ pub enum Command {
     Del(Attachment),
     /// Is a running pod as it should be? Comes with its namespace.
     Check(Attachment),
-    /// These sandboxes are all that there are.
+    /// These sandboxes are all that there are in a network.
     Gc {
+        /// The network's name.
+        network: String,
         /// Their ids.
         sandboxes: Vec<String>,
     },
@@ -53,6 +55,8 @@ pub struct Attachment {
     pub sandbox: String,
     /// The interface that the runtime speaks of.
     pub interface: String,
+    /// The name of the network that it is in.
+    pub network: String,
 }
 
 /// An answer.

@@ -33,8 +33,11 @@ fn a_pod_is_read_from_the_arguments() {
     };
     let pod = container.pod.unwrap();
     assert_eq!((pod.namespace.as_str(), pod.name.as_str()), ("shop", "web-0"));
-    assert_eq!((pod.uid.as_deref(), pod.sandbox.as_str()), (Some("u1"), "c1"));
-    assert_eq!(pod.interface, "eth0");
+    assert_eq!(pod.uid.as_deref(), Some("u1"));
+    assert_eq!(
+        (container.sandbox.as_str(), container.interface.as_str()),
+        ("c1", "eth0")
+    );
     assert_eq!(container.netns.unwrap().to_str(), Some("/run/netns/x"));
 }
 

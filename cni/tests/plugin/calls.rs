@@ -152,10 +152,10 @@ fn a_check_asks_and_garbage_is_listed() {
     call.config["cniVersion"] = json!("1.1.0");
     call.config["cni.dev/valid-attachments"] = json!([{"containerID": "c1", "ifname": "eth0"}]);
     assert!(call.run().status.success());
-    let Command::Gc { sandboxes } = questions.recv().unwrap().command else {
+    let Command::Gc { network, sandboxes } = questions.recv().unwrap().command else {
         panic!("something else was asked");
     };
-    assert_eq!(sandboxes, ["c1"]);
+    assert_eq!((network.as_str(), &*sandboxes), ("test", &["c1".to_owned()][..]));
 }
 
 #[test]
