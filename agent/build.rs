@@ -23,7 +23,13 @@ fn main() -> ExitCode {
     let built = weir_ebpf_build::build_objects(
         &workspace,
         &["weir-sockops-ebpf", "weir-tc-ebpf"],
-        &["weir-sockops", "weir-lookup", "weir-detour", "weir-tc"],
+        &[
+            "weir-sockops",
+            "weir-lookup",
+            "weir-detour",
+            "weir-tc",
+            "weir-redirect",
+        ],
     );
     match built {
         Ok(()) => ExitCode::SUCCESS,

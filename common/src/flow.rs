@@ -82,3 +82,21 @@ impl SocketNote {
     /// ztunnel accepted such a connection: where it was going.
     pub const ORIGINAL: u32 = 7;
 }
+
+/// What was decided for a connection when it began (node contract); the key is a [`Flow`], whose source is the peer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decided {
+    /// [`Decided::PASSED`] or [`Decided::CAPTURED`].
+    pub what: u32,
+    /// Slot of the ztunnel that has it, if it is captured.
+    pub ztunnel: u32,
+}
+shared!(Decided);
+
+impl Decided {
+    /// It goes on uncaptured.
+    pub const PASSED: u32 = 1;
+    /// A ztunnel has it.
+    pub const CAPTURED: u32 = 2;
+}

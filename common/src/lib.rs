@@ -11,12 +11,15 @@ pub mod filter;
 pub mod flow;
 pub mod interface;
 pub mod listener;
+pub mod local_pod;
 pub mod mark;
 pub mod names;
 pub mod node;
 pub mod pod;
 pub mod ports;
 pub mod reason;
+pub mod tag;
+pub mod ztunnel;
 
 /// Declares that the user side may copy a struct to and from the kernel as bytes.
 macro_rules! shared {

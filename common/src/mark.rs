@@ -11,6 +11,12 @@ pub const OUTBOUND: u32 = 0x222;
 pub const VIRTUAL: u32 = 0x223;
 /// ztunnel's connection to the application, made from the client's address.
 pub const TO_APPLICATION: u32 = 0x111;
+/// A packet that ztunnel sent in a pod's name, on its way through the node as if the pod had sent it (node contract).
+pub const BYPASS: u32 = 0x333;
+/// A packet on its way from the node to ztunnel's netns, tagged by us and not by a forger (node contract).
+pub const TAGGED: u32 = 0x334;
+/// A redirected packet in ztunnel's netns (node contract): a rule leads it to local delivery there.
+pub const TO_ZTUNNEL: u32 = 0x400;
 
 /// The pod's routing table in which every destination is local; "WEIR" in ASCII, so that it is nobody else's.
 pub const TABLE: u32 = 0x5745_4952;

@@ -52,6 +52,20 @@ pub mod map {
     /// Those that are there only while some pod's connections make a detour.
     pub const OF_DETOURS: [&str; 2] = [DETOURS, ORIGINALS];
 
+    /// Pods of the node contract, by address.
+    pub const LOCAL_PODS: &str = "weir_local_pods";
+    /// Which pod an interface of the host leads to (node contract).
+    pub const HOST_INTERFACES: &str = "weir_host_if";
+    /// What was decided for connections that are open (node contract).
+    pub const FLOWS: &str = "weir_flows";
+    /// Where ztunnels are (node contract).
+    pub const PLACES: &str = "weir_places";
+    /// Settings of the node contract: an array of one.
+    pub const CONTRACT: &str = "weir_contract";
+
+    /// Those that are there only while ztunnel has a netns of its own.
+    pub const OF_REDIRECT: [&str; 5] = [LOCAL_PODS, HOST_INTERFACES, FLOWS, PLACES, CONTRACT];
+
     /// All of the others.
     pub const ALL: [&str; 16] = [
         NODE,

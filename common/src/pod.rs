@@ -34,6 +34,10 @@ impl PodEntry {
 
     /// The pod has been taken out of the mesh; what its captured connections need stays until they have ended.
     pub const DRAINING: u32 = 1 << 7;
+    /// New connections are captured on their way and not at the pod's sockets (node contract).
+    pub const REDIRECTING: u32 = 1 << 8;
+    /// ztunnel is outside of the pod (node contract).
+    pub const NODE: u32 = 1 << 9;
     /// ztunnel's connections to the application are looked after.
     pub const SERVED: u32 = Self::CAPTURING | Self::DRAINING;
     /// The pod has rules in the maps of ports or ranges.

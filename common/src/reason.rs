@@ -75,6 +75,10 @@ reasons! {
     DnsUdp = 2, Redirected, "dns_udp";
     /// A DNS connection over TCP, handed to ztunnel's port 15053.
     DnsTcp = 3, Redirected, "dns_tcp";
+    /// Another ztunnel's tunnel to an enrolled pod, handed to ztunnel's port 15008 (node contract).
+    Tunnel = 4, Redirected, "tunnel";
+    /// ztunnel's tunnel between two pods of this node, turned back to ztunnel (node contract).
+    Hairpin = 5, Redirected, "hairpin";
     /// The connection of a pod without a host side, turned to ztunnel's address.
     Detoured = 8, Redirected, "detoured";
 
@@ -98,6 +102,10 @@ reasons! {
     InboundBypass = 24, Passed, "inbound_bypass";
     /// A process of the node probes the pod.
     Probe = 25, Passed, "probe";
+    /// The pod's connection to ztunnel's own address (node contract).
+    ToZtunnel = 26, Passed, "to_ztunnel";
+    /// There is no ztunnel, and the configuration lets connections go on without it (node contract).
+    FailOpen = 27, Passed, "fail_open";
     /// ztunnel's own connection for a pod without a host side, made from ztunnel's address.
     ZtunnelSource = 28, Passed, "ztunnel_source";
 
@@ -115,6 +123,14 @@ reasons! {
     Unrouted = 37, Refused, "unrouted";
     /// A connection to an address of the pod that is not known as its own, or not yet.
     UnknownAddress = 38, Refused, "unknown_address";
+    /// There is no ztunnel to hand the connection to (node contract).
+    NoZtunnel = 39, Refused, "no_ztunnel";
+    /// A pod sent from an address that is not its own (node contract).
+    ForeignSource = 40, Refused, "foreign_source";
+    /// A frame that looks redirected came by a way that Weir does not redirect by (node contract).
+    ForgedTag = 41, Refused, "forged_tag";
+    /// A fragment of a TCP packet: which connection it belongs to cannot be told (node contract).
+    Fragment = 42, Refused, "fragment";
     /// ztunnel has no address of the connection's family that the pod could reach.
     NoDetour = 44, Refused, "no_detour";
     /// The kernel had no memory to remember where the connection was going.

@@ -7,11 +7,13 @@ use weir_common::address::{Address, OwnAddress};
 use weir_common::detour::{ClientEnd, Detour, Original};
 use weir_common::event::{CounterKey, Event};
 use weir_common::filter::{PortRule, RangeRule};
-use weir_common::flow::{ClientPort, Flow, PortUse, SocketNote};
+use weir_common::flow::{ClientPort, Decided, Flow, PortUse, SocketNote};
 use weir_common::interface::InterfaceKey;
 use weir_common::listener::{ListenerKey, PortKey};
+use weir_common::local_pod::LocalPod;
 use weir_common::node::NodeSettings;
 use weir_common::pod::PodEntry;
+use weir_common::ztunnel::{NodeContract, ZtunnelPlace};
 
 macro_rules! layout {
     ($name:ident, size $size:literal, align $align:literal, $($field:ident at $offset:literal),+) => {
@@ -39,6 +41,11 @@ fn shared_structs_lie_in_memory_as_the_pins_of_this_version_expect() {
     layout!(ClientPort, size 32, align 8, netns at 0, address at 8, port at 24, reserved at 28);
     layout!(PortUse, size 8, align 4, users at 0, interface at 4);
     layout!(SocketNote, size 32, align 8, kind at 0, port at 4, address at 8, netns at 24);
+    layout!(Decided, size 8, align 4, what at 0, ztunnel at 4);
+    layout!(LocalPod, size 32, align 8, netns at 0, interface at 8, flags at 12, mac at 16, gateway at 22,
+        reserved at 28);
+    layout!(ZtunnelPlace, size 24, align 8, netns at 0, interface at 8, mac at 12, reserved at 18);
+    layout!(NodeContract, size 12, align 4, current at 0, flags at 4, secret at 8, reserved at 11);
     layout!(Event, size 64, align 8, time_ns at 0, netns at 8, source at 16, destination at 32, source_port at 48,
         destination_port at 50, reason at 52, process at 56, reserved at 60);
     layout!(Detour, size 32, align 4, v4 at 0, v6 at 16);

@@ -3,5 +3,6 @@
 
 pub mod packet;
 pub mod parse;
+pub mod socket;
 
 pub use packet::Packet;

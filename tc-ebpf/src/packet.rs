@@ -2,7 +2,10 @@
 
 use core::ptr::addr_of;
 
-use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_sock};
+use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_sock};
+use aya_ebpf::helpers::generated::{
+    bpf_redirect, bpf_redirect_peer, bpf_skb_change_type, bpf_skb_store_bytes,
+};
 use aya_ebpf::programs::TcContext;
 use weir_common::mark;
 
@@ -13,7 +16,12 @@ pub enum Verdict {
     GoOn,
     /// It is dropped.
     Drop,
+    /// It leaves by another interface, which the packet has been told.
+    Redirect,
 }
+
+/// A packet that is for this host.
+const FOR_HOST: u32 = 0;
 
 impl Verdict {
     /// The value the kernel expects.
@@ -23,6 +31,7 @@ impl Verdict {
             // "OK" would skip the programs that come after this one.
             Self::GoOn => TC_ACT_UNSPEC,
             Self::Drop => TC_ACT_SHOT,
+            Self::Redirect => TC_ACT_REDIRECT,
         }
     }
 }
@@ -69,6 +78,48 @@ impl Packet {
     #[inline(always)]
     pub fn is_forwarded(&self) -> bool {
         read!(self, ingress_ifindex) != 0
+    }
+
+    /// Index of the interface that the program runs at.
+    #[inline(always)]
+    pub fn interface(&self) -> u32 {
+        read!(self, ifindex)
+    }
+
+    /// Replaces the frame's Ethernet addresses; says whether that was possible.
+    #[inline(always)]
+    pub fn address_frame(&self, destination: [u8; 6], source: [u8; 6]) -> bool {
+        let addresses = [destination, source];
+        // SAFETY: the context is the kernel's, the bytes are live and of the size given.
+        unsafe { bpf_skb_store_bytes(self.helper_context(), 0, (&raw const addresses).cast(), 12, 0) == 0 }
+    }
+
+    /// Hands the packet to what is behind `interface`, as if it had come in there. To the kernel's eye it was perhaps
+    /// not for this host.
+    #[inline(always)]
+    pub fn enter_behind(&self, interface: u32) -> Verdict {
+        // SAFETY: the context is the kernel's; the type is one that programs may set.
+        unsafe {
+            bpf_skb_change_type(self.helper_context(), FOR_HOST);
+            bpf_redirect_peer(interface, 0);
+        }
+        Verdict::Redirect
+    }
+
+    /// Sends the packet out by `interface`.
+    #[inline(always)]
+    pub fn leave_by(&self, interface: u32) -> Verdict {
+        // SAFETY: the helper only notes where to; an interface that is gone means that the packet is dropped.
+        unsafe { bpf_redirect(interface, 0) };
+        Verdict::Redirect
+    }
+
+    /// Takes the packet in by `interface`, as if it had just arrived there.
+    #[inline(always)]
+    pub fn arrive_at(&self, interface: u32) -> Verdict {
+        // SAFETY: as above.
+        unsafe { bpf_redirect(interface, u64::from(BPF_F_INGRESS)) };
+        Verdict::Redirect
     }
 
     /// The socket that sent the packet; null if there is none. Helpers take it, nobody else may look into it.

@@ -1,4 +1,4 @@
-//! Finds the TCP header of a packet: exactly, or not at all.
+//! Finds the IP and TCP headers of a packet: exactly, or not at all.
 
 use weir_common::address::Address;
 use weir_ebpf_shared::account::Connection;
@@ -19,11 +19,16 @@ const IPV6_LENGTH: u32 = 40;
 /// Extension headers before the TCP header; more of them is nobody's honest packet.
 const MAX_EXTENSIONS: u32 = 8;
 
+/// Bytes of an ICMP error before the packet that it is about.
+const ICMP_LENGTH: u32 = 8;
+
 const HOP_BY_HOP: u8 = 0;
+const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
+const ICMPV6: u8 = 58;
 const DESTINATION_OPTIONS: u8 = 60;
 const MOBILITY: u8 = 135;
 
@@ -79,6 +84,15 @@ impl Segment {
         self.flags & (SYN | ACK) == ACK
     }
 
+    /// The same segment, to another port.
+    #[inline(always)]
+    pub const fn to_port(&self, port: u16) -> Self {
+        Self {
+            destination_port: port,
+            ..*self
+        }
+    }
+
     /// The segment as the accounting wants it.
     #[inline(always)]
     pub const fn connection(&self, netns: u64) -> Connection {
@@ -97,10 +111,21 @@ impl Segment {
 /// what is cut off or malformed.
 #[inline(always)]
 pub fn segment(packet: &Packet, link: Link) -> Option<Segment> {
+    datagram(packet, link)?.segment(packet)
+}
+
+/// The IP datagram in the packet, down to its transport header.
+#[inline(always)]
+pub fn datagram(packet: &Packet, link: Link) -> Option<Datagram> {
     let (network, version) = match link {
         Link::Ethernet => below_ethernet(packet)?,
         Link::Ip => (0, version_at(packet, 0)?),
     };
+    datagram_at(packet, network, version)
+}
+
+#[inline(always)]
+fn datagram_at(packet: &Packet, network: u32, version: Version) -> Option<Datagram> {
     match version {
         Version::V4 => in_ipv4(packet, network),
         Version::V6 => in_ipv6(packet, network),
@@ -135,111 +160,195 @@ fn version_at(packet: &Packet, offset: u32) -> Option<Version> {
 }
 
 /// How much of a datagram a packet is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// Its beginning; other fragments follow.
+    First,
+    /// Not its beginning: without a transport header.
+    Later,
+}
+
+impl Part {
+    #[inline(always)]
+    const fn of(offset: u32, more: bool) -> Self {
+        match (offset, more) {
+            (0, false) => Self::Whole,
+            (0, true) => Self::First,
+            _ => Self::Later,
+        }
+    }
+}
+
+/// An IP datagram.
 #[derive(Clone, Copy)]
-struct Part {
-    /// Other fragments follow.
-    more: bool,
+pub struct Datagram {
+    network: (u32, Version),
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    protocol: u8,
+    transport: u32,
+    part: Part,
+}
+
+impl Datagram {
+    /// Whether it carries TCP.
+    #[inline(always)]
+    pub const fn is_tcp(&self) -> bool {
+        self.protocol == TCP
+    }
+
+    /// Whether it is a fragment without a transport header.
+    #[inline(always)]
+    pub const fn is_later_fragment(&self) -> bool {
+        matches!(self.part, Part::Later)
+    }
+
+    /// The datagram as the accounting wants it, as far as it is known before its ports are.
+    #[inline(always)]
+    pub const fn connection(&self, netns: u64) -> Connection {
+        Connection {
+            netns,
+            process: 0,
+            source: self.source,
+            source_port: 0,
+            destination: self.destination,
+            destination_port: 0,
+        }
+    }
+
+    /// The TCP segment in it.
+    #[inline(always)]
+    pub fn segment(&self, packet: &Packet) -> Option<Segment> {
+        if !self.is_tcp() || self.is_later_fragment() {
+            return None;
+        }
+        let (ports, flags) = ports_and_flags(packet, self.transport, self.part)?;
+        Some(self.segment_of(ports, flags))
+    }
+
+    /// The datagram that an ICMP error in this one is about.
+    #[inline(always)]
+    pub fn complained_of(&self, packet: &Packet) -> Option<Self> {
+        if self.is_later_fragment() {
+            return None;
+        }
+        let is_error = match (self.network.1, self.protocol, packet.load::<u8>(self.transport)?) {
+            (Version::V4, ICMP, kind) => matches!(kind, 3 | 4 | 11 | 12),
+            (Version::V6, ICMPV6, kind) => matches!(kind, 1..=4),
+            _ => false,
+        };
+        if is_error {
+            datagram_at(packet, self.transport + ICMP_LENGTH, self.network.1)
+        } else {
+            None
+        }
+    }
+
+    /// The ports of a TCP segment of which an ICMP error shows the beginning only.
+    #[inline(always)]
+    pub fn ports_only(&self, packet: &Packet) -> Option<Segment> {
+        if !self.is_tcp() || self.is_later_fragment() {
+            return None;
+        }
+        Some(self.segment_of(packet.load(self.transport)?, 0))
+    }
+
+    #[inline(always)]
+    fn segment_of(&self, [source_port, destination_port]: [u16; 2], flags: u8) -> Segment {
+        Segment {
+            network: self.network,
+            transport: self.transport,
+            source: self.source,
+            destination: self.destination,
+            source_port: u16::from_be(source_port),
+            destination_port: u16::from_be(destination_port),
+            flags,
+        }
+    }
 }
 
 #[inline(always)]
-fn in_ipv4(packet: &Packet, network: u32) -> Option<Segment> {
+fn in_ipv4(packet: &Packet, network: u32) -> Option<Datagram> {
     let header: [u32; 5] = packet.load(network)?;
     let [version_and_length, ..] = header[0].to_ne_bytes();
     let length = u32::from(version_and_length & 0x0f) * 4;
     let [_, protocol, ..] = header[2].to_ne_bytes();
-    if version_and_length >> 4 != 4 || length < IPV4_LENGTH || protocol != TCP {
+    if version_and_length >> 4 != 4 || length < IPV4_LENGTH {
         return None;
     }
     let fragment = u32::from_be(header[1]);
-    if fragment & 0x1fff != 0 {
-        return None;
-    }
-    let part = Part {
-        more: fragment & 0x2000 != 0,
-    };
-    let (source, destination) = (Address::from_v4(header[3]), Address::from_v4(header[4]));
-    tcp(
-        packet,
-        (network, Version::V4),
-        network + length,
-        (source, destination),
-        part,
-    )
+    Some(Datagram {
+        network: (network, Version::V4),
+        source: Address::from_v4(header[3]),
+        destination: Address::from_v4(header[4]),
+        protocol,
+        transport: network + length,
+        part: Part::of(fragment & 0x1fff, fragment & 0x2000 != 0),
+    })
 }
 
 #[inline(always)]
-fn in_ipv6(packet: &Packet, network: u32) -> Option<Segment> {
+fn in_ipv6(packet: &Packet, network: u32) -> Option<Datagram> {
     let header: [u32; 10] = packet.load(network)?;
     let [version, ..] = header[0].to_ne_bytes();
     if version >> 4 != 6 {
         return None;
     }
     let [_, _, next, _] = header[1].to_ne_bytes();
-    let (transport, part) = below_extensions(packet, next, network + IPV6_LENGTH)?;
-    let source = Address {
-        words: [header[2], header[3], header[4], header[5]],
-    };
-    let destination = Address {
-        words: [header[6], header[7], header[8], header[9]],
-    };
-    tcp(
-        packet,
-        (network, Version::V6),
+    let (protocol, transport, part) = below_extensions(packet, next, network + IPV6_LENGTH)?;
+    Some(Datagram {
+        network: (network, Version::V6),
+        source: Address {
+            words: [header[2], header[3], header[4], header[5]],
+        },
+        destination: Address {
+            words: [header[6], header[7], header[8], header[9]],
+        },
+        protocol,
         transport,
-        (source, destination),
         part,
-    )
+    })
 }
 
-/// Walks over the extension headers to the TCP header.
+/// Walks over the extension headers to what they extend. A later fragment has none of them below its own.
 #[inline(always)]
-fn below_extensions(packet: &Packet, first: u8, offset: u32) -> Option<(u32, Part)> {
+fn below_extensions(packet: &Packet, first: u8, offset: u32) -> Option<(u8, u32, Part)> {
     let (mut next, mut offset) = (first, offset);
-    let mut part = Part { more: false };
+    let mut part = Part::Whole;
     let mut walked = 0;
-    while next != TCP {
+    while is_extension(next) {
         if walked == MAX_EXTENSIONS {
             return None;
         }
         let [following, length, high, low]: [u8; 4] = packet.load(offset)?;
         offset += match next {
-            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | MOBILITY => (u32::from(length) + 1) * 8,
             AUTHENTICATION => (u32::from(length) + 2) * 4,
             FRAGMENT => {
                 let fragment = u16::from_be_bytes([high, low]);
-                if fragment & 0xfff8 != 0 {
-                    return None;
-                }
-                part.more = fragment & 1 != 0;
+                part = Part::of(u32::from(fragment & 0xfff8), fragment & 1 != 0);
                 8
             }
-            _ => return None,
+            _ => (u32::from(length) + 1) * 8,
         };
         next = following;
+        if matches!(part, Part::Later) {
+            break;
+        }
         walked += 1;
     }
-    Some((offset, part))
+    Some((next, offset, part))
 }
 
 #[inline(always)]
-fn tcp(
-    packet: &Packet,
-    network: (u32, Version),
-    transport: u32,
-    (source, destination): (Address, Address),
-    part: Part,
-) -> Option<Segment> {
-    let (ports, flags) = ports_and_flags(packet, transport, part)?;
-    let [source_port, destination_port] = ports;
-    Some(Segment {
-        network,
-        transport,
-        source,
-        destination,
-        source_port: u16::from_be(source_port),
-        destination_port: u16::from_be(destination_port),
-        flags,
-    })
+const fn is_extension(header: u8) -> bool {
+    matches!(
+        header,
+        HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS | MOBILITY
+    )
 }
 
 /// The beginning of the TCP header up to its flags. A first fragment that ends before them hides them, which only a
@@ -250,7 +359,7 @@ fn ports_and_flags(packet: &Packet, transport: u32, part: Part) -> Option<([u16;
         let [_, flags] = header[6].to_ne_bytes();
         return Some(([header[0], header[1]], flags));
     }
-    if part.more {
+    if matches!(part, Part::First) {
         Some((packet.load(transport)?, SYN))
     } else {
         None

@@ -4,8 +4,7 @@
 //! A mark, which a rule for this interface leads to local delivery, does it all: the kernel then finds sockets its own
 //! way, in the states in which assigning one here would go wrong too (closing connections whose port is used again).
 
-use aya_ebpf::bindings::{bpf_sock, bpf_sock_tuple};
-use aya_ebpf::helpers::generated::{bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie};
+use aya_ebpf::helpers::generated::bpf_tcp_check_syncookie;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use weir_common::mark;
@@ -16,9 +15,7 @@ use weir_ebpf_shared::account::account;
 use weir_ebpf_shared::{listeners, maps, place};
 use weir_tc_ebpf::packet::{Packet, Verdict};
 use weir_tc_ebpf::parse::{self, Link, Segment, Version};
-
-const TCP_LISTEN: u32 = 10;
-const THIS_NETNS: u64 = u64::MAX;
+use weir_tc_ebpf::socket;
 
 /// For interfaces with Ethernet headers.
 #[classifier]
@@ -62,73 +59,7 @@ fn is_captured(netns: u64, pod: PodEntry, segment: &Segment) -> bool {
 /// Whether a socket here is the segment's other end. A listener is not: it is the application's, or found by chance.
 #[inline(always)]
 fn has_socket(packet: &Packet, segment: &Segment) -> bool {
-    let socket = match segment.network.1 {
-        Version::V4 => look_up(packet, &TupleV4::of(segment)),
-        Version::V6 => look_up(packet, &TupleV6::of(segment)),
-    };
-    if socket.is_null() {
-        return false;
-    }
-    // SAFETY: the socket is checked, and released here, once.
-    unsafe {
-        let state = (*socket).state;
-        bpf_sk_release(socket.cast());
-        state != TCP_LISTEN
-    }
-}
-
-/// The kernel's `bpf_sock_tuple` for IPv4.
-#[repr(C)]
-struct TupleV4 {
-    addresses: [u32; 2],
-    ports: [u16; 2],
-}
-
-/// The same for IPv6.
-#[repr(C)]
-struct TupleV6 {
-    addresses: [[u32; 4]; 2],
-    ports: [u16; 2],
-}
-
-impl TupleV4 {
-    #[inline(always)]
-    fn of(segment: &Segment) -> Self {
-        Self {
-            addresses: [segment.source.words[3], segment.destination.words[3]],
-            ports: wire_ports(segment),
-        }
-    }
-}
-
-impl TupleV6 {
-    #[inline(always)]
-    fn of(segment: &Segment) -> Self {
-        Self {
-            addresses: [segment.source.words, segment.destination.words],
-            ports: wire_ports(segment),
-        }
-    }
-}
-
-#[inline(always)]
-fn wire_ports(segment: &Segment) -> [u16; 2] {
-    [segment.source_port.to_be(), segment.destination_port.to_be()]
-}
-
-#[inline(always)]
-fn look_up<T>(packet: &Packet, tuple: &T) -> *mut bpf_sock {
-    let tuple: *const bpf_sock_tuple = core::ptr::from_ref(tuple).cast();
-    // SAFETY: the kernel tells the family by the size, and reads just that much of a live tuple.
-    unsafe {
-        bpf_skc_lookup_tcp(
-            packet.helper_context().cast(),
-            tuple.cast_mut(),
-            size_of::<T>() as u32,
-            THIS_NETNS,
-            0,
-        )
-    }
+    socket::state(packet, segment).is_some_and(|state| state != socket::LISTEN)
 }
 
 /// Under a flood ztunnel's listener keeps no state of a connection until this segment.

@@ -9,7 +9,7 @@ use super::{DatapathError, Pins};
 
 /// Maps that grow with pods and their rules. Those that make room by themselves when they are full, and that hold as
 /// many entries as there are connections, are left out.
-const MAPS: [&str; 9] = [
+const MAPS: [&str; 11] = [
     map::PODS,
     map::OWN_ADDRESSES,
     map::PODS_BY_ADDRESS,
@@ -18,6 +18,8 @@ const MAPS: [&str; 9] = [
     map::ZTUNNELS,
     map::PORT_RULES,
     map::RANGE_RULES,
+    map::LOCAL_PODS,
+    map::HOST_INTERFACES,
     map::COUNTERS,
 ];
 
@@ -37,7 +39,10 @@ pub struct Fill {
 /// # Errors
 /// [`DatapathError`] if a map cannot be read.
 pub fn read(pins: &Pins) -> Result<Vec<Fill>, DatapathError> {
-    MAPS.into_iter().map(|name| one(pins, name)).collect()
+    MAPS.into_iter()
+        .filter(|name| !map::OF_REDIRECT.contains(name) || pins.map(name).exists())
+        .map(|name| one(pins, name))
+        .collect()
 }
 
 fn one(pins: &Pins, name: &'static str) -> Result<Fill, DatapathError> {

@@ -8,12 +8,15 @@ use weir_common::address::{Address, OwnAddress};
 use weir_common::detour::{ClientEnd, Detour, Original};
 use weir_common::event::CounterKey;
 use weir_common::filter::{PortRule, RangeRule};
+use weir_common::flow::{Decided, Flow};
 use weir_common::interface::InterfaceKey;
 use weir_common::listener::ListenerKey;
+use weir_common::local_pod::LocalPod;
 use weir_common::names::map;
 use weir_common::node::NodeSettings;
 use weir_common::pod::PodEntry;
 use weir_common::reason::Reason;
+use weir_common::ztunnel::{NodeContract, ZtunnelPlace};
 
 use super::{DatapathError, Pins};
 
@@ -49,7 +52,7 @@ impl Default for Sizes {
 
 impl Sizes {
     /// Entries of each map whose size is not fixed.
-    pub(super) fn by_map(&self) -> [(&'static str, u32); 14] {
+    pub(super) fn by_map(&self) -> [(&'static str, u32); 17] {
         let addresses = self.pods.saturating_mul(self.addresses_per_pod);
         let reasons = u32::try_from(Reason::ALL.len()).unwrap_or(u32::MAX);
         [
@@ -67,6 +70,9 @@ impl Sizes {
             (map::PORT_RULES, self.rules),
             (map::RANGE_RULES, self.rules),
             (map::VIRTUAL_INTERFACES, self.pods),
+            (map::LOCAL_PODS, addresses),
+            (map::HOST_INTERFACES, self.pods.saturating_mul(2)),
+            (map::FLOWS, self.connections),
             (map::COUNTERS, self.pods.saturating_mul(reasons)),
             (map::EVENTS, self.event_bytes),
         ]
@@ -167,6 +173,52 @@ impl Maps {
         self.hash(map::VIRTUAL_INTERFACES)
     }
 
+    /// Pods of the node contract, by address.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn local_pods(&self) -> Result<HashMap<MapData, Address, LocalPod>, DatapathError> {
+        self.hash(map::LOCAL_PODS)
+    }
+
+    /// Which pod an interface of the host leads to.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn host_interfaces(&self) -> Result<HashMap<MapData, u32, u64>, DatapathError> {
+        self.hash(map::HOST_INTERFACES)
+    }
+
+    /// What was decided for connections that are open.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn flows(&self) -> Result<HashMap<MapData, Flow, Decided>, DatapathError> {
+        Map::LruHashMap(self.data(map::FLOWS)?)
+            .try_into()
+            .map_err(wrap(map::FLOWS))
+    }
+
+    /// Where ztunnels are.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn places(&self) -> Result<Array<MapData, ZtunnelPlace>, DatapathError> {
+        Map::Array(self.data(map::PLACES)?)
+            .try_into()
+            .map_err(wrap(map::PLACES))
+    }
+
+    /// Settings of the node contract.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn contract(&self) -> Result<Array<MapData, NodeContract>, DatapathError> {
+        Map::Array(self.data(map::CONTRACT)?)
+            .try_into()
+            .map_err(wrap(map::CONTRACT))
+    }
+
     /// Range rules.
     ///
     /// # Errors
@@ -245,8 +297,10 @@ fn is_full(error: &io::Error) -> bool {
 /// The agent's flag that sets the size of a map, for those that do not make room by themselves.
 fn size_flag(map: &str) -> Option<&'static str> {
     match map {
-        map::PODS | map::LISTENERS | map::NEWEST | map::DETOURS => Some("--max-pods"),
-        map::OWN_ADDRESSES | map::PODS_BY_ADDRESS => Some("--max-pods or --max-addresses-per-pod"),
+        map::PODS | map::LISTENERS | map::NEWEST | map::DETOURS | map::HOST_INTERFACES => Some("--max-pods"),
+        map::OWN_ADDRESSES | map::PODS_BY_ADDRESS | map::LOCAL_PODS => {
+            Some("--max-pods or --max-addresses-per-pod")
+        }
         map::PORT_RULES | map::RANGE_RULES => Some("--max-rules"),
         _ => None,
     }

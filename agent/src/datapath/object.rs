@@ -16,6 +16,8 @@ pub static LOOKUP: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 pub static DETOUR: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-detour"));
 /// Programs for the traffic control hook.
 pub static TC: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-tc"));
+/// Programs between pods and a ztunnel that has a netns of its own.
+pub static REDIRECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-redirect"));
 
 /// Loads objects, one at a time. It is kept, because to make one is to read all types of the kernel: tens of
 /// milliseconds and megabytes, which every pod would pay anew.
@@ -28,7 +30,11 @@ impl Loader {
         let mut loader = EbpfLoader::new();
         // Nothing is relocated against the kernel's types.
         loader.btf(None);
-        for name in map::ALL.into_iter().chain(map::OF_DETOURS) {
+        for name in map::ALL
+            .into_iter()
+            .chain(map::OF_DETOURS)
+            .chain(map::OF_REDIRECT)
+        {
             loader.map_pin_path(name, pins.map(name));
         }
         for (name, size) in sizes.by_map() {

@@ -1,0 +1,48 @@
+//! Where ztunnel is when it has a netns of its own (node contract).
+
+use crate::shared;
+
+/// How many ztunnels there may be at once: one serves new connections, others finish what they have.
+pub const SLOTS: u32 = 4;
+
+/// Value of the array of ztunnels' places.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ZtunnelPlace {
+    /// ztunnel's netns cookie.
+    pub netns: u64,
+    /// Index, in the host's netns, of the interface that leads to it; 0 in an empty slot, or where the host has none.
+    pub interface: u32,
+    /// Ethernet address of its interface.
+    pub mac: [u8; 6],
+    /// Keeps the size a multiple of eight.
+    pub reserved: [u8; 6],
+}
+shared!(ZtunnelPlace);
+
+/// The one entry of the map of settings of the node contract.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeContract {
+    /// Slot of the ztunnel that takes new connections; [`SLOTS`] or more if there is none.
+    pub current: u32,
+    /// Combination of the `FAIL_OPEN`… flags.
+    pub flags: u32,
+    /// What tells this node's tags from forged ones: see [`crate::tag`].
+    pub secret: [u8; 3],
+    /// Keeps the size a multiple of four.
+    pub reserved: u8,
+}
+shared!(NodeContract);
+
+impl NodeContract {
+    /// Without a ztunnel new connections pass uncaptured instead of being stopped.
+    pub const FAIL_OPEN: u32 = 1 << 0;
+
+    /// Whether `flag` is set.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}

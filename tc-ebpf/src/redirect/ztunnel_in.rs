@@ -1,0 +1,90 @@
+//! Arrival in ztunnel's netns, at its own interface: hands redirected connections to ztunnel's listeners.
+
+use aya_ebpf::helpers::generated::bpf_sk_assign;
+use aya_ebpf::macros::classifier;
+use aya_ebpf::programs::TcContext;
+use weir_common::mark;
+use weir_common::ports;
+use weir_common::reason::Reason;
+use weir_common::tag::{self, Direction};
+use weir_ebpf_shared::account::{account, count};
+use weir_tc_ebpf::packet::{Packet, Verdict};
+use weir_tc_ebpf::parse::{self, Datagram, Link, Segment};
+use weir_tc_ebpf::socket;
+
+use crate::maps;
+
+const ETHERNET_SOURCE: u32 = 6;
+/// Whoever sent it is no pod that we know.
+const NOBODY: u64 = 0;
+
+/// The program.
+#[classifier]
+pub fn weir_ztunnel_in(context: TcContext) -> i32 {
+    judge(&Packet::new(context)).code()
+}
+
+#[inline(always)]
+fn judge(packet: &Packet) -> Verdict {
+    let Some(source) = packet.load(ETHERNET_SOURCE).filter(|mac| tag::is_any(*mac)) else {
+        return Verdict::GoOn;
+    };
+    let datagram = parse::datagram(packet, Link::Ethernet);
+    match (tag::read(source, maps::contract().secret), datagram) {
+        (Some(direction), Some(datagram)) => take(packet, direction, &datagram),
+        _ => forged(),
+    }
+}
+
+#[inline(always)]
+fn take(packet: &Packet, direction: Direction, datagram: &Datagram) -> Verdict {
+    let own = match direction {
+        Direction::Outbound => datagram.source,
+        Direction::Inbound => datagram.destination,
+    };
+    let Some(pod) = maps::local_pod(own) else {
+        return forged();
+    };
+    // From here a rule leads the packet to local delivery, and the kernel finds the socket of what has begun.
+    packet.set_our_mark(mark::TO_ZTUNNEL);
+    match datagram.segment(packet) {
+        Some(segment) if !has_socket(packet, &segment) => offer(packet, direction, pod.netns, &segment),
+        // A complaint about a connection; the kernel finds whose.
+        _ => Verdict::GoOn,
+    }
+}
+
+#[inline(always)]
+fn forged() -> Verdict {
+    count(NOBODY, Reason::ForgedTag);
+    Verdict::Drop
+}
+
+/// Whether the segment belongs to a connection. One that is over and whose ends are used again is none.
+#[inline(always)]
+fn has_socket(packet: &Packet, segment: &Segment) -> bool {
+    match socket::state(packet, segment) {
+        None | Some(socket::LISTEN) => false,
+        Some(socket::TIME_WAIT) => !segment.opens(),
+        Some(_) => true,
+    }
+}
+
+/// Without a flood only new connections get here; with one the listener keeps no state until the second segment.
+#[inline(always)]
+fn offer(packet: &Packet, direction: Direction, netns: u64, segment: &Segment) -> Verdict {
+    let port = match direction {
+        Direction::Outbound => ports::OUTBOUND,
+        Direction::Inbound if segment.destination_port == ports::HBONE => ports::HBONE,
+        Direction::Inbound => ports::INBOUND,
+    };
+    let assigned = socket::with(packet, &segment.to_port(port), |listener| {
+        // SAFETY: the context is the kernel's, and the socket is held by the caller.
+        unsafe { bpf_sk_assign(packet.helper_context().cast(), listener.cast(), 0) == 0 }
+    });
+    if assigned == Some(true) {
+        return Verdict::GoOn;
+    }
+    account(&segment.connection(netns), Reason::NoListener);
+    Verdict::Drop
+}
