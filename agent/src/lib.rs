@@ -15,6 +15,7 @@ pub mod inside;
 pub mod metrics;
 pub mod pods;
 pub mod probes;
+pub mod report;
 pub mod run;
 pub mod socket_file;
 pub mod status;

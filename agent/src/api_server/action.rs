@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use hyper::Request;
+
+use super::error::ApiError;
+
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -44,6 +48,21 @@ impl Action {
     #[must_use]
     pub const fn new(verb: Verb, resource: Resource) -> Self {
         Self { verb, resource }
+    }
+
+    /// The request for it. It is made of checked names and encoded text, so that this cannot fail; if it does, the server
+    /// is not to blame.
+    ///
+    /// # Errors
+    /// [`ApiError::Broken`].
+    pub fn made(
+        self,
+        request: Result<Request<Vec<u8>>, hyper::http::Error>,
+    ) -> Result<Request<Vec<u8>>, ApiError> {
+        request.map_err(|error| ApiError::Broken {
+            action: self,
+            message: error.to_string(),
+        })
     }
 }
 

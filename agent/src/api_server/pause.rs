@@ -34,10 +34,15 @@ impl Pause {
         self.vary(full)
     }
 
+    /// Begins again with the shortest pause.
+    pub const fn reset(&mut self) {
+        self.next = self.first;
+    }
+
     /// Begins again with the shortest pause, if what was attempted lasted at least as long as the pause that is due.
     pub fn reset_after(&mut self, lasted: Duration) {
         if lasted >= self.next {
-            self.next = self.first;
+            self.reset();
         }
     }
 

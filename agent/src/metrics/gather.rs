@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::datapath::counters::{self, Counts};
 use crate::datapath::{DatapathError, fill};
 use crate::pods::source::SourceStatus;
+use crate::report::{Lane, Reports};
 use crate::run::registry::{EnrolmentTimes, PodState, PodStatus};
 use crate::run::view::View;
 use crate::run::zds_tally::Tally;
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub zds: Tally,
     /// How full maps are.
     pub maps: Vec<fill::Fill>,
+    /// What was said of pods in the cluster.
+    pub reports: [(Lane, Reports); Lane::ALL.len()],
     /// Operators that trace.
     pub trace_listeners: usize,
 }
@@ -96,6 +99,7 @@ pub fn gather(view: &View) -> Result<Snapshot, DatapathError> {
             .collect(),
         zds: view.zds_tally.read(),
         maps: fill::read(view.datapath.pins())?,
+        reports: Lane::ALL.map(|lane| (lane, view.reports.of(lane))),
         trace_listeners: view.tracer.listeners(),
     })
 }

@@ -20,6 +20,7 @@ pub fn render(snapshot: &Snapshot) -> String {
     verification(&mut text, snapshot);
     zds(&mut text, snapshot);
     maps(&mut text, snapshot);
+    reports(&mut text, snapshot);
     single(
         &mut text,
         &table::TRACE_LISTENERS,
@@ -99,6 +100,14 @@ fn zds(text: &mut Text, snapshot: &Snapshot) {
     single(text, &table::ZDS_REFUSALS, snapshot.zds.refusals);
     single(text, &table::ZDS_ACKS, snapshot.zds.acks);
     single(text, &table::ZDS_NACKS, snapshot.zds.nacks);
+}
+
+fn reports(text: &mut Text, snapshot: &Snapshot) {
+    let mut family = text.family(&table::REPORTS);
+    for (lane, reports) in snapshot.reports {
+        family.sample(&[lane.name(), "written"], reports.written);
+        family.sample(&[lane.name(), "failed"], reports.failed);
+    }
 }
 
 fn maps(text: &mut Text, snapshot: &Snapshot) {

@@ -2,6 +2,7 @@
 
 use weir_common::reason::Reason;
 
+use crate::report::Lane;
 use crate::run::registry::PodState;
 use crate::verify::Check;
 
@@ -78,11 +79,12 @@ metrics! {
     ZDS_NACKS = Counter "weir_zds_nacks_total" [] "Pods that a ztunnel refused to serve; each is offered again.";
     MAP_ENTRIES = Gauge "weir_map_entries" ["map"] "Entries of a map of the kernel side.";
     MAP_CAPACITY = Gauge "weir_map_capacity" ["map"] "Entries that the map has room for.";
+    REPORTS = Counter "weir_reports_total" ["report", "result"] "Annotations and events that were written to the API server, or could not be; those are written later, unless the pod is gone by then.";
     TRACE_LISTENERS = Gauge "weir_trace_listeners" [] "Operators that weir trace shows decisions to; the kernel side tells them only meanwhile.";
 }
 
 /// The values of labels that come from fixed lists.
-fn label_values() -> [(&'static str, Vec<&'static str>); 4] {
+fn label_values() -> [(&'static str, Vec<&'static str>); 6] {
     [
         ("weir_pods: state", PodState::NAMES.to_vec()),
         (
@@ -97,6 +99,11 @@ fn label_values() -> [(&'static str, Vec<&'static str>); 4] {
             "weir_connections_total: verdict",
             vec!["redirected", "passed", "refused", "failed"],
         ),
+        (
+            "weir_reports_total: report",
+            Lane::ALL.iter().map(|lane| lane.name()).collect(),
+        ),
+        ("weir_reports_total: result", vec!["written", "failed"]),
     ]
 }
 

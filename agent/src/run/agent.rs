@@ -10,25 +10,24 @@ use tracing::{info, warn};
 
 use super::calls::{Call, Calls};
 use super::claims::Claims;
-use super::config::{AgentConfig, GuardMode, SourceConfig};
+use super::config::{AgentConfig, GuardMode};
 use super::node::{Node, NodeError, change_settings};
 use super::orphans::Sweeper;
 use super::registry::Registry;
 use super::release::Releaser;
 use super::sandboxes::Sandboxes;
+use super::source::{self, Cluster};
 use super::subjects::Subjects;
 use super::tend::Tending;
 use super::tender::{Shared, Trying};
 use super::view::View;
 use super::zds_tally::ZdsTally;
 use super::ztunnels::Ztunnels;
-use crate::api_server::{ApiServer, OpenError, Patience};
+use crate::api_server::OpenError;
 use crate::datapath::{Datapath, DatapathConfig, DatapathError, residue};
 use crate::enroll::Enroller;
 use crate::pods::netns::{NetnsError, NetnsId};
-use crate::pods::source::PodSource;
-use crate::pods::source::file::FileSource;
-use crate::pods::source::kubernetes::KubernetesSource;
+use crate::report::ReportTally;
 use crate::socket_file::BindError;
 use crate::trace::Tracer;
 use crate::verify;
@@ -65,6 +64,7 @@ pub struct Agent {
     tending: Tending,
     calls: Calls,
     called: Receiver<Call>,
+    cluster: Option<Cluster>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -95,7 +95,7 @@ impl Agent {
             ..ZdsConfig::default()
         };
         let zds = ZdsServer::start_with(zds_config, ztunnels)?;
-        let (source, following) = begin_source(&config.source).await?;
+        let begun = source::begin(&config.source).await?;
         let registry = Registry::default();
         let subjects = Subjects::default();
         let sandboxes = Sandboxes::default();
@@ -133,10 +133,14 @@ impl Agent {
             registry,
             subjects,
             zds,
-            source,
+            source: begun.source,
+            reports: ReportTally::default(),
         };
-        let tasks = vec![following, counting];
         let (calls, called) = Calls::new(sandboxes);
+        let mut tasks = vec![begun.task, counting];
+        let cluster = begun.cluster;
+        let report = |cluster: &Cluster| cluster.report(view.registry.clone(), view.reports.clone());
+        tasks.extend(cluster.as_ref().map(report));
         Ok(Self {
             view,
             sweeper,
@@ -144,6 +148,7 @@ impl Agent {
             tending,
             calls,
             called,
+            cluster,
             tasks,
         })
     }
@@ -178,6 +183,9 @@ impl Agent {
         for task in &self.tasks {
             task.abort();
         }
+        if let Some(cluster) = self.cluster.filter(|_| self.view.config.remove_on_exit) {
+            cluster.take_back(&self.view.source).await;
+        }
         if self.view.config.remove_on_exit {
             match residue::remove(self.view.datapath.pins().root()) {
                 Ok(()) => info!("data plane removed"),
@@ -187,21 +195,6 @@ impl Agent {
             }
         }
         info!("agent stopped");
-    }
-}
-
-/// The source of pods, and the task behind it.
-async fn begin_source(config: &SourceConfig) -> Result<(PodSource, JoinHandle<()>), OpenError> {
-    match config {
-        SourceConfig::File(path) => {
-            let (file, source) = FileSource::new(path);
-            Ok((source, tokio::spawn(file.run())))
-        }
-        SourceConfig::Kubernetes(config) => {
-            let server = ApiServer::open(config.kubeconfig.as_deref(), Patience::default()).await?;
-            let (kubernetes, source) = KubernetesSource::new(server, config.node.clone());
-            Ok((source, tokio::spawn(kubernetes.run())))
-        }
     }
 }
 

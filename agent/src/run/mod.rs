@@ -10,6 +10,7 @@ mod orphans;
 pub mod registry;
 mod release;
 pub mod sandboxes;
+mod source;
 pub mod subjects;
 mod tend;
 mod tender;

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::watch;
+
 use crate::pods::pod::{PodName, PodUid};
 use crate::verify::Problem;
 
@@ -127,17 +129,20 @@ struct Inner {
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     inner: Arc<Mutex<Inner>>,
+    changes: watch::Sender<()>,
 }
 
 impl Registry {
     /// Adds or replaces a pod.
     pub fn put(&self, status: PodStatus) {
         self.lock().pods.insert(status.uid.clone(), status);
+        self.changes.send_replace(());
     }
 
     /// Forgets a pod.
     pub fn remove(&self, uid: &PodUid) {
         self.lock().pods.remove(uid);
+        self.changes.send_replace(());
     }
 
     /// Changes a pod, if it is still known; notes when its state changed.
@@ -150,6 +155,14 @@ impl Registry {
                 pod.since = SystemTime::now();
             }
         }
+        drop(inner);
+        self.changes.send_replace(());
+    }
+
+    /// Changes when a pod does.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Counts an enrolment that took this long.

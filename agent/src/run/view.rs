@@ -10,6 +10,7 @@ use super::subjects::Subjects;
 use super::zds_tally::ZdsTally;
 use crate::datapath::Datapath;
 use crate::pods::source::{PodSource, SourceStatus};
+use crate::report::ReportTally;
 use crate::trace::Tracer;
 use crate::zds::ZdsServer;
 
@@ -34,6 +35,8 @@ pub struct View {
     pub zds_tally: ZdsTally,
     /// How the source of pods is doing.
     pub source: PodSource,
+    /// What was said of pods in the cluster.
+    pub reports: ReportTally,
     /// Who listens to the kernel side's decisions.
     pub tracer: Tracer,
 }

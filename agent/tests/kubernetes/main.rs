@@ -5,5 +5,6 @@ mod bad_days;
 mod fake;
 mod find;
 mod follow;
+mod report;
 mod scene;
 mod shapes;

@@ -9,6 +9,7 @@ use crate::datapath::counters::Counts;
 use crate::datapath::fill::Fill;
 use crate::metrics::{Snapshot, documentation, table};
 use crate::pods::pod::{PodName, PodUid};
+use crate::report::{Lane, Reports};
 use crate::run::registry::{EnrolmentTimes, PodState, PodStatus, Verification};
 use crate::run::zds_tally::Tally;
 use crate::verify::{Check, Problem};
@@ -52,6 +53,7 @@ fn snapshot() -> Snapshot {
             entries: 1,
             capacity: 1024,
         }],
+        reports: Lane::ALL.map(|lane| (lane, Reports::default())),
         trace_listeners: 0,
     }
 }

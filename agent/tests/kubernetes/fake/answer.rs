@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures::stream::unfold;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::Response;
 use hyper::body::{Bytes, Frame};
+use hyper::{Method, Response};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
@@ -21,6 +21,9 @@ pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 pub async fn answer(shared: Arc<Shared>, asked: &Asked) -> Response<Body> {
     let query = query(&asked.query);
     let parts: Vec<&str> = asked.path.trim_matches('/').split('/').collect();
+    if let Some(answer) = write(&shared, asked, &parts) {
+        return answer;
+    }
     let (kind, key) = match parts[..] {
         ["api", "v1", "pods"] => (Kind::Pod, None),
         ["api", "v1", "namespaces"] => (Kind::Namespace, None),
@@ -51,6 +54,59 @@ pub async fn answer(shared: Arc<Shared>, asked: &Asked) -> Response<Body> {
             None => list(&shared, kind, &query),
         },
     }
+}
+
+/// What a request to change something comes to.
+fn write(shared: &Shared, asked: &Asked, parts: &[&str]) -> Option<Response<Body>> {
+    let fault = shared.fault.lock().unwrap().clone();
+    match (&asked.method, parts) {
+        (&Method::PATCH, ["api", "v1", "namespaces", namespace, "pods", name, "status"]) => {
+            if let Some(Fault::RefuseWrites {
+                of_events: false,
+                code,
+            }) = fault
+            {
+                return Some(refusal(code, "pods/status is forbidden to \"weir\""));
+            }
+            Some(patch(shared, &format!("{namespace}/{name}"), &asked.body))
+        }
+        (&Method::POST, ["apis", "events.k8s.io", "v1", "namespaces", _, "events"]) => {
+            if let Some(Fault::RefuseWrites {
+                of_events: true,
+                code,
+            }) = fault
+            {
+                return Some(refusal(code, "events is forbidden to \"weir\""));
+            }
+            let event: Value = serde_json::from_slice(&asked.body).unwrap();
+            shared.events.lock().unwrap().push(event.clone());
+            Some(whole(201, event.to_string()))
+        }
+        _ => None,
+    }
+}
+
+/// A merge patch of annotations, under the condition of a UID.
+fn patch(shared: &Shared, key: &str, body: &[u8]) -> Response<Body> {
+    let patch: Value = serde_json::from_slice(body).unwrap();
+    let Some(mut pod) = shared.store.get(Kind::Pod, key) else {
+        return refusal(404, "no such pod");
+    };
+    if patch["metadata"]["uid"] != pod["metadata"]["uid"] {
+        return refusal(409, "the UID in the precondition is another");
+    }
+    let annotations = &mut pod["metadata"]["annotations"];
+    for (name, value) in patch["metadata"]["annotations"].as_object().unwrap() {
+        if annotations.is_null() {
+            *annotations = json!({});
+        }
+        match value {
+            Value::Null => _ = annotations.as_object_mut().unwrap().remove(name),
+            value => annotations[name] = value.clone(),
+        }
+    }
+    shared.store.put(Kind::Pod, pod.clone());
+    whole(200, pod.to_string())
 }
 
 fn query(text: &str) -> BTreeMap<String, String> {
@@ -119,7 +175,7 @@ impl Watching {
                 Some(Fault::EndWatches | Fault::Hang) => return None,
                 Some(Fault::Garbage) => return Some("{\"type\": \"ADD\n".to_owned()),
                 Some(Fault::SilentWatches) => {}
-                Some(Fault::Refuse { .. }) | None => {
+                Some(Fault::Refuse { .. } | Fault::RefuseWrites { .. }) | None => {
                     if let Some(text) = self.news() {
                         return Some(text);
                     }

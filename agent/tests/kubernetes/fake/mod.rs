@@ -38,6 +38,8 @@ pub enum Fault {
         watches_only: bool,
         code: u16,
     },
+    /// It answers all patches, or all new events, with an error.
+    RefuseWrites { of_events: bool, code: u16 },
     /// It takes requests and never answers.
     Hang,
     /// What answers is not an API server.
@@ -63,6 +65,7 @@ pub struct Asked {
 pub struct Shared {
     pub store: Store,
     pub fault: Mutex<Option<Fault>>,
+    pub events: Mutex<Vec<Value>>,
     pub asked: Mutex<Vec<Asked>>,
 }
 
@@ -127,6 +130,10 @@ impl Fake {
 
     pub fn asked(&self) -> Vec<Asked> {
         self.shared.asked.lock().unwrap().clone()
+    }
+
+    pub fn events(&self) -> Vec<Value> {
+        self.shared.events.lock().unwrap().clone()
     }
 
     pub fn put(&self, kind: Kind, object: Value) {

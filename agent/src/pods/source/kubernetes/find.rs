@@ -58,11 +58,7 @@ impl PodFinder {
     ) -> Result<Option<T>, ApiError> {
         let action = Action::new(Verb::Get, resource);
         let request = Request::get(path).header(ACCEPT, accept).body(Vec::new());
-        let request = request.map_err(|error| ApiError::Broken {
-            action,
-            message: error.to_string(),
-        })?;
-        match self.server.ask(action, request).await {
+        match self.server.ask(action, action.made(request)?).await {
             Ok(object) => Ok(Some(object)),
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::marker::PhantomData;
 
-use hyper::Request;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
@@ -136,7 +135,7 @@ impl<T: Object> Follower<T> {
         let mut rest: Option<String> = None;
         loop {
             let request = self.followed.list(freshness, rest.as_deref());
-            let page: Page<T> = self.server.ask(action, made(action, request)?).await?;
+            let page: Page<T> = self.server.ask(action, action.made(request)?).await?;
             objects.extend(page.items.into_iter().flatten());
             rest = page.metadata.rest.filter(|rest| !rest.is_empty());
             if rest.is_none() {
@@ -148,7 +147,7 @@ impl<T: Object> Follower<T> {
     async fn watch(&mut self, mut version: String) -> Result<Ended, Deserted> {
         let action = Action::new(Verb::Watch, self.followed.resource());
         let patience = self.server.patience();
-        let request = made(action, self.followed.watch(&version, &patience));
+        let request = action.made(self.followed.watch(&version, &patience));
         let begun = match request {
             Ok(request) => self.server.follow(action, request).await,
             Err(error) => Err(error),
@@ -211,15 +210,4 @@ impl<T: Object> Follower<T> {
             info!(followed = %self.followed.resource(), "the API server answers again");
         }
     }
-}
-
-/// Requests are made of checked names and encoded text, so that this cannot fail; if it does, the server is not to blame.
-fn made(
-    action: Action,
-    request: Result<Request<Vec<u8>>, hyper::http::Error>,
-) -> Result<Request<Vec<u8>>, ApiError> {
-    request.map_err(|error| ApiError::Broken {
-        action,
-        message: error.to_string(),
-    })
 }
