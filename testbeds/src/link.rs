@@ -4,16 +4,21 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
 
 use futures::TryStreamExt;
-use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, MacVlanMode};
-use rtnetlink::{LinkBridge, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth};
+use netlink_packet_route::link::{
+    InfoData, InfoNetkit, InfoVeth, IpVlanMode, LinkAttribute, LinkFlags, LinkMessage, MacVlanMode,
+    NetkitMode,
+};
+use rtnetlink::{
+    LinkBridge, LinkIpVlan, LinkMacVlan, LinkMessageBuilder, LinkNetkit, LinkUnspec, LinkVeth, LinkVlan,
+};
 
 use crate::deadline::PATIENCE;
 use crate::mac::Mac;
 use crate::netlink::{Error, Netlink, POLL, refused};
 use crate::netns::Netns;
 
-/// What a macvlan child is called on its way.
-const UNNAMED_MACVLAN: &str = "macvlan-unnamed";
+/// What a child of another interface is called on its way.
+const UNNAMED_CHILD: &str = "child-unnamed";
 
 /// What a new interface is to look like.
 #[derive(Clone, Debug)]
@@ -97,7 +102,20 @@ impl Netlink {
         .await
     }
 
-    /// Makes a macvlan child of `parent` in the namespace where it is wanted; `name_macvlan` there makes it usable.
+    /// Makes a netkit pair that carries Ethernet, one end here and up, the other in `peer_netns` and still down.
+    pub async fn add_netkit(&self, here: &Device, peer: &Device, peer_netns: &Netns) -> Result<(), Error> {
+        let far = peer
+            .shape(LinkUnspec::new_with_name(&peer.name))
+            .setns_by_fd(peer_netns.as_fd().as_raw_fd());
+        let pair = vec![InfoNetkit::Mode(NetkitMode::L2), InfoNetkit::Peer(far.build())];
+        let near = here
+            .shape(LinkNetkit::new(&here.name, &peer.name, NetkitMode::L2))
+            .set_info_data(InfoData::Netkit(pair))
+            .up();
+        self.add_link(&here.name, near.build()).await
+    }
+
+    /// Makes a macvlan child of `parent` in the namespace where it is wanted; `name_child` there makes it usable.
     pub async fn add_macvlan(
         &self,
         child: &Device,
@@ -106,15 +124,44 @@ impl Netlink {
         netns: &Netns,
     ) -> Result<(), Error> {
         let parent = self.interface(parent).await?.index;
-        // Older kernels make it beside its parent first, where its name may be taken: it gets that once it is away.
-        let link = child.shape(LinkMacVlan::new(UNNAMED_MACVLAN, parent, mode));
-        self.add_link(&child.name, link.setns_by_fd(netns.as_fd().as_raw_fd()).build())
+        self.add_child(child, LinkMacVlan::new(UNNAMED_CHILD, parent, mode), netns)
             .await
     }
 
-    /// Gives the macvlan child that has just been made here its name, and sets it up.
-    pub async fn name_macvlan(&self, name: &str) -> Result<(), Error> {
-        let index = self.interface(UNNAMED_MACVLAN).await?.index;
+    /// Makes an ipvlan child of `parent` in the namespace where it is wanted; `name_child` there makes it usable.
+    pub async fn add_ipvlan(
+        &self,
+        child: &Device,
+        parent: &str,
+        mode: IpVlanMode,
+        netns: &Netns,
+    ) -> Result<(), Error> {
+        let parent = self.interface(parent).await?.index;
+        self.add_child(child, LinkIpVlan::new(UNNAMED_CHILD, parent, mode), netns)
+            .await
+    }
+
+    /// Makes a VLAN of `parent` in the namespace where it is wanted; `name_child` there makes it usable.
+    pub async fn add_vlan(&self, child: &Device, parent: &str, id: u16, netns: &Netns) -> Result<(), Error> {
+        let parent = self.interface(parent).await?.index;
+        self.add_child(child, LinkVlan::new(UNNAMED_CHILD, parent, id), netns)
+            .await
+    }
+
+    /// Older kernels make it beside its parent first, where its name may be taken: it gets that once it is away.
+    async fn add_child<T>(
+        &self,
+        child: &Device,
+        link: LinkMessageBuilder<T>,
+        netns: &Netns,
+    ) -> Result<(), Error> {
+        let link = child.shape(link).setns_by_fd(netns.as_fd().as_raw_fd());
+        self.add_link(&child.name, link.build()).await
+    }
+
+    /// Gives the child that has just been made here its name, and sets it up.
+    pub async fn name_child(&self, name: &str) -> Result<(), Error> {
+        let index = self.interface(UNNAMED_CHILD).await?.index;
         let change = LinkUnspec::new_with_index(index).name(name.to_owned());
         self.change_link("name", name, change.build()).await?;
         self.up(name).await

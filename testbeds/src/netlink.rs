@@ -33,6 +33,22 @@ pub enum Error {
     Tentative(String),
 }
 
+impl Error {
+    /// Whether what was to be added is there already.
+    pub fn is_exists(&self) -> bool {
+        self.is(nix::libc::EEXIST)
+    }
+
+    /// Whether this kernel has no driver for what was asked.
+    pub fn is_unsupported(&self) -> bool {
+        self.is(nix::libc::EOPNOTSUPP)
+    }
+
+    fn is(&self, code: i32) -> bool {
+        matches!(self, Self::Refused { source, .. } if source.raw_os_error() == Some(code))
+    }
+}
+
 /// How often a condition that the kernel brings about in the background is looked at.
 pub(crate) const POLL: Duration = Duration::from_millis(1);
 

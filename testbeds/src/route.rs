@@ -117,17 +117,33 @@ impl fmt::Display for Route {
 impl Netlink {
     /// Adds a route.
     pub async fn add_route(&self, route: &Route) -> Result<(), Error> {
-        let mut message = route.message.clone();
-        if let Some(name) = &route.interface {
-            message
-                .attributes
-                .push(RouteAttribute::Oif(self.interface(name).await?.index));
-        }
+        let message = self.complete(route).await?;
         self.handle
             .route()
             .add(message)
             .execute()
             .await
             .map_err(refused("add", route))
+    }
+
+    /// Removes a route.
+    pub async fn delete_route(&self, route: &Route) -> Result<(), Error> {
+        let message = self.complete(route).await?;
+        self.handle
+            .route()
+            .del(message)
+            .execute()
+            .await
+            .map_err(refused("delete", route))
+    }
+
+    async fn complete(&self, route: &Route) -> Result<RouteMessage, Error> {
+        let mut message = route.message.clone();
+        if let Some(name) = &route.interface {
+            message
+                .attributes
+                .push(RouteAttribute::Oif(self.interface(name).await?.index));
+        }
+        Ok(message)
     }
 }

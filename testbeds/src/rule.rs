@@ -14,6 +14,7 @@ pub struct Rule {
     preference: u32,
     mark: Option<(u32, u32)>,
     from: Option<IpNetwork>,
+    to: Option<IpNetwork>,
 }
 
 impl Rule {
@@ -25,6 +26,7 @@ impl Rule {
             preference,
             mark: None,
             from: None,
+            to: None,
         }
     }
 
@@ -48,6 +50,12 @@ impl Rule {
         self
     }
 
+    /// Only packets to this network, which must be of the rule's family.
+    pub fn to(mut self, destination: IpNetwork) -> Self {
+        self.to = Some(destination);
+        self
+    }
+
     fn fill(&self, message: &mut RuleMessage) {
         message.header.family = self.family;
         message.header.action = RuleAction::ToTable;
@@ -61,6 +69,12 @@ impl Rule {
         if let Some(source) = self.from {
             message.header.src_len = source.prefix();
             message.attributes.push(RuleAttribute::Source(source.ip()));
+        }
+        if let Some(destination) = self.to {
+            message.header.dst_len = destination.prefix();
+            message
+                .attributes
+                .push(RuleAttribute::Destination(destination.ip()));
         }
     }
 }

@@ -90,7 +90,7 @@ fn the_node_checks_reverse_paths_strictly() {
 
 #[test]
 fn a_pod_added_later_works_and_a_removed_one_is_gone() {
-    for wiring in Wiring::ALL {
+    for wiring in Wiring::ALL.into_iter().filter(|wiring| wiring.reaches_its_like()) {
         let mut world = World::builder("later")
             .wiring(wiring)
             .pods(["first"])

@@ -159,9 +159,7 @@ fn child(node: &Netns, addresses: [&str; 2]) -> Child {
             .await
     })
     .unwrap();
-    netns
-        .netlink(async |link| link.name_macvlan("eth0").await)
-        .unwrap();
+    netns.netlink(async |link| link.name_child("eth0").await).unwrap();
     address(&netns, addresses);
     let cookie = inside::cookie(netns.as_fd()).unwrap();
     Child {

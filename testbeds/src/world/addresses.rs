@@ -70,6 +70,17 @@ pub(crate) const POINT_TO_POINT: Subnet = Subnet {
     v6: [0xfd00, 0x245, 0, 0],
 };
 
+/// Where other pods are that have a route of their own on the node.
+pub(crate) const ROUTED: Subnet = Subnet {
+    v4: [10, 246, 0],
+    v6: [0xfd00, 0x246, 0, 0],
+};
+/// Where pods are that reach the remote host past the node.
+pub(crate) const FABRIC: Subnet = Subnet {
+    v4: [10, 247, 0],
+    v6: [0xfd00, 0x247, 0, 0],
+};
+
 impl Subnet {
     /// The addresses with this number.
     pub(crate) fn addresses(self, number: u8, family: Family) -> Addresses {

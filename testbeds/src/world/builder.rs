@@ -2,6 +2,7 @@
 
 use super::host::node_and_remote;
 use super::{Error, FIRST_NUMBER, Family, Wiring, World, unique_id};
+use crate::mac::Mac;
 
 /// Describes a world; [`build`](Builder::build) makes it.
 #[derive(Clone, Debug)]
@@ -10,6 +11,7 @@ pub struct Builder {
     wiring: Wiring,
     family: Family,
     mtu: Option<u32>,
+    pod_mac: Option<Mac>,
     pods: Vec<(String, Option<Wiring>)>,
 }
 
@@ -20,6 +22,7 @@ impl Builder {
             wiring: Wiring::Bridge,
             family: Family::V4,
             mtu: None,
+            pod_mac: None,
             pods: Vec::new(),
         }
     }
@@ -39,6 +42,12 @@ impl Builder {
     /// The MTU of every interface.
     pub fn mtu(mut self, mtu: u32) -> Self {
         self.mtu = Some(mtu);
+        self
+    }
+
+    /// The Ethernet address of every pod, all the same: some plugins do not give each its own.
+    pub fn pod_mac(mut self, mac: Mac) -> Self {
+        self.pod_mac = Some(mac);
         self
     }
 
@@ -65,6 +74,7 @@ impl Builder {
             remote,
             family: self.family,
             mtu: self.mtu,
+            pod_mac: self.pod_mac,
             pods: Vec::new(),
             next_number: FIRST_NUMBER,
         };

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Error;
-use super::addresses::{Addresses, BRIDGE, Family, LAN, POINT_TO_POINT, on_link};
+use super::addresses::{Addresses, BRIDGE, Family, LAN, POINT_TO_POINT, ROUTED, on_link};
 use crate::link::{Device, Interface};
 use crate::mac::Mac;
 use crate::netns::Netns;
@@ -59,7 +59,7 @@ pub(crate) fn node_and_remote(family: Family, mtu: Option<u32>) -> Result<(Host,
         for address in remote.addresses.iter() {
             netlink.add_address(UPLINK, on_link(address)).await?;
         }
-        for pods in [BRIDGE, POINT_TO_POINT]
+        for pods in [BRIDGE, POINT_TO_POINT, ROUTED]
             .into_iter()
             .flat_map(|subnet| subnet.networks(family))
         {

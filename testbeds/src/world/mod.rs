@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::mac::Mac;
 use crate::{netlink, netns};
 
 mod addresses;
@@ -44,6 +45,13 @@ pub enum Error {
     Full,
 }
 
+impl Error {
+    /// Whether this kernel has no driver for what was asked.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self, Self::Netlink(error) if error.is_unsupported())
+    }
+}
+
 /// The number of the first pod in its subnet; lower ones are for gateways and hosts.
 const FIRST_NUMBER: u8 = 10;
 
@@ -60,6 +68,7 @@ pub struct World {
     pub remote: Host,
     family: Family,
     mtu: Option<u32>,
+    pod_mac: Option<Mac>,
     pods: Vec<Pod>,
     next_number: u8,
 }
@@ -165,6 +174,7 @@ impl World {
             remote,
             family,
             mtu,
+            pod_mac,
             ..
         } = self;
         Request {
@@ -176,6 +186,7 @@ impl World {
             number,
             family: *family,
             mtu: *mtu,
+            mac: *pod_mac,
         }
     }
 }

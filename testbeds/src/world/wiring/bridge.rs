@@ -17,7 +17,7 @@ pub(super) fn attach(request: &Request<'_>) -> Result<String, Error> {
         ensure_bridge(&netlink, request).await?;
         let near = request.device(&host_interface);
         netlink
-            .add_veth(&near, &request.device(request.interface), request.pod)
+            .add_veth(&near, &request.own_device(), request.pod)
             .await?;
         netlink.enslave(&host_interface, NAME).await
     })?;

@@ -1,0 +1,189 @@
+//! What is read of each wiring, fact by fact, and the plan that follows.
+
+use weir_netdetect::choose::{Contract, Path};
+use weir_netdetect::facts::{FarEnd, IpvlanMode, Kind, MacvlanMode, NetkitMode, Place, PodFacts};
+use weir_testbeds::world::{Family, Wiring, World};
+
+use crate::support::{assert_matches, facts, node_index, node_paths, plan};
+
+/// Set where every driver has to be there, so that nothing is skipped.
+const ALL_DRIVERS: &str = "WEIR_ALL_DRIVERS";
+
+/// What a wiring has to look like: the kind, the interface of the node that is parent or peer, the paths with the node
+/// contract.
+struct Expected {
+    kind: Kind,
+    far: Far,
+    outbound: Path,
+    inbound: Path,
+}
+
+enum Far {
+    /// The peer that the world names.
+    Peer,
+    /// A child of this interface of the node.
+    ChildOf(&'static str),
+    /// An interface of a namespace that is not the node's.
+    Elsewhere,
+}
+
+fn expected(wiring: Wiring) -> Expected {
+    let expect = |kind, far, outbound, inbound| Expected {
+        kind,
+        far,
+        outbound,
+        inbound,
+    };
+    let macvlan = |mode| Kind::Macvlan { mode };
+    let ipvlan = |mode| {
+        let kind = Kind::Ipvlan { mode };
+        expect(kind, Far::ChildOf("eth0"), Path::Socket, Path::NotCaptured)
+    };
+    match wiring {
+        Wiring::Bridge
+        | Wiring::PointToPoint
+        | Wiring::AzureTransparent
+        | Wiring::AzureBridge
+        | Wiring::AwsVpc
+        | Wiring::Gke => expect(Kind::Veth, Far::Peer, Path::Tc, Path::Tc),
+        Wiring::MacvlanBridge => expect(
+            macvlan(MacvlanMode::Bridge),
+            Far::ChildOf("eth0"),
+            Path::Socket,
+            Path::Steer,
+        ),
+        Wiring::MacvlanVepa => expect(
+            macvlan(MacvlanMode::Vepa),
+            Far::ChildOf("eth0"),
+            Path::Socket,
+            Path::NotCaptured,
+        ),
+        Wiring::MacvlanPrivate => expect(
+            macvlan(MacvlanMode::Private),
+            Far::ChildOf("eth0"),
+            Path::Socket,
+            Path::NotCaptured,
+        ),
+        Wiring::MacvlanPassthru => expect(
+            macvlan(MacvlanMode::Passthru),
+            Far::ChildOf("pf10"),
+            Path::Socket,
+            Path::NotCaptured,
+        ),
+        Wiring::Device => expect(Kind::Veth, Far::Elsewhere, Path::Socket, Path::NotCaptured),
+        Wiring::IpvlanL2 => ipvlan(IpvlanMode::L2),
+        Wiring::IpvlanL3 => ipvlan(IpvlanMode::L3),
+        Wiring::IpvlanL3s => ipvlan(IpvlanMode::L3s),
+        Wiring::Netkit => expect(
+            Kind::Netkit { mode: NetkitMode::L2 },
+            Far::Peer,
+            Path::Tc,
+            Path::Tc,
+        ),
+        Wiring::Vlan => expect(
+            Kind::Vlan { id: 10 },
+            Far::ChildOf("eth0"),
+            Path::Socket,
+            Path::NotCaptured,
+        ),
+    }
+}
+
+#[test]
+fn every_wiring_is_recognised() {
+    for wiring in Wiring::ALL {
+        for family in Family::ALL {
+            let world = World::builder("every")
+                .wiring(wiring)
+                .family(family)
+                .pods(["pod"])
+                .build()
+                .unwrap();
+            assert_recognised(&world, wiring);
+        }
+    }
+}
+
+#[test]
+fn wirings_that_take_more_drivers_are_recognised() {
+    for wiring in Wiring::WITH_MORE_DRIVERS {
+        let world = World::builder("drivers")
+            .wiring(wiring)
+            .family(Family::Dual)
+            .pods(["pod"])
+            .build();
+        match world {
+            Ok(world) => {
+                println!("{wiring:?}: tried");
+                assert_recognised(&world, wiring);
+            }
+            Err(error) => {
+                assert!(error.is_unsupported(), "{wiring:?}: {error}");
+                let required = std::env::var_os(ALL_DRIVERS).is_some_and(|wirings| {
+                    let wirings = wirings.to_string_lossy().into_owned();
+                    wirings.split(',').any(|name| name == format!("{wiring:?}"))
+                });
+                assert!(!required, "{wiring:?}: {ALL_DRIVERS} demands it, but {error}");
+                println!(
+                    "{wiring:?}: this kernel has no driver for it; `./x test vm` tries it on one that has"
+                );
+            }
+        }
+    }
+}
+
+fn assert_recognised(world: &World, wiring: Wiring) {
+    let expected = expected(wiring);
+    let facts = facts(world, "pod");
+    let eth0 = facts.primary().unwrap();
+    assert_eq!(eth0.kind, expected.kind, "{wiring:?}");
+    assert_matches(world, eth0, &world.pod("pod").primary);
+    match expected.far {
+        Far::Peer => assert!(eth0.host_peer().is_some(), "{wiring:?}"),
+        Far::ChildOf(parent) => assert_eq!(eth0.host_parent(), Some(node_index(world, parent)), "{wiring:?}"),
+        Far::Elsewhere => assert!(
+            matches!(
+                eth0.far_end,
+                Some(FarEnd {
+                    place: Place::Elsewhere { .. },
+                    ..
+                })
+            ),
+            "{wiring:?}: {:?}",
+            eth0.far_end
+        ),
+    }
+    assert_default_routes(world, &facts, wiring);
+    assert_eq!(
+        node_paths(&facts),
+        (expected.outbound, expected.inbound),
+        "{wiring:?}"
+    );
+    let in_pod = plan(&facts, Contract::InPod);
+    assert_eq!(
+        (in_pod.outbound.path, in_pod.inbound.path),
+        (Path::Socket, Path::Socket)
+    );
+    assert_eq!(in_pod.cautions, [], "{wiring:?}");
+    let again = self::facts(world, "pod");
+    assert_eq!(facts, again, "{wiring:?}: the same world, the same facts");
+    assert_eq!(plan(&again, Contract::InPod), in_pod);
+}
+
+fn assert_default_routes(world: &World, facts: &PodFacts, wiring: Wiring) {
+    let eth0 = facts.interface_named("eth0").unwrap().index;
+    let default = |has: bool| has.then_some(eth0);
+    let family = world.family();
+    assert_eq!(
+        facts.default_routes.v4,
+        default(family != Family::V6),
+        "{wiring:?} {family:?}"
+    );
+    assert_eq!(
+        facts.default_routes.v6,
+        default(family != Family::V4),
+        "{wiring:?} {family:?}"
+    );
+    assert!(!facts.is_host);
+    assert_eq!(facts.rules, []);
+}
