@@ -50,9 +50,9 @@ pub fn are_known(maps: &Maps, netns: u64) -> Result<bool, EnrollError> {
     Ok(registered(maps, netns)?.len() == PORTS.len())
 }
 
-/// Makes sure that ztunnel's listeners take captured connections, and that the kernel side knows as many as there are
-/// ztunnels: it notes those that begin to listen by itself, and looking for the others means to walk over ztunnel's
-/// descriptors. `processes` are ztunnel's, which may be looked at.
+/// Makes sure that ztunnel's listeners take captured connections, and that the kernel side knows them: it notes those
+/// that begin to listen by itself, and looking for the others means to walk over ztunnel's descriptors. `processes` are
+/// ztunnel's, which may be looked at.
 ///
 /// # Errors
 /// [`EnrollError`] if the namespace or a map cannot be read, or a listener not be made to take captured connections; a
@@ -61,7 +61,10 @@ pub fn repair(maps: &Maps, netns: BorrowedFd<'_>, cookie: u64, processes: &[u32]
     let listening = listening(netns)?;
     let registered = registered(maps, cookie)?;
     let known = |port: u16| registered.get(&port).copied().unwrap_or(0);
-    let unknown = |port| known(port) < processes.len().min(SLOTS as usize);
+    let unknown = |port: u16| {
+        let there = listening.iter().filter(|socket| socket.local.port() == port);
+        known(port) < there.count().min(processes.len()).min(SLOTS as usize)
+    };
     let opaque = listening.iter().any(|socket| !socket.transparent);
     if !opaque && !PORTS.into_iter().any(unknown) {
         return Ok(());

@@ -13,6 +13,8 @@ use crate::support::{maps, open, serve, wait};
 
 const PODS: usize = 500;
 const ROUNDS: usize = 3;
+/// Resident memory of the agent per pod. It is about a third of this; a buffer per pod would be more.
+const KIB_PER_POD: u64 = 72;
 
 /// A pod that is nothing but a namespace with an address.
 fn bare_pod(number: usize) -> Netns {
@@ -59,6 +61,7 @@ fn resident_kib(process: u32) -> u64 {
 fn pods_that_come_and_go_leave_nothing() {
     let mut mesh = Mesh::builder("churn").enrolled("stays").start().unwrap();
     let before = entries(&mesh);
+    let resident_before = resident_kib(mesh.agent.id().unwrap());
     let mut resident = Vec::new();
     for _ in 0..ROUNDS {
         let pods: Vec<Netns> = (0..PODS).map(bare_pod).collect();
@@ -66,6 +69,9 @@ fn pods_that_come_and_go_leave_nothing() {
         mesh.list_bare(&pods).unwrap();
         wait("all pods are enrolled", || enrolled(&mesh) == PODS + 1);
         let came = start.elapsed();
+        let grown = resident_kib(mesh.agent.id().unwrap()).saturating_sub(resident_before);
+        println!("{} KiB a pod", grown / PODS as u64);
+        assert!(grown < KIB_PER_POD * PODS as u64, "{PODS} pods take {grown} KiB");
         mesh.unlist_bare().unwrap();
         wait("all pods are gone", || enrolled(&mesh) == 1);
         println!(

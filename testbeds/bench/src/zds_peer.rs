@@ -50,6 +50,7 @@ fn answer_all(mut peer: &Socket, pods: &[Netns]) -> Result<()> {
 fn listen(port: u16) -> io::Result<Socket> {
     let listener = Socket::new(Domain::IPV6, Type::STREAM, None)?;
     listener.set_mark(MARK)?;
+    listener.set_ip_transparent_v4(true)?;
     listener.bind(&SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port).into())?;
     listener.listen(1)?;
     Ok(listener)

@@ -21,6 +21,10 @@ use weir_agent::run::config::AgentConfig;
 
 use settings::Settings;
 
+/// Threads for what blocks: requests to the kernel, which more of them would only have wait for each other, each with a
+/// stack of its own.
+const BLOCKING_THREADS: usize = 16;
+
 /// Runs the node agent until SIGTERM or SIGINT.
 ///
 /// Each flag can also come from the environment, or from the configuration file under the flag's name; a flag wins
@@ -42,6 +46,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let selectors = config::read_selectors(settings.enablement_selectors.as_deref())?;
     let config = config::resolve(settings, selectors)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
         .context("no threads for the agent")?;
