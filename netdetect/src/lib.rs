@@ -1,12 +1,15 @@
 //! How pods are connected to their node, and what can be done for them: facts are read, never guessed, and a pure
 //! function chooses.
 //!
-//! Three steps, each of use alone:
+//! Each of use alone:
 //!
-//! 1. [`read::pod`] reads what there is in a network namespace: [`facts::PodFacts`].
-//! 2. [`facts::KernelFacts`] say what the kernel can do.
-//! 3. [`choose::choose`] says, from these facts alone, on which path the pod's connections get to ztunnel, why, and
-//!    what would make possible what is not.
+//! - [`read::pod`] reads what there is in a pod's network namespace: [`facts::PodFacts`].
+//! - [`read::node`] reads what there is in the node's: [`facts::NodeFacts`].
+//! - [`cni::read`] reads what the container runtime is configured to call, and [`cni::identify`] says which plugin
+//!   connected a pod, how sure that is, and what speaks for it.
+//! - [`facts::KernelFacts`] say what the kernel can do.
+//! - [`choose::choose`] says, from these facts alone, on which path the pod's connections get to ztunnel, why, and
+//!   what would make possible what is not.
 //!
 //! ```no_run
 //! use std::fs::File;
@@ -29,5 +32,7 @@
 #![forbid(unsafe_code)]
 
 pub mod choose;
+pub mod cni;
 pub mod facts;
 pub mod read;
+pub mod report;

@@ -377,7 +377,7 @@ fn programs_read_words_and_people_sentences() {
     assert_eq!(json["inbound"]["reason"], "no_host_peer");
     assert_eq!(
         json["inbound"]["why"],
-        "no interface of the node sees what a macvlan private gets"
+        "no interface of the node sees its packets (macvlan private)"
     );
     assert!(
         json["inbound"]["what_would_make_it_work"]

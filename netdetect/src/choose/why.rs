@@ -163,18 +163,14 @@ impl fmt::Display for Why {
             Self::OtherParent => {
                 f.write_str("ztunnel has no macvlan interface in bridge mode on the pod's parent")
             }
-            Self::NoHostPeerOutbound { kind } => {
-                write!(
-                    f,
-                    "no interface of the node sees what a {kind} sends: connections are made to ztunnel in the first place"
-                )
-            }
+            Self::NoHostPeerOutbound { kind } => write!(
+                f,
+                "no interface of the node sees its packets ({kind}): connections are made to ztunnel in the first place"
+            ),
             Self::NoHostPeerInbound { kind } => {
-                write!(f, "no interface of the node sees what a {kind} gets")
+                write!(f, "no interface of the node sees its packets ({kind})")
             }
-            Self::UnknownWiring { kind } => {
-                write!(f, "nothing is known about a {kind} that is wired like this")
-            }
+            Self::UnknownWiring { kind } => write!(f, "nothing is known about this wiring ({kind})"),
             Self::NoNetwork => f.write_str("the pod has no interface that leads out"),
             Self::HostNetwork => f.write_str("the pod is on the node's network, which is never captured"),
             Self::KernelTooOld { has, needs } => write!(f, "Linux {has} is too old: this takes {needs}"),

@@ -5,7 +5,9 @@ mod kernel;
 mod kind;
 mod mac;
 mod netns;
+mod node;
 mod pod;
+mod program;
 mod route;
 mod rule;
 
@@ -15,6 +17,8 @@ pub(crate) use kernel::{PACKETS, SOCKETS};
 pub use kind::{IpvlanMode, Kind, MacvlanMode, NetkitMode};
 pub use mac::Mac;
 pub use netns::{NetnsId, Place};
+pub use node::{Leftover, NodeFacts, Settings};
 pub use pod::PodFacts;
+pub use program::{Attached, Direction, Hook, Owner};
 pub use route::{DefaultRoutes, Family, Route};
 pub use rule::{Clash, Rule, RuleOwner};

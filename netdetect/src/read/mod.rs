@@ -4,7 +4,10 @@ mod address;
 mod error;
 mod inside;
 mod link;
+mod netfilter;
+mod node;
 mod nsid;
+mod program;
 mod route;
 mod rule;
 
@@ -14,6 +17,8 @@ use rtnetlink::Handle;
 
 pub use error::ReadError;
 pub use link::interface_of;
+pub use node::node;
+pub use program::filter_of;
 pub use route::route_of;
 pub use rule::rule_of;
 

@@ -1,93 +1,14 @@
 //! What is read of each wiring, fact by fact, and the plan that follows.
 
 use weir_netdetect::choose::{Contract, Path};
-use weir_netdetect::facts::{FarEnd, IpvlanMode, Kind, MacvlanMode, NetkitMode, Place, PodFacts};
+use weir_netdetect::facts::{FarEnd, Place, PodFacts};
 use weir_testbeds::world::{Family, Wiring, World};
 
 use crate::support::{assert_matches, facts, node_index, node_paths, plan};
+use crate::wiring_table::{self, Far};
 
 /// Set where every driver has to be there, so that nothing is skipped.
 const ALL_DRIVERS: &str = "WEIR_ALL_DRIVERS";
-
-/// What a wiring has to look like: the kind, the interface of the node that is parent or peer, the paths with the node
-/// contract.
-struct Expected {
-    kind: Kind,
-    far: Far,
-    outbound: Path,
-    inbound: Path,
-}
-
-enum Far {
-    /// The peer that the world names.
-    Peer,
-    /// A child of this interface of the node.
-    ChildOf(&'static str),
-    /// An interface of a namespace that is not the node's.
-    Elsewhere,
-}
-
-fn expected(wiring: Wiring) -> Expected {
-    let expect = |kind, far, outbound, inbound| Expected {
-        kind,
-        far,
-        outbound,
-        inbound,
-    };
-    let macvlan = |mode| Kind::Macvlan { mode };
-    let ipvlan = |mode| {
-        let kind = Kind::Ipvlan { mode };
-        expect(kind, Far::ChildOf("eth0"), Path::Socket, Path::NotCaptured)
-    };
-    match wiring {
-        Wiring::Bridge
-        | Wiring::PointToPoint
-        | Wiring::AzureTransparent
-        | Wiring::AzureBridge
-        | Wiring::AwsVpc
-        | Wiring::Gke => expect(Kind::Veth, Far::Peer, Path::Tc, Path::Tc),
-        Wiring::MacvlanBridge => expect(
-            macvlan(MacvlanMode::Bridge),
-            Far::ChildOf("eth0"),
-            Path::Socket,
-            Path::Steer,
-        ),
-        Wiring::MacvlanVepa => expect(
-            macvlan(MacvlanMode::Vepa),
-            Far::ChildOf("eth0"),
-            Path::Socket,
-            Path::NotCaptured,
-        ),
-        Wiring::MacvlanPrivate => expect(
-            macvlan(MacvlanMode::Private),
-            Far::ChildOf("eth0"),
-            Path::Socket,
-            Path::NotCaptured,
-        ),
-        Wiring::MacvlanPassthru => expect(
-            macvlan(MacvlanMode::Passthru),
-            Far::ChildOf("pf10"),
-            Path::Socket,
-            Path::NotCaptured,
-        ),
-        Wiring::Device => expect(Kind::Veth, Far::Elsewhere, Path::Socket, Path::NotCaptured),
-        Wiring::IpvlanL2 => ipvlan(IpvlanMode::L2),
-        Wiring::IpvlanL3 => ipvlan(IpvlanMode::L3),
-        Wiring::IpvlanL3s => ipvlan(IpvlanMode::L3s),
-        Wiring::Netkit => expect(
-            Kind::Netkit { mode: NetkitMode::L2 },
-            Far::Peer,
-            Path::Tc,
-            Path::Tc,
-        ),
-        Wiring::Vlan => expect(
-            Kind::Vlan { id: 10 },
-            Far::ChildOf("eth0"),
-            Path::Socket,
-            Path::NotCaptured,
-        ),
-    }
-}
 
 #[test]
 fn every_wiring_is_recognised() {
@@ -133,10 +54,11 @@ fn wirings_that_take_more_drivers_are_recognised() {
 }
 
 fn assert_recognised(world: &World, wiring: Wiring) {
-    let expected = expected(wiring);
+    let expected = wiring_table::row(wiring);
+    let what = expected.what;
     let facts = facts(world, "pod");
     let eth0 = facts.primary().unwrap();
-    assert_eq!(eth0.kind, expected.kind, "{wiring:?}");
+    assert_eq!(eth0.kind, expected.kind, "{what}");
     assert_matches(world, eth0, &world.pod("pod").primary);
     match expected.far {
         Far::Peer => assert!(eth0.host_peer().is_some(), "{wiring:?}"),

@@ -6,6 +6,9 @@ use super::build;
 use crate::privilege::Privilege;
 use crate::{process, setup, workspace};
 
+/// What some worlds are made with, and the packages that have it.
+const WORLD_PROGRAMS: &[(&str, &str)] = &[("nft", "nftables")];
+
 /// A layer of tests; each needs more of the machine than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layer {
@@ -26,6 +29,12 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
     } else {
         Some(Privilege::require("test", arguments)?)
     };
+    if layer.has_worlds() {
+        let system = setup::System::read()?;
+        for (program, package) in WORLD_PROGRAMS {
+            system.require_program(program, package)?;
+        }
+    }
     setup::ebpf_toolchain()?;
     build::all_binaries(false)?;
     for selection in layer.selections() {
@@ -53,6 +62,10 @@ fn parse(arguments: &[String]) -> (Layer, &[String]) {
 }
 
 impl Layer {
+    fn has_worlds(self) -> bool {
+        matches!(self, Self::World | Self::All)
+    }
+
     /// What each run of `cargo test` selects. cargo takes no `--doc` together with other targets.
     fn selections(self) -> &'static [&'static [&'static str]] {
         match self {
