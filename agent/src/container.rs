@@ -41,7 +41,7 @@ pub fn step_out() -> Result<(), ContainerError> {
     if differs_from_node("cgroup") {
         enter_cgroup_namespace().map_err(|source| ContainerError::Cgroups { source })?;
     }
-    if is_inside() && is_read_only(SYSCTLS) {
+    if is_read_only(SYSCTLS) {
         // What fails here fails again where a sysctl is written, with the pod's name.
         remount_writable(SYSCTLS)
             .unwrap_or_else(|error| warn!(%error, "{SYSCTLS} stays read-only: grant SYS_ADMIN"));

@@ -1,17 +1,53 @@
 //! `./x build`.
 
-use anyhow::{Result, bail};
+use std::fs;
+
+use anyhow::{Context as _, Result, bail};
 
 use crate::{process, setup, workspace};
 
 pub(super) fn run(arguments: &[String]) -> Result<()> {
-    let release = match arguments {
-        [] => false,
-        [flag] if flag == "--release" => true,
-        _ => bail!("usage: ./x build [--release]"),
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let build = match words[..] {
+        [] => || all_binaries(false),
+        ["--release"] => || all_binaries(true),
+        ["--static"] => static_binaries,
+        _ => bail!("usage: ./x build [--release|--static]"),
     };
     setup::ebpf_toolchain()?;
-    all_binaries(release)
+    build()
+}
+
+/// What images are made of, and the node's own CNI plugin: programs that need no library of where they run.
+const IN_IMAGES: &[(&str, &str)] = &[
+    ("weir-agent", "weir"),
+    ("weir-cni", "weir-cni"),
+    ("weir-conformance", "weir-conformance"),
+];
+
+fn static_binaries() -> Result<()> {
+    // Naming the target keeps the flags away from build scripts, and the objects away from those of other builds.
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let mut cargo = workspace::cargo()?;
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").args([
+        "build",
+        "--release",
+        "--bins",
+        "--target",
+        &target,
+    ]);
+    for (package, _) in IN_IMAGES {
+        cargo.args(["--package", package]);
+    }
+    process::run(&mut cargo)?;
+    let built = workspace::target_dir()?.join(target).join("release");
+    let wanted = workspace::target_dir()?.join("static");
+    fs::create_dir_all(&wanted).with_context(|| wanted.display().to_string())?;
+    for (_, program) in IN_IMAGES {
+        fs::copy(built.join(program), wanted.join(program)).with_context(|| (*program).to_owned())?;
+    }
+    println!("{}", wanted.display());
+    Ok(())
 }
 
 /// World tests and the demo start these programs from the target directory.

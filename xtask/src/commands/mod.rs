@@ -29,8 +29,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "build",
-        arguments: "[--release]",
-        help: "Install the eBPF toolchain if it is missing, then build all programs",
+        arguments: "[--release|--static]",
+        help: "Install the eBPF toolchain if it is missing, then build all programs, or those of images",
         run: build::run,
     },
     Command {
