@@ -51,6 +51,26 @@ pub struct PortUse {
 }
 shared!(PortUse);
 
+/// Where the connection was meant to go that a CPU is just making. Other people's programs may replace the destination
+/// before the last of ours runs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Making {
+    /// The thread that makes it, or 0: a thread makes one connection at a time.
+    pub thread: u64,
+    /// When it began, in the kernel's ticks.
+    pub since: u64,
+    /// The pod's netns cookie.
+    pub netns: u64,
+    /// The destination.
+    pub address: Address,
+    /// Its port, in host byte order.
+    pub port: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
+}
+shared!(Making);
+
 /// What a socket has to be remembered for.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,6 +9,7 @@ pub mod detour;
 pub mod event;
 pub mod filter;
 pub mod flow;
+pub mod given_ports;
 pub mod interface;
 pub mod listener;
 pub mod local_pod;

@@ -39,6 +39,8 @@ pub mod map {
     pub const VIRTUAL_INTERFACES: &str = "weir_virtual_if";
     /// What a socket has to be remembered for.
     pub const NOTES: &str = "weir_notes";
+    /// Where the connection was meant to go that a CPU is just making.
+    pub const MAKING: &str = "weir_making";
     /// Decisions per pod and reason.
     pub const COUNTERS: &str = "weir_counters";
     /// Decisions, one by one, while somebody listens.
@@ -67,7 +69,7 @@ pub mod map {
     pub const OF_REDIRECT: [&str; 5] = [LOCAL_PODS, HOST_INTERFACES, FLOWS, PLACES, CONTRACT];
 
     /// All of the others.
-    pub const ALL: [&str; 16] = [
+    pub const ALL: [&str; 17] = [
         NODE,
         PODS,
         OWN_ADDRESSES,
@@ -82,6 +84,7 @@ pub mod map {
         RANGE_RULES,
         VIRTUAL_INTERFACES,
         NOTES,
+        MAKING,
         COUNTERS,
         EVENTS,
     ];

@@ -5,12 +5,14 @@
     reason = "each map is described once, beside its name in weir-common"
 )]
 
-use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuHashMap, RingBuf, SkStorage, SockHash};
+use aya_ebpf::btf_maps::{
+    Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, SkStorage, SockHash,
+};
 use aya_ebpf::macros::btf_map;
 use weir_common::address::{Address, OwnAddress};
 use weir_common::event::{CounterKey, Event};
 use weir_common::filter::{PortRule, RangeRule};
-use weir_common::flow::{ClientPort, Flow, PortUse, SocketNote};
+use weir_common::flow::{ClientPort, Flow, Making, PortUse, SocketNote};
 use weir_common::interface::InterfaceKey;
 use weir_common::listener::{ListenerKey, PortKey};
 use weir_common::node::NodeSettings;
@@ -58,6 +60,9 @@ pub static VIRTUAL_INTERFACES: HashMap<InterfaceKey, u32, 4096> = HashMap::new()
 
 #[btf_map(name = "weir_notes")]
 pub static NOTES: SkStorage<SocketNote> = SkStorage::new();
+
+#[btf_map(name = "weir_making")]
+pub static MAKING: PerCpuArray<Making, 1> = PerCpuArray::new();
 
 #[btf_map(name = "weir_counters")]
 pub static COUNTERS: PerCpuHashMap<CounterKey, u64, 131072> = PerCpuHashMap::new();

@@ -5,6 +5,7 @@ use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 use weir_common::address::OwnAddress;
 use weir_common::flow::SocketNote;
+use weir_common::given_ports::{ABOVE, BELOW, STRIDE};
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
@@ -16,35 +17,9 @@ use weir_sockops_ebpf::socket::allow_address_reuse;
 
 use crate::{listener, ztunnel};
 
-/// Ports that Linux does not give to clients by default: the client is not likely to take them for itself.
-const OUTSIDE: Ports = Ports {
-    first: 61000,
-    count: 65536 - 61000,
-};
-/// The others in the upper half: services listen below.
-const INSIDE: Ports = Ports {
-    first: 32768,
-    count: 61000 - 32768,
-};
-/// Ports tried before the kernel is left to choose, and how many of the tries are for ports outside.
+/// Ports tried before the kernel is left to choose, and how many of the tries are for ports above clients'.
 const TRIES: u32 = 64;
-const TRIES_OUTSIDE: u32 = 32;
-/// From one try to the next. Ports in use come in long rows; the step has no factor in common with either count.
-const STRIDE: u32 = 521;
-
-struct Ports {
-    first: u32,
-    count: u32,
-}
-
-impl Ports {
-    #[inline(always)]
-    const fn port(&self, turn: u32) -> u16 {
-        #[expect(clippy::cast_possible_truncation, reason = "below 65536 by construction")]
-        let port = (self.first + turn % self.count) as u16;
-        port
-    }
-}
+const TRIES_ABOVE: u32 = 32;
 
 #[cgroup_sock_addr(bind4)]
 pub fn weir_bind4(context: SockAddrContext) -> i32 {
@@ -116,10 +91,10 @@ fn claim_port(call: &Call, netns: u64) -> Option<u16> {
             *cursor = (*cursor).wrapping_add(if tries == 0 { 1 } else { STRIDE });
             *cursor
         };
-        let port = if tries < TRIES_OUTSIDE {
-            OUTSIDE.port(turn)
+        let port = if tries < TRIES_ABOVE {
+            ABOVE.port(turn)
         } else {
-            INSIDE.port(turn)
+            BELOW.port(turn)
         };
         let key = client_port::key(netns, (address, port));
         if client_port::claim(&key) {

@@ -53,11 +53,7 @@ pub struct Call {
 }
 
 macro_rules! read {
-    ($call:expr, $($field:tt)+) => {
-        // SAFETY: the context outlives the program, and the verifier checks the offset. Volatile, because the kernel
-        // allows only the access widths that it declares, and compilers merge neighbours.
-        unsafe { addr_of!((*$call.context.sock_addr).$($field)+).read_volatile() }
-    };
+    ($call:expr, $($field:tt)+) => { $crate::read_field!($call.context.sock_addr, $($field)+) };
 }
 
 macro_rules! write {

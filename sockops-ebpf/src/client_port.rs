@@ -18,6 +18,14 @@ pub fn key(netns: u64, (address, port): (Address, u16)) -> ClientPort {
     }
 }
 
+/// Takes the port if nobody does: the `bind` hook has, unless the kernel has chosen the port.
+#[inline(always)]
+pub fn ensure_claimed(key: &ClientPort) {
+    if CLIENT_PORTS.get_ptr(key).is_none() {
+        claim(key);
+    }
+}
+
 /// Takes the port if nobody uses it.
 #[inline(always)]
 pub fn claim(key: &ClientPort) -> bool {

@@ -2,6 +2,7 @@
 
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
+use weir_common::address::Address;
 use weir_common::flow::SocketNote;
 use weir_common::mark;
 use weir_common::pod::PodEntry;
@@ -11,6 +12,7 @@ use weir_ebpf_shared::account::account;
 use weir_ebpf_shared::maps;
 use weir_ebpf_shared::place::{self, Place};
 use weir_sockops_ebpf::call::{Answer, Call, Family};
+use weir_sockops_ebpf::making;
 use weir_sockops_ebpf::socket::{bind_to_loopback, set_mark, unbind_from_device};
 
 use crate::{bind, dns, probe, ztunnel};
@@ -42,14 +44,19 @@ pub fn weir_settle6(context: SockAddrContext) -> i32 {
 #[inline(always)]
 fn settle(call: &Call) -> Answer {
     if mark::ours(ztunnel::socket_mark(call)) == mark::OUTBOUND
-        && maps::pod(call.netns()).is_some_and(|pod| pod.has(PodEntry::CAPTURING))
-        && let Some(note) = call.note().filter(|note| note.kind == SocketNote::CAPTURED)
+        && let Some((address, port)) = making::end(call.netns()).or_else(|| noted(call))
     {
-        #[expect(clippy::cast_possible_truncation, reason = "it was a port when it was noted")]
-        call.set_port(note.port as u16);
-        call.set_address(note.address);
+        call.set_port(port);
+        call.set_address(address);
     }
     Answer::Allow
+}
+
+#[inline(always)]
+fn noted(call: &Call) -> Option<(Address, u16)> {
+    let note = call.note().filter(|note| note.kind == SocketNote::CAPTURED)?;
+    #[expect(clippy::cast_possible_truncation, reason = "it was a port when it was noted")]
+    Some((note.address, note.port as u16))
 }
 
 #[inline(always)]
@@ -86,30 +93,43 @@ fn enrolled(call: &Call, netns: u64, pod: PodEntry) -> Answer {
 
 #[inline(always)]
 fn from_ztunnel(call: &Call, netns: u64) {
-    // ztunnel's connections take ports of the pod, which the application may want to bind.
-    bind::reuse(call, netns);
+    let client = ztunnel::source(call);
     let reason = match place::of(netns, call.address()) {
-        Place::Own(Reason::OwnAddress) => to_application(call, netns),
-        _ => Reason::FromZtunnel,
+        Place::Own(Reason::OwnAddress) if is_foreign(netns, client) => to_application(call),
+        Place::Own(Reason::OwnAddress) => to_application_as_itself(call, netns),
+        _ => {
+            // It takes a port of the pod, which the application may want to bind.
+            bind::reuse(call, netns);
+            Reason::FromZtunnel
+        }
     };
     account(&call.connection(netns), reason);
+}
+
+#[inline(always)]
+fn is_foreign(netns: u64, client: Address) -> bool {
+    !client.is_unspecified() && !maps::is_own(netns, client)
 }
 
 /// ztunnel's connection to the application comes from the client's address. The mark makes the application's answers
 /// come back over loopback; the binding keeps packets of the real client out of it, whatever its port.
 #[inline(always)]
-fn to_application(call: &Call, netns: u64) -> Reason {
-    let client = ztunnel::source(call);
-    let mark = ztunnel::socket_mark(call);
-    let done = if client.is_unspecified() || maps::is_own(netns, client) {
-        // The client is the pod itself, or is not shown to the application: answers go to the pod's own address, which
-        // the kernel delivers as by that address's interface. The application must not inherit ztunnel's mark.
-        set_mark(call.helper_context(), mark::replaced(mark, 0))
+fn to_application(call: &Call) -> Reason {
+    let mark = mark::replaced(ztunnel::socket_mark(call), mark::TO_APPLICATION);
+    if set_mark(call.helper_context(), mark) && bind_to_loopback(call.helper_context()) {
+        Reason::ToApplication
     } else {
-        set_mark(call.helper_context(), mark::replaced(mark, mark::TO_APPLICATION))
-            && bind_to_loopback(call.helper_context())
-    };
-    if done {
+        Reason::MarkRefused
+    }
+}
+
+/// The client is the pod itself, or is not shown to the application: answers go to the pod's own address, which the
+/// kernel delivers as by that address's interface. The application must not inherit ztunnel's mark.
+#[inline(always)]
+fn to_application_as_itself(call: &Call, netns: u64) -> Reason {
+    bind::reuse(call, netns);
+    let mark = mark::replaced(ztunnel::socket_mark(call), 0);
+    if set_mark(call.helper_context(), mark) {
         Reason::ToApplication
     } else {
         Reason::MarkRefused
@@ -128,13 +148,13 @@ fn from_application(call: &Call, netns: u64, pod: PodEntry) -> (Reason, Answer) 
         }
         Place::World => match place::outbound_exclusion(netns, pod, address, port) {
             Some(reason) => excluded(call, reason),
-            None => captured(call),
+            None => captured(call, netns),
         },
     }
 }
 
 #[inline(always)]
-fn captured(call: &Call) -> (Reason, Answer) {
+fn captured(call: &Call, netns: u64) -> (Reason, Answer) {
     // SAFETY: the kernel guarantees a socket in this hook.
     let device = unsafe { (*call.socket()).bound_dev_if };
     // A socket bound to a device would not follow the rule; ztunnel makes the real connection anyway.
@@ -145,7 +165,9 @@ fn captured(call: &Call) -> (Reason, Answer) {
         call.helper_context(),
         mark::replaced(ztunnel::socket_mark(call), mark::OUTBOUND),
     ) {
-        note_destination(call, SocketNote::CAPTURED);
+        if !making::begin(netns, call.address(), call.port()) {
+            note_destination(call, SocketNote::CAPTURED);
+        }
         (Reason::Outbound, Answer::Allow)
     } else {
         (Reason::MarkRefused, Answer::Refuse)

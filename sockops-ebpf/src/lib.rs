@@ -3,5 +3,7 @@
 
 pub mod call;
 pub mod client_port;
+pub mod context;
+pub mod making;
 pub mod socket;
 pub mod stream;

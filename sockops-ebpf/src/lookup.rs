@@ -3,14 +3,13 @@
 #![no_std]
 #![no_main]
 
-use core::ptr::addr_of;
-
 use aya_ebpf::bindings::sk_action::{SK_DROP, SK_PASS};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sk_assign};
 use aya_ebpf::macros::sk_lookup;
 use aya_ebpf::programs::SkLookupContext;
 use weir_common::address::Address;
 use weir_common::flow::Flow;
+use weir_common::given_ports;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
@@ -20,11 +19,11 @@ use weir_ebpf_shared::maps::{self, PASSES};
 use weir_ebpf_shared::place;
 use weir_sockops_ebpf::client_port;
 use weir_sockops_ebpf::socket::LOOPBACK_INDEX;
+use weir_sockops_ebpf::{read_address, read_field};
 
 weir_ebpf_shared::object!();
 weir_ebpf_shared::instance!();
 
-const AF_INET: u32 = 2;
 const IPPROTO_TCP: u32 = 6;
 /// ztunnels that overlap share their port; the kernel must not spread connections over them.
 const NO_REUSEPORT: u64 = 2;
@@ -33,22 +32,25 @@ const NO_REUSEPORT: u64 = 2;
 #[sk_lookup]
 pub fn weir_lookup(context: SkLookupContext) -> u32 {
     let arrival = Arrival { context };
-    match decide(&arrival) {
-        Delivery::Pass => SK_PASS,
-        Delivery::Ztunnel(port, reason) => deliver(&arrival, port, reason),
-        Delivery::Refuse(reason) => {
-            account(&arrival.connection(netns()), reason);
-            SK_DROP
-        }
+    let (verdict, reason) = match decide(&arrival) {
+        Delivery::Pass(reason) => (SK_PASS, reason),
+        Delivery::Refuse(reason) => (SK_DROP, Some(reason)),
+        Delivery::Ztunnel(port, reason) if deliver(&arrival, port) => (SK_PASS, reason),
+        Delivery::Ztunnel(..) => (SK_DROP, Some(Reason::NoListener)),
+    };
+    if let Some(reason) = reason {
+        account(&arrival.connection(netns()), reason);
     }
+    verdict
 }
 
+/// Who takes a connection, and what is told of it.
 enum Delivery {
-    /// The socket that listens there takes it.
-    Pass,
-    /// ztunnel's listener on this port takes it.
-    Ztunnel(u16, Reason),
-    /// Nobody takes it.
+    /// The socket that listens there.
+    Pass(Option<Reason>),
+    /// ztunnel's listener on this port. Outbound connections were told of when they were made.
+    Ztunnel(u16, Option<Reason>),
+    /// Nobody.
     Refuse(Reason),
 }
 
@@ -56,38 +58,38 @@ enum Delivery {
 fn decide(arrival: &Arrival) -> Delivery {
     let netns = netns();
     if arrival.protocol() != IPPROTO_TCP {
-        return Delivery::Pass;
+        return Delivery::Pass(None);
     }
     let Some(pod) = maps::pod(netns).filter(|pod| pod.has(PodEntry::CAPTURING)) else {
-        return Delivery::Pass;
+        return Delivery::Pass(None);
     };
     let (destination, port) = arrival.local();
     if destination.is_loopback() {
-        return Delivery::Pass;
+        return Delivery::Pass(None);
     }
     let to_pod = maps::is_own(netns, destination);
     let (source, _) = arrival.remote();
     // The kernel takes packets from loopback addresses only from inside.
     if to_pod && source.is_loopback() {
-        return Delivery::Pass;
+        return Delivery::Pass(None);
     }
     if maps::is_own(netns, source) {
         return if to_pod {
-            Delivery::Pass
+            Delivery::Pass(None)
         } else {
-            Delivery::Ztunnel(ports::OUTBOUND, Reason::Outbound)
+            Delivery::Ztunnel(ports::OUTBOUND, None)
         };
     }
     // Whatever a virtual machine in the pod sends is outbound, wherever it goes.
     if maps::is_virtual(netns, arrival.interface()) {
         return match place::virtual_exemption(netns, pod, destination, port) {
-            Some(_) => Delivery::Pass,
-            None => Delivery::Ztunnel(ports::OUTBOUND, Reason::Outbound),
+            Some(_) => Delivery::Pass(None),
+            None => Delivery::Ztunnel(ports::OUTBOUND, None),
         };
     }
     // ztunnel's connection to the application: bound to loopback, where nothing from outside arrives.
     if arrival.interface() == LOOPBACK_INDEX {
-        return Delivery::Pass;
+        return Delivery::Pass(None);
     }
     // An address that is not known as the pod's: it is new, or there was no room for it. To ztunnel it would be the
     // world's, and straight to the application would be past the mesh.
@@ -95,13 +97,13 @@ fn decide(arrival: &Arrival) -> Delivery {
         return Delivery::Refuse(Reason::UnknownAddress);
     }
     match inbound_exemption(arrival, netns, pod, port) {
-        Some(reason) => {
-            account(&arrival.connection(netns), reason);
-            Delivery::Pass
-        }
+        Some(reason) => Delivery::Pass(Some(reason)),
         None => {
-            client_port::asked_for(&client_port::key(netns, arrival.remote()), arrival.interface());
-            Delivery::Ztunnel(ports::INBOUND, Reason::Inbound)
+            let client = arrival.remote();
+            if given_ports::contain(client.1) {
+                client_port::asked_for(&client_port::key(netns, client), arrival.interface());
+            }
+            Delivery::Ztunnel(ports::INBOUND, Some(Reason::Inbound))
         }
     }
 }
@@ -142,21 +144,11 @@ fn is_probe(arrival: &Arrival, netns: u64) -> bool {
 /// Hands the connection to the newest of ztunnel's listeners that is still there. Without one nothing reaches the
 /// application in clear: the kernel answers a dropped lookup with a reset, where its routing lets one out.
 #[inline(always)]
-fn deliver(arrival: &Arrival, port: u16, reason: Reason) -> u32 {
-    let netns = netns();
-    let delivered = listeners::offer(netns, port, |socket| {
+fn deliver(arrival: &Arrival, port: u16) -> bool {
+    listeners::offer(netns(), port, |socket| {
         // SAFETY: the context is the one that the kernel passed, the socket is held by the caller.
         unsafe { bpf_sk_assign(arrival.context.lookup.cast(), socket, NO_REUSEPORT) == 0 }
-    });
-    if !delivered {
-        account(&arrival.connection(netns), Reason::NoListener);
-        return SK_DROP;
-    }
-    // Outbound connections were counted when they were made.
-    if matches!(reason, Reason::Inbound) {
-        account(&arrival.connection(netns), reason);
-    }
-    SK_PASS
+    })
 }
 
 /// A packet that no connection claims.
@@ -165,30 +157,7 @@ struct Arrival {
 }
 
 macro_rules! read {
-    ($arrival:expr, $($field:tt)+) => {
-        // SAFETY: the context outlives the program, and the verifier checks the offset. Volatile, because the kernel
-        // allows only the access widths that it declares.
-        unsafe { addr_of!((*$arrival.context.lookup).$($field)+).read_volatile() }
-    };
-}
-
-/// The address of either family. Both are read in any case: compilers would merge reads in two branches into one read
-/// at a computed offset, which the verifier does not allow.
-macro_rules! one_of {
-    ($this:expr, $v4:ident, $v6:ident) => {{
-        let v4 = read!($this, $v4);
-        let words = [
-            read!($this, $v6[0]),
-            read!($this, $v6[1]),
-            read!($this, $v6[2]),
-            read!($this, $v6[3]),
-        ];
-        if $this.is_v4() {
-            Address::from_v4(v4)
-        } else {
-            Address { words }
-        }
-    }};
+    ($arrival:expr, $($field:tt)+) => { read_field!($arrival.context.lookup, $($field)+) };
 }
 
 impl Arrival {
@@ -205,19 +174,14 @@ impl Arrival {
     }
 
     #[inline(always)]
-    fn is_v4(&self) -> bool {
-        read!(self, family) == AF_INET
-    }
-
-    #[inline(always)]
     fn remote(&self) -> (Address, u16) {
-        let address = one_of!(self, remote_ip4, remote_ip6);
+        let address = read_address!(self.context.lookup, remote_ip4, remote_ip6);
         (address, u16::from_be(read!(self, remote_port)))
     }
 
     #[inline(always)]
     fn local(&self) -> (Address, u16) {
-        let address = one_of!(self, local_ip4, local_ip6);
+        let address = read_address!(self.context.lookup, local_ip4, local_ip6);
         #[expect(clippy::cast_possible_truncation, reason = "a port in host byte order")]
         (address, read!(self, local_port) as u16)
     }

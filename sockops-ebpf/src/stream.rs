@@ -1,6 +1,6 @@
 //! A TCP socket as a `sock_ops` program sees it.
 
-use core::ptr::{NonNull, addr_of, from_mut, null_mut};
+use core::ptr::{NonNull, from_mut, null_mut};
 
 use aya_ebpf::bindings::{BPF_SOCK_OPS_STATE_CB_FLAG, bpf_sock};
 use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_sk_storage_get};
@@ -11,7 +11,6 @@ use weir_common::flow::{Flow, SocketNote};
 use weir_ebpf_shared::account::Connection;
 use weir_ebpf_shared::maps::NOTES;
 
-const AF_INET: u32 = 2;
 /// Reads the note or nothing (no flag), or makes it (`BPF_SK_STORAGE_GET_F_CREATE`).
 const NO_CREATE: u64 = 0;
 const CREATE: u64 = 1;
@@ -22,30 +21,7 @@ pub struct Stream {
 }
 
 macro_rules! read {
-    ($stream:expr, $($field:tt)+) => {
-        // SAFETY: the context outlives the program, and the verifier checks the offset. Volatile, because the kernel
-        // allows only the access widths that it declares.
-        unsafe { addr_of!((*$stream.context.ops).$($field)+).read_volatile() }
-    };
-}
-
-/// The address of either family. Both are read in any case: compilers would merge reads in two branches into one read
-/// at a computed offset, which the verifier does not allow.
-macro_rules! one_of {
-    ($this:expr, $v4:ident, $v6:ident) => {{
-        let v4 = read!($this, $v4);
-        let words = [
-            read!($this, $v6[0]),
-            read!($this, $v6[1]),
-            read!($this, $v6[2]),
-            read!($this, $v6[3]),
-        ];
-        if $this.is_v4() {
-            Address::from_v4(v4)
-        } else {
-            Address { words }
-        }
-    }};
+    ($stream:expr, $($field:tt)+) => { $crate::read_field!($stream.context.ops, $($field)+) };
 }
 
 impl Stream {
@@ -91,7 +67,7 @@ impl Stream {
     /// The local address and port.
     #[inline(always)]
     pub fn local(&self) -> (Address, u16) {
-        let address = one_of!(self, local_ip4, local_ip6);
+        let address = crate::read_address!(self.context.ops, local_ip4, local_ip6);
         #[expect(clippy::cast_possible_truncation, reason = "a port in host byte order")]
         (address, read!(self, local_port) as u16)
     }
@@ -99,7 +75,7 @@ impl Stream {
     /// The remote address and port.
     #[inline(always)]
     pub fn remote(&self) -> (Address, u16) {
-        let address = one_of!(self, remote_ip4, remote_ip6);
+        let address = crate::read_address!(self.context.ops, remote_ip4, remote_ip6);
         // The kernel keeps this one in network byte order, as a whole word.
         #[expect(clippy::cast_possible_truncation, reason = "a port after the swap")]
         (address, u32::from_be(read!(self, remote_port)) as u16)
@@ -190,11 +166,5 @@ impl Stream {
     #[inline(always)]
     pub fn helper_context(&self) -> *mut core::ffi::c_void {
         self.context.ops.cast()
-    }
-
-    /// An IPv6 socket may carry an IPv4 connection; its addresses are then mapped, which is the same form.
-    #[inline(always)]
-    fn is_v4(&self) -> bool {
-        read!(self, family) == AF_INET
     }
 }

@@ -8,6 +8,7 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sock_hash_update};
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
 use weir_common::flow::{PASS_LIFETIME_NS, SocketNote};
+use weir_common::given_ports;
 use weir_common::listener::{ListenerKey, PortKey, SLOTS};
 use weir_common::mark;
 use weir_common::pod::PodEntry;
@@ -46,9 +47,11 @@ fn connecting(stream: &Stream) {
     match maps::pod(netns) {
         Some(pod) if pod.has(PodEntry::SERVED) => match mark::ours(stream.mark()) {
             mark::TO_APPLICATION => {
-                // Claimed already, unless the kernel has chosen the port.
-                client_port::claim(&client_port::key(netns, stream.local()));
-                stream.watch_state();
+                let client = stream.local();
+                if given_ports::contain(client.1) {
+                    client_port::ensure_claimed(&client_port::key(netns, client));
+                    stream.watch_state();
+                }
             }
             mark::OUTBOUND | mark::ZTUNNEL => {}
             _ if pod.has(PodEntry::CAPTURING) => capture_late(stream, netns, pod),
@@ -109,12 +112,15 @@ fn capture_late(stream: &Stream, netns: u64, pod: PodEntry) {
 /// A connection that somebody in a pod accepts.
 #[inline(always)]
 fn accepted(stream: &Stream) {
-    let netns = stream.netns();
-    let Some(pod) = maps::pod(netns) else { return };
-    if !pod.has(PodEntry::SERVED) {
+    let mark = mark::ours(stream.mark());
+    if !matches!(mark, mark::TO_APPLICATION | mark::ZTUNNEL) {
         return;
     }
-    match mark::ours(stream.mark()) {
+    let netns = stream.netns();
+    if maps::pod(netns).is_none_or(|pod| !pod.has(PodEntry::SERVED)) {
+        return;
+    }
+    match mark {
         // The application accepted ztunnel's connection. Bound to loopback, its socket can take no packet from
         // outside, even if the client uses the same port for a connection of its own.
         mark::TO_APPLICATION => _ = bind_to_loopback(stream.helper_context()),
@@ -151,8 +157,12 @@ fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
 /// between the same addresses and ports; only the interface tells their packets apart.
 #[inline(always)]
 fn accepted_from_client(stream: &Stream, netns: u64) {
+    let client = stream.remote();
+    if !given_ports::contain(client.1) {
+        return;
+    }
     stream.watch_state();
-    if let Some(interface) = client_port::share(&client_port::key(netns, stream.remote()))
+    if let Some(interface) = client_port::share(&client_port::key(netns, client))
         && !bind_to_interface(stream.helper_context(), interface)
     {
         count(netns, Reason::PortTaken);

@@ -18,6 +18,12 @@ pub struct Wanted {
     pub virtual_interfaces: Vec<String>,
 }
 
+impl Wanted {
+    fn names(&self) -> Vec<&str> {
+        self.virtual_interfaces.iter().map(String::as_str).collect()
+    }
+}
+
 /// Brings the programs at the interfaces of a pod, and the routing rules that they need, in line with what is wanted
 /// and with the interfaces that are there. To be called again when an interface comes.
 ///
@@ -29,11 +35,31 @@ pub fn ensure(
     cookie: u64,
     wanted: &Wanted,
 ) -> Result<(), EnrollError> {
-    let names: Vec<&str> = wanted.virtual_interfaces.iter().map(String::as_str).collect();
-    let interfaces = netlink::run(netns, async |handle| {
-        routing::ensure_virtual(handle, &names).await?;
-        list(handle).await
-    })?;
+    let interfaces = netlink::run(netns, async |handle| prepare(handle, wanted).await)?;
+    attach(datapath, netns, cookie, wanted, interfaces)
+}
+
+/// The part of it that asks the namespace: makes the rules, lists the interfaces.
+///
+/// # Errors
+/// [`EnrollError::Netlink`].
+pub(super) async fn prepare(handle: &Handle, wanted: &Wanted) -> Result<Vec<Interface>, EnrollError> {
+    routing::ensure_virtual(handle, &wanted.names()).await?;
+    list(handle).await
+}
+
+/// The part that attaches programs.
+///
+/// # Errors
+/// [`EnrollError::Datapath`] names the interface.
+pub(super) fn attach(
+    datapath: &Datapath,
+    netns: BorrowedFd<'_>,
+    cookie: u64,
+    wanted: &Wanted,
+    interfaces: Vec<Interface>,
+) -> Result<(), EnrollError> {
+    let names = wanted.names();
     let (inner, mut outer): (Vec<_>, Vec<_>) = interfaces
         .into_iter()
         .partition(|interface| names.contains(&interface.name.as_str()));

@@ -236,7 +236,11 @@ impl Enroller {
             (Some(_), Some(before)) => Known::Addresses(&before.addresses),
             (Some(_), None) => Known::Unclear,
         };
-        let addresses = netlink::run(netns, async |handle| {
+        let wanted = Wanted {
+            guard: self.guards,
+            virtual_interfaces: filters.virtual_interfaces.clone(),
+        };
+        let (addresses, interfaces) = netlink::run(netns, async |handle| {
             let addresses = addresses::read(handle).await?;
             if addresses.own.is_empty() {
                 return Err(EnrollError::NoAddress);
@@ -253,16 +257,12 @@ impl Enroller {
             tracked.sysctls |= sysctls::ensure()?;
             self.set_entry(cookie, tracked)?;
             routing::ensure(handle, &addresses).await?;
-            Ok(addresses)
+            Ok((addresses, interfaces::prepare(handle, &wanted).await?))
         })?;
         if before.is_none() || !self.datapath.lookup_attached(cookie)? {
             self.datapath.attach_lookup(netns, cookie)?;
         }
-        let wanted = Wanted {
-            guard: self.guards,
-            virtual_interfaces: filters.virtual_interfaces.clone(),
-        };
-        interfaces::ensure(&self.datapath, netns, cookie, &wanted)?;
+        interfaces::attach(&self.datapath, netns, cookie, &wanted, interfaces)?;
         Ok(Enrolled {
             netns: cookie,
             addresses,
