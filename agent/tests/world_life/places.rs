@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::symlink;
 
 use ipnetwork::IpNetwork;
+use weir_common::reason::Reason;
 use weir_testbeds::deadline::eventually;
 use weir_testbeds::link::Device;
 use weir_testbeds::mesh::Mesh;
@@ -14,7 +15,9 @@ use weir_testbeds::route::Route;
 use weir_testbeds::traffic::{Client, Server, ServerSpec};
 use weir_testbeds::world::{Family, Wiring, World};
 
-use crate::support::{self, PATIENCE, PORT, exchange, maps, open, serve, spec, wait, was_redirected};
+use crate::support::{
+    self, PATIENCE, PORT, counted, exchange, maps, open, serve, spec, wait, was_redirected,
+};
 
 fn start(name: &str) -> Mesh {
     Mesh::builder(name)
@@ -258,8 +261,14 @@ fn a_namespace_nested_in_a_pod_is_left_alone() {
         let _remote = Server::start(&remote.netns, &ServerSpec::new("remote", out)).unwrap();
         let inside = std::net::SocketAddr::new(own.ip(), PORT);
         let _inner = Server::start(&inner, &ServerSpec::new("inner", inside)).unwrap();
+        let unseen = counted(&mesh, &pod, Reason::Leaked);
         let sent = Client::exchange(&inner, &spec(out.ip())).unwrap();
         assert_eq!(sent.server.peer, sent.local, "{sent:?}");
+        assert_eq!(
+            counted(&mesh, &pod, Reason::Leaked),
+            unseen + 1,
+            "the guard has not seen it leave"
+        );
         let received = Client::exchange(&remote.netns, &spec(own.ip())).unwrap();
         assert_eq!(received.server.peer, received.local, "{received:?}");
     }

@@ -1,12 +1,15 @@
 //! The node's own processes probe pods uncaptured; everybody else on the node's network is captured.
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use weir_testbeds::actor::Actor;
 use weir_testbeds::cgroup::Cgroup;
 use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::mesh::Mesh;
+use weir_testbeds::netns::Netns;
+use weir_testbeds::proxy::{Direction, Record};
 use weir_testbeds::traffic::{Client, ClientSpec};
 use weir_testbeds::world::Wiring;
 
@@ -17,8 +20,11 @@ on_reachable_wirings! {
     pods_on_the_nodes_network_are_captured,
     any_host_process_may_probe_if_asked_for,
     a_chosen_port_is_captured_even_after_a_probe_from_it,
+    what_comes_by_a_node_port_is_captured,
     a_probe_passes_beside_captured_traffic,
 }
+
+const NODE_PORT: u16 = 30080;
 
 /// The pods' cgroup with one pod in it; the pod's goes first.
 struct Cgroups {
@@ -104,6 +110,50 @@ fn a_chosen_port_is_captured_even_after_a_probe_from_it(wiring: Wiring) {
         let seen = eventually(PATIENCE, || proxy.exchange(&spec).ok()).unwrap();
         assert_eq!(seen.local, source);
         assert_inbound(&mesh, &seen);
+    }
+}
+
+/// The node hands a port of its own to the pod, and takes the client's place, as kube-proxy does.
+fn what_comes_by_a_node_port_is_captured(wiring: Wiring) {
+    let cgroups = Cgroups::new();
+    let mesh = cgroups.mesh("service", wiring, &[]);
+    let node = &mesh.world.node;
+    let _server = serve(&mesh.pod("server").netns, any(PORT));
+    for to in targets(&mesh) {
+        publish(&node.netns, to);
+        assert_direct(&exchange(&node.netns, to));
+        let outside = node.address_like(to.ip()).unwrap();
+        let seen = exchange(&mesh.world.remote.netns, SocketAddr::new(outside, NODE_PORT));
+        assert_ne!(
+            seen.server.peer.ip(),
+            seen.local.ip(),
+            "the node has not taken the client's place"
+        );
+        let inbound = |record: &Record| {
+            record.direction == Direction::Inbound
+                && record
+                    .peer
+                    .is_some_and(|peer| peer.ip() == seen.server.peer.ip() && peer != seen.server.peer)
+        };
+        mesh.proxy.wait_for(PATIENCE, inbound).unwrap();
+    }
+}
+
+/// A destination and a source that are replaced.
+fn publish(node: &Netns, to: SocketAddr) {
+    let program = if to.is_ipv4() { "iptables" } else { "ip6tables" };
+    let rules = [
+        format!("-A PREROUTING -p tcp --dport {NODE_PORT} -j DNAT --to-destination {to}"),
+        format!(
+            "-A POSTROUTING -p tcp -d {} -m conntrack --ctstate DNAT -j MASQUERADE",
+            to.ip()
+        ),
+    ];
+    for rule in rules {
+        let mut command = Command::new(program);
+        command.args(["-w", "-t", "nat"]).args(rule.split(' '));
+        let output = node.run(|| command.output()).unwrap();
+        assert!(output.status.success(), "{program} {rule}: {output:?}");
     }
 }
 
