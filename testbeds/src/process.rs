@@ -39,11 +39,23 @@ struct Forker {
 }
 
 impl Process {
-    pub(crate) fn start(netns: &Netns, mut command: Command) -> Result<Self, Error> {
+    pub(crate) fn start(netns: &Netns, command: Command) -> Result<Self, Error> {
+        Self::start_on(command, |fork| netns.thread(fork))
+    }
+
+    /// Starts a process where we are.
+    pub fn spawn(command: Command) -> Result<Self, Error> {
+        Self::start_on(command, thread::spawn)
+    }
+
+    fn start_on(
+        mut command: Command,
+        on: impl FnOnce(Box<dyn FnOnce() + Send>) -> thread::JoinHandle<()>,
+    ) -> Result<Self, Error> {
         let program = command.get_program().to_string_lossy().into_owned();
         let (report, started) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
-        let thread = netns.thread(move || {
+        let thread = on(Box::new(move || {
             let started = command.process_group(0).spawn();
             // Its own copies of pipe ends would keep the child from seeing end of file.
             drop(command);
@@ -51,7 +63,7 @@ impl Process {
                 // Ends when the guard drops the sender.
                 released.recv().unwrap_or_default();
             }
-        });
+        }));
         let child = started
             .recv()
             .unwrap_or_else(|_| Err(io::Error::other("the thread that starts it ended early")))

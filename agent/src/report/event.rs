@@ -81,7 +81,7 @@ impl PodEvent {
         let event = json!({
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"generateName": format!("{name}."), "namespace": namespace},
+            "metadata": {"generateName": format!("{name}-"), "namespace": namespace},
             "eventTime": microseconds(now),
             "type": self.reason.kind(),
             "reason": self.reason.name(),

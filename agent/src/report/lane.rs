@@ -43,6 +43,8 @@ pub(super) enum Outcome {
     Written,
     /// The object is gone, or its namespace is about to be: nothing is lost.
     Moot,
+    /// The server does not take this one, whenever it comes.
+    Invalid,
     /// No report of this kind can be written now.
     Blocked,
 }
@@ -51,8 +53,12 @@ impl Outcome {
     pub(super) fn of(written: &Result<(), ApiError>) -> Self {
         match written {
             Ok(()) => Self::Written,
-            // 409: a pod of the same name has taken its place. 422: the server's rules for such objects have changed.
-            Err(ApiError::NotFound { .. } | ApiError::Refused { code: 409 | 422, .. }) => Self::Moot,
+            Err(ApiError::NotFound { .. } | ApiError::Refused { code: 409, .. }) => Self::Moot,
+            // A pod of the same name has taken its place.
+            Err(ApiError::Refused {
+                code: 422, message, ..
+            }) if message.contains("metadata.uid") => Self::Moot,
+            Err(ApiError::Refused { code: 400 | 422, .. }) => Self::Invalid,
             Err(ApiError::Forbidden { message, .. }) if message.contains("being terminated") => Self::Moot,
             Err(_) => Self::Blocked,
         }
@@ -82,7 +88,7 @@ impl Gate {
 
     pub(super) fn note(&mut self, now: Instant, outcome: &Outcome) -> Turn {
         match outcome {
-            Outcome::Written | Outcome::Moot => {
+            Outcome::Written | Outcome::Moot | Outcome::Invalid => {
                 self.pause.reset();
                 match self.closed.take() {
                     Some(_) => Turn::Opened,

@@ -186,7 +186,7 @@ impl Plan {
 
     /// Notes how a write ended.
     pub(super) fn note(&mut self, now: Instant, write: &Write, outcome: &Outcome) -> Turn {
-        let done = matches!(outcome, Outcome::Written | Outcome::Moot);
+        let done = !matches!(outcome, Outcome::Blocked);
         match write {
             Write::Annotation(annotation) => {
                 if let Some(reported) = self.pods.get_mut(&annotation.uid).filter(|_| done) {

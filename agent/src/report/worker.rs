@@ -90,6 +90,9 @@ impl Reporter {
         self.tally.note(lane, written.is_ok());
         let turn = self.plan.note(Instant::now(), &write, &outcome);
         match (turn, written) {
+            (_, Err(error)) if matches!(outcome, Outcome::Invalid) => {
+                warn!(%error, report = lane.name(), "a report was not accepted");
+            }
             (Turn::Closed, Err(error)) => {
                 warn!(%error, report = lane.name(), "what happens to pods cannot be reported; trying again");
             }

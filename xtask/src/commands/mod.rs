@@ -5,6 +5,7 @@ mod build;
 mod clean;
 mod demo;
 mod deploy;
+mod kube;
 mod test;
 mod vm;
 
@@ -35,9 +36,15 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "test",
-        arguments: "[unit|bpf|world] [cargo test arguments]",
+        arguments: "[unit|bpf|world|kube] [cargo test arguments]",
         help: "Run one layer of tests, or all of them",
         run: test::run,
+    },
+    Command {
+        name: "kube",
+        arguments: "programs [--all]",
+        help: "Build Kubernetes' programs for tests against a real API server",
+        run: kube::run,
     },
     Command {
         name: "vm",
@@ -111,6 +118,8 @@ Environment:
   WEIR_BPF_TOOLCHAIN  compiles eBPF: a path to a cargo, or a rustup toolchain with rust-src
   WEIR_TOOLS          where missing tools are installed (~/.cache/weir/tools)
   WEIR_ZTUNNEL        a real ztunnel with its `testing` feature, for tests, demo and bench
+  KUBEBUILDER_ASSETS  a directory with kube-apiserver and etcd; else ./x builds them from Debian's sources
+  WEIR_TEST_KUBECONFIG  a cluster that the tests named kube_* are to use in place of an API server of their own
   WEIR_RUNNER         starts test programs when you are not root, for example 'sudo -E'
 "
 }

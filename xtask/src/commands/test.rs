@@ -18,16 +18,21 @@ enum Layer {
     Bpf,
     /// A node, pods and a remote host in network namespaces.
     World,
+    /// A real API server.
+    Kube,
     /// All of the above.
     All,
 }
 
 pub(super) fn run(arguments: &[String]) -> Result<()> {
     let (layer, rest) = parse(arguments);
-    let privilege = if layer == Layer::Unit {
-        None
-    } else {
-        Some(Privilege::require("test", arguments)?)
+    let privilege = match layer {
+        Layer::Unit | Layer::Kube => None,
+        Layer::Bpf | Layer::World | Layer::All => Some(Privilege::require("test", arguments)?),
+    };
+    let assets = match layer {
+        Layer::Kube | Layer::All => Some(setup::kubernetes(setup::API_SERVER)?),
+        Layer::Unit | Layer::Bpf | Layer::World => None,
     };
     if layer.has_worlds() {
         let system = setup::System::read()?;
@@ -40,6 +45,9 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
     for selection in layer.selections() {
         let mut cargo = workspace::cargo()?;
         cargo.args(["test", "--no-fail-fast"]).args(*selection).args(rest);
+        if let Some(assets) = &assets {
+            cargo.env("KUBEBUILDER_ASSETS", assets);
+        }
         if let Some(privilege) = &privilege {
             privilege.apply(&mut cargo)?;
         }
@@ -57,6 +65,7 @@ fn parse(arguments: &[String]) -> (Layer, &[String]) {
         "unit" => (Layer::Unit, rest),
         "bpf" => (Layer::Bpf, rest),
         "world" => (Layer::World, rest),
+        "kube" => (Layer::Kube, rest),
         _ => (Layer::All, arguments),
     }
 }
@@ -72,6 +81,7 @@ impl Layer {
             Self::Unit => &[&["--lib", "--bins"], &["--doc"]],
             Self::Bpf => &[&["--test", "bpf_*"]],
             Self::World => &[&["--test", "world_*"]],
+            Self::Kube => &[&["--test", "kube_*"]],
             Self::All => &[&[]],
         }
     }

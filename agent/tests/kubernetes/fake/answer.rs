@@ -79,6 +79,9 @@ fn write(shared: &Shared, asked: &Asked, parts: &[&str]) -> Option<Response<Body
                 return Some(refusal(code, "events is forbidden to \"weir\""));
             }
             let event: Value = serde_json::from_slice(&asked.body).unwrap();
+            if !event["metadata"]["generateName"].as_str().unwrap().ends_with('-') {
+                return Some(refusal(422, "metadata.generateName: Invalid value"));
+            }
             shared.events.lock().unwrap().push(event.clone());
             Some(whole(201, event.to_string()))
         }
@@ -93,7 +96,10 @@ fn patch(shared: &Shared, key: &str, body: &[u8]) -> Response<Body> {
         return refusal(404, "no such pod");
     };
     if patch["metadata"]["uid"] != pod["metadata"]["uid"] {
-        return refusal(409, "the UID in the precondition is another");
+        return refusal(
+            422,
+            "Pod is invalid: metadata.uid: Invalid value: field is immutable",
+        );
     }
     let annotations = &mut pod["metadata"]["annotations"];
     for (name, value) in patch["metadata"]["annotations"].as_object().unwrap() {
