@@ -137,6 +137,8 @@ reasons! {
     Unnoted = 45, Refused, "unnoted";
     /// The connection was made past the hook that turns it to ztunnel, and never left the pod.
     Undetoured = 46, Refused, "undetoured";
+    /// A frame for ztunnel was about to leave the node, because ztunnel's own interface is down or gone.
+    Fenced = 47, Refused, "fenced";
 
     /// The map of passes is full: a probe or ztunnel's connection may be captured.
     PassesFull = 48, Failed, "passes_full";

@@ -14,6 +14,8 @@ pub enum Direction {
     Outbound,
     /// To a pod: for ztunnel's port 15006, or 15008 if that is where it goes.
     Inbound,
+    /// From ztunnel to a pod that is reached by Ethernet address.
+    Served,
 }
 
 impl Direction {
@@ -21,6 +23,7 @@ impl Direction {
         match self {
             Self::Outbound => 1,
             Self::Inbound => 2,
+            Self::Served => 3,
         }
     }
 }
@@ -43,7 +46,7 @@ pub const fn of(direction: Direction, secret: [u8; 3]) -> [u8; MAC_LENGTH] {
 #[must_use]
 #[inline(always)]
 pub const fn is_any(mac: [u8; MAC_LENGTH]) -> bool {
-    mac[0] == PREFIX[0] && mac[1] == PREFIX[1] && (mac[2] == 1 || mac[2] == 2)
+    mac[0] == PREFIX[0] && mac[1] == PREFIX[1] && mac[2] >= 1 && mac[2] <= 3
 }
 
 /// What the tag says, if it is one of this node's.
@@ -52,10 +55,12 @@ pub const fn is_any(mac: [u8; MAC_LENGTH]) -> bool {
 pub const fn read(mac: [u8; MAC_LENGTH], secret: [u8; 3]) -> Option<Direction> {
     if !is_any(mac) || mac[3] != secret[0] || mac[4] != secret[1] || mac[5] != secret[2] {
         None
-    } else if mac[2] == 1 {
-        Some(Direction::Outbound)
     } else {
-        Some(Direction::Inbound)
+        Some(match mac[2] {
+            1 => Direction::Outbound,
+            2 => Direction::Inbound,
+            _ => Direction::Served,
+        })
     }
 }
 
@@ -67,14 +72,19 @@ mod tests {
 
     #[test]
     fn a_tag_says_which_way_and_is_this_nodes() {
-        for direction in [Direction::Outbound, Direction::Inbound] {
+        for direction in [Direction::Outbound, Direction::Inbound, Direction::Served] {
             let tag = of(direction, SECRET);
             assert!(is_any(tag));
             assert_eq!(tag[0] & 3, 2, "unicast, locally administered");
             assert_eq!(read(tag, SECRET), Some(direction));
             assert_eq!(read(tag, [7, 8, 10]), None);
         }
-        for mac in [[2, 10, 3, 7, 8, 9], [2, 11, 1, 7, 8, 9], [0, 10, 1, 7, 8, 9]] {
+        for mac in [
+            [2, 10, 4, 7, 8, 9],
+            [2, 10, 0, 7, 8, 9],
+            [2, 11, 1, 7, 8, 9],
+            [0, 10, 1, 7, 8, 9],
+        ] {
             assert!(!is_any(mac));
             assert_eq!(read(mac, SECRET), None);
         }

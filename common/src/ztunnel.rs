@@ -13,10 +13,10 @@ pub struct ZtunnelPlace {
     pub netns: u64,
     /// Index, in the host's netns, of the interface that leads to it; 0 in an empty slot, or where the host has none.
     pub interface: u32,
-    /// Ethernet address of its interface.
+    /// Ethernet address of its interface there.
     pub mac: [u8; 6],
-    /// Keeps the size a multiple of eight.
-    pub reserved: [u8; 6],
+    /// Ethernet address of its interface beside those of pods that are reached by such addresses; zero if it has none.
+    pub steered: [u8; 6],
 }
 shared!(ZtunnelPlace);
 

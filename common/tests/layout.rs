@@ -44,7 +44,7 @@ fn shared_structs_lie_in_memory_as_the_pins_of_this_version_expect() {
     layout!(Decided, size 8, align 4, what at 0, ztunnel at 4);
     layout!(LocalPod, size 32, align 8, netns at 0, interface at 8, flags at 12, mac at 16, gateway at 22,
         reserved at 28);
-    layout!(ZtunnelPlace, size 24, align 8, netns at 0, interface at 8, mac at 12, reserved at 18);
+    layout!(ZtunnelPlace, size 24, align 8, netns at 0, interface at 8, mac at 12, steered at 18);
     layout!(NodeContract, size 12, align 4, current at 0, flags at 4, secret at 8, reserved at 11);
     layout!(Event, size 64, align 8, time_ns at 0, netns at 8, source at 16, destination at 32, source_port at 48,
         destination_port at 50, reason at 52, process at 56, reserved at 60);

@@ -1,4 +1,4 @@
-//! Programs at the interfaces of a pod: pinned TCX links where the kernel has them, filters of a clsact qdisc where not.
+//! Programs at interfaces: pinned TCX links where the kernel has them, filters of a clsact qdisc where not.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -78,12 +78,12 @@ impl Role {
     }
 
     /// Name of the pin. By index, because names change, and may hold dots, which pins may not.
-    fn pin(self, index: u32) -> String {
+    pub(super) fn pin(self, index: u32) -> String {
         format!("{}_{index}", self.ethernet)
     }
 
     /// The index of the interface that a pin of this role is for.
-    fn index_of_pin(self, pin: &str) -> Option<u32> {
+    pub(super) fn index_of_pin(self, pin: &str) -> Option<u32> {
         pin.strip_prefix(self.ethernet)?.strip_prefix('_')?.parse().ok()
     }
 
@@ -115,31 +115,12 @@ impl Datapath {
                 self.pins.create_pod_directory(cookie)?;
                 let mut object = self.loader.load_for_pod(object::TC, cookie)?;
                 for interface in interfaces {
-                    self.place_one(&mut object, cookie, role, hook, interface)?;
+                    let pin = self.pins.pod_link(cookie, &role.pin(interface.index));
+                    put(&mut object, &pin, role, hook, interface)?;
                 }
             }
             self.clear(cookie, role, hook, interfaces)
         })?
-    }
-
-    fn place_one(
-        &self,
-        object: &mut Ebpf,
-        cookie: u64,
-        role: Role,
-        hook: Hook,
-        interface: &Interface,
-    ) -> Result<(), DatapathError> {
-        let program = classifier(object, role.program(interface.link))?;
-        match hook {
-            Hook::Tcx => {
-                let pin = self.pins.pod_link(cookie, &role.pin(interface.index));
-                upsert_link(&pin, program, role, &interface.name)
-            }
-            Hook::Clsact => {
-                upsert_filter(program, role, &interface.name).map_err(role.failed(&interface.name))
-            }
-        }
     }
 
     /// Takes the role's programs away from all other interfaces.
@@ -159,6 +140,35 @@ impl Datapath {
             Ok(())
         }
     }
+}
+
+/// Makes the role's program run at an interface of the namespace that the calling thread is in.
+pub(super) fn put(
+    object: &mut Ebpf,
+    pin: &Path,
+    role: Role,
+    hook: Hook,
+    interface: &Interface,
+) -> Result<(), DatapathError> {
+    let program = classifier(object, role.program(interface.link))?;
+    match hook {
+        Hook::Tcx => upsert_link(pin, program, role, &interface.name),
+        Hook::Clsact => upsert_filter(program, role, &interface.name).map_err(role.failed(&interface.name)),
+    }
+}
+
+/// Takes the role's program away from an interface of the namespace that the calling thread is in; one that is gone has
+/// taken it with it.
+pub(super) fn take_away(pin: &Path, role: Role, hook: Hook, interface: u32) -> Result<(), DatapathError> {
+    links::remove(pin)?;
+    if hook == Hook::Tcx {
+        return Ok(());
+    }
+    let interfaces = if_nameindex().map_err(role.failed("(all)"))?;
+    let found = interfaces.iter().find(|found| found.index() == interface);
+    found.map_or(Ok(()), |found| {
+        remove_filter(role, &found.name().to_string_lossy())
+    })
 }
 
 /// The loaded program; each is loaded once, however many interfaces it serves.
@@ -235,16 +245,19 @@ fn clear_filters(role: Role, kept: &BTreeSet<u32>) -> Result<(), DatapathError> 
         if kept.contains(&interface.index()) {
             continue;
         }
-        let name = interface.name().to_string_lossy();
-        let removed = filter(role, &name)
-            .map_err(ProgramError::from)
-            .and_then(Detach::detach);
-        match removed {
-            Err(error) if !is_absent(&error) => return Err(role.failed(&name)(error)),
-            _ => {}
-        }
+        remove_filter(role, &interface.name().to_string_lossy())?;
     }
     Ok(())
+}
+
+fn remove_filter(role: Role, interface: &str) -> Result<(), DatapathError> {
+    let removed = filter(role, interface)
+        .map_err(ProgramError::from)
+        .and_then(Detach::detach);
+    match removed {
+        Err(error) if !is_absent(&error) => Err(role.failed(interface)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// The handle of our filter, whether it exists or not.

@@ -157,6 +157,14 @@ impl Maps {
         self.hash(map::ORIGINALS)
     }
 
+    /// Probes that may reach the application uncaptured, until when on the monotonic clock.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn passes(&self) -> Result<HashMap<MapData, Flow, u64>, DatapathError> {
+        self.hash(map::PASSES)
+    }
+
     /// Port rules.
     ///
     /// # Errors

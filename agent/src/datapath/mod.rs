@@ -14,6 +14,7 @@ pub mod object;
 pub mod pins;
 mod programs;
 pub mod residue;
+mod steer;
 pub mod sys;
 mod virtual_interface;
 

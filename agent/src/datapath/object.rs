@@ -71,11 +71,11 @@ fn with_cookie(object: &[u8], netns: u64) -> Result<Vec<u8>, DatapathError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{COOKIE_PLACEHOLDER, LOOKUP, TC, with_cookie};
+    use super::{COOKIE_PLACEHOLDER, LOOKUP, REDIRECT, TC, with_cookie};
 
     #[test]
     fn the_objects_of_pods_have_one_place_for_the_cookie() {
-        for object in [LOOKUP, TC] {
+        for object in [LOOKUP, TC, REDIRECT] {
             let changed = with_cookie(object, 7).unwrap();
             assert_eq!(changed.len(), object.len());
             assert!(with_cookie(&changed, 7).is_err(), "there is a second place");

@@ -75,6 +75,26 @@ impl Pins {
         self.pods().join(netns.to_string()).join(program)
     }
 
+    /// The pin of a program's link at an interface of the ztunnel with this netns cookie.
+    #[must_use]
+    pub fn place_link(&self, netns: u64, program: &str) -> PathBuf {
+        self.place(netns).join(program)
+    }
+
+    fn place(&self, netns: u64) -> PathBuf {
+        self.base.join("places").join(netns.to_string())
+    }
+
+    /// Makes the directory of a ztunnel's links.
+    pub(super) fn create_place_directory(&self, netns: u64) -> Result<(), DatapathError> {
+        create_private(&self.place(netns))
+    }
+
+    /// Removes the pins of a ztunnel, and with them the links. One without pins is fine.
+    pub(super) fn remove_place(&self, netns: u64) -> Result<(), DatapathError> {
+        remove_tree(&self.place(netns))
+    }
+
     /// Makes the directories, for root only.
     pub(super) fn create_directories(&self) -> Result<(), DatapathError> {
         for directory in [self.base.join("maps"), self.base.join("links"), self.pods()] {

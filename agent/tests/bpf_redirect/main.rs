@@ -13,4 +13,5 @@ mod pod_in;
 mod pod_out;
 mod scene;
 mod shapes;
+mod steer;
 mod ztunnel;

@@ -14,7 +14,7 @@ use weir_common::flow::{Decided, Flow};
 use weir_common::local_pod::LocalPod;
 use weir_common::names::map;
 use weir_common::node::NodeSettings;
-use weir_common::pod::PodEntry;
+use weir_common::pod::{COOKIE_PLACEHOLDER, PodEntry};
 use weir_common::reason::Reason;
 use weir_common::ztunnel::{NodeContract, SLOTS, ZtunnelPlace};
 use weir_testbeds::mac::Mac;
@@ -35,6 +35,8 @@ pub const POD_MAC: [u8; 6] = [2, 0, 0, 0, 1, 5];
 pub const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 1, 6];
 pub const GATEWAY: [u8; 6] = [0xee; 6];
 pub const ZTUNNEL_MAC: [u8; 6] = [2, 0, 0, 0, 9, 9];
+/// Of its interface beside those of pods that are reached by such addresses.
+pub const STEERED_MAC: [u8; 6] = [2, 0, 0, 0, 7, 9];
 pub const OLD_ZTUNNEL_MAC: [u8; 6] = [2, 0, 0, 0, 9, 8];
 
 pub const POD_V4: &str = "10.1.0.5";
@@ -151,15 +153,17 @@ impl Scene {
             };
             maps.port_rules().unwrap().insert(rule, EXCLUDE, 0).unwrap();
         }
-        let place = |interface, mac| ZtunnelPlace {
+        let place = |interface, mac, steered| ZtunnelPlace {
             netns: ZTUNNEL,
             interface,
             mac,
-            reserved: [0; 6],
+            steered,
         };
         let mut places = maps.places().unwrap();
-        places.set(0, place(ELSEWHERE, OLD_ZTUNNEL_MAC), 0).unwrap();
-        places.set(1, place(HERE, ZTUNNEL_MAC), 0).unwrap();
+        places
+            .set(0, place(ELSEWHERE, OLD_ZTUNNEL_MAC, [0; 6]), 0)
+            .unwrap();
+        places.set(1, place(HERE, ZTUNNEL_MAC, STEERED_MAC), 0).unwrap();
         scene.set_contract(1, 0);
         scene
     }
@@ -215,6 +219,11 @@ impl Scene {
 
     /// Runs the program; bytes other than the Ethernet addresses must stay as they are.
     pub fn judge_bytes(&mut self, program: &str, bytes: &[u8], mark: u32) -> Fate {
+        self.judge_from(program, bytes, mark, 0)
+    }
+
+    /// Runs the program on a packet that came in by this interface; 0 is none.
+    pub fn judge_from(&mut self, program: &str, bytes: &[u8], mark: u32, came_by: u32) -> Fate {
         let before = self.counts();
         let program: &mut SchedClassifier = self.object.program_mut(program).unwrap().try_into().unwrap();
         if program.fd().is_err() {
@@ -222,6 +231,7 @@ impl Scene {
         }
         let mut context = [0; 192];
         context[8..12].copy_from_slice(&mark.to_ne_bytes());
+        context[36..40].copy_from_slice(&came_by.to_ne_bytes());
         let input = TestInput {
             packet: bytes,
             context: &context,
@@ -263,7 +273,12 @@ fn load(own: &OwnDatapath) -> Ebpf {
     for name in map::ALL.into_iter().chain(map::OF_REDIRECT) {
         loader.map_pin_path(name, own.datapath.pins().map(name));
     }
-    loader.load(object::REDIRECT).unwrap()
+    // As it is loaded for a pod: the other programs do not care.
+    let placeholder = COOKIE_PLACEHOLDER.to_ne_bytes();
+    let mut object = object::REDIRECT.to_vec();
+    let place = object.windows(8).position(|bytes| bytes == placeholder).unwrap();
+    object[place..place + 8].copy_from_slice(&POD.to_ne_bytes());
+    loader.load(&object).unwrap()
 }
 
 fn flow(netns: u64, peer: &str, pod: &str) -> Flow {

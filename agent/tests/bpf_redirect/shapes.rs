@@ -3,7 +3,7 @@
 use weir_common::mark;
 use weir_testbeds::packet::Packet;
 
-use crate::scene::{Fate, GATEWAY, GO_ON, POD_MAC, Scene, ZTUNNEL_MAC, packet, tag};
+use crate::scene::{Fate, GATEWAY, GO_ON, POD_MAC, STEERED_MAC, Scene, ZTUNNEL_MAC, packet, tag};
 
 /// Every shape of header, and how many bytes of it must be there.
 fn shapes(v4: &dyn Fn() -> Packet, v6: &dyn Fn() -> Packet) -> Vec<(&'static str, Packet, usize)> {
@@ -93,6 +93,28 @@ fn ztunnel_out_finds_connections_in_every_shape() {
 }
 
 #[test]
+fn steer_out_finds_connections_in_every_shape() {
+    let v4 = || packet("10.1.0.5:40000", "10.2.0.9:80");
+    let v6 = || packet("[fd01::5]:40000", "[fd02::9]:80");
+    check("shapes_sout", "weir_steer_out", &shapes(&v4, &v6), || {
+        Fate {
+            verdict: GO_ON,
+            ..Fate::redirected(STEERED_MAC, tag(1))
+        }
+        .counted("outbound")
+    });
+}
+
+#[test]
+fn steer_in_finds_connections_in_every_shape() {
+    let v4 = || packet("10.2.0.9:50000", "10.1.0.5:80");
+    let v6 = || packet("[fd02::9]:50000", "[fd01::5]:80");
+    check("shapes_sin", "weir_steer_in", &shapes(&v4, &v6), || {
+        Fate::redirected(STEERED_MAC, tag(2)).counted("inbound")
+    });
+}
+
+#[test]
 fn what_is_no_tcp_or_malformed_goes_on() {
     let mut scene = Scene::new("shapes_others");
     let v4 = || packet("10.1.0.5:40000", "10.2.0.9:80");
@@ -123,6 +145,10 @@ fn what_is_no_tcp_or_malformed_goes_on() {
             "weir_ztunnel_out",
             "weir_ztunnel_in",
             "weir_ztunnel_gate",
+            "weir_steer_out",
+            "weir_steer_in",
+            "weir_steer_back",
+            "weir_steer_fence",
         ] {
             let fate = scene.judge_bytes(program, &bytes, 0);
             assert_eq!(fate.verdict, GO_ON, "{program}: {name}");

@@ -84,7 +84,7 @@ fn ztunnels_own_traffic_goes_on() {
 fn only_what_was_tagged_here_gets_to_ztunnel() {
     let mut scene = Scene::new("gate");
     let plain = packet("10.1.0.5:40000", "10.2.0.9:80");
-    for direction in [1, 2] {
+    for direction in [1, 2, 3] {
         for mac in [tag(direction), [2, 10, direction, 0, 0, 0]] {
             let frame = from_mac(plain.clone(), mac);
             assert_eq!(scene.judge(GATE, &frame), Fate::dropped("forged_tag"));
@@ -94,7 +94,7 @@ fn only_what_was_tagged_here_gets_to_ztunnel() {
     }
     assert_eq!(scene.judge(GATE, &plain), Fate::goes_on());
     assert_eq!(
-        scene.judge(GATE, &from_mac(plain, [2, 10, 3, 1, 2, 3])),
+        scene.judge(GATE, &from_mac(plain, [2, 10, 4, 1, 2, 3])),
         Fate::goes_on()
     );
 }

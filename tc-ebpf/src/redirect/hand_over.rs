@@ -12,21 +12,24 @@ use weir_tc_ebpf::packet::{Packet, Verdict};
 use crate::flow;
 use crate::maps::{contract, ztunnel_at};
 
+/// How a packet gets from the program to ztunnel.
+#[derive(Clone, Copy)]
+pub enum Way {
+    /// By the interfaces of the host that lead to the pod and to ztunnel.
+    Host(Direction),
+    /// From the pod's own interface to ztunnel's, by Ethernet address.
+    Frame(Direction),
+}
+
 /// A connection that begins, and is to be captured for this reason.
 #[inline(always)]
-pub fn begin(
-    packet: &Packet,
-    flow: &Flow,
-    connection: &Connection,
-    direction: Direction,
-    reason: Reason,
-) -> Verdict {
+pub fn begin(packet: &Packet, flow: &Flow, connection: &Connection, way: Way, reason: Reason) -> Verdict {
     let contract = contract();
     match ztunnel_at(contract.current) {
         Some(ztunnel) => {
             flow::capture(flow, contract.current);
             account(connection, reason);
-            send(packet, &ztunnel, direction, contract.secret)
+            send(packet, &ztunnel, way, contract.secret)
         }
         None if contract.has(NodeContract::FAIL_OPEN) => pass(flow, connection, Reason::FailOpen),
         None => {
@@ -47,13 +50,7 @@ pub fn pass(flow: &Flow, connection: &Connection, reason: Reason) -> Verdict {
 /// A connection that has begun. One of which nothing is known is ztunnel's if the pod's are captured: who is not
 /// party to it answers with a reset.
 #[inline(always)]
-pub fn go_on(
-    packet: &Packet,
-    flow: &Flow,
-    connection: &Connection,
-    pod: PodEntry,
-    direction: Direction,
-) -> Verdict {
+pub fn go_on(packet: &Packet, flow: &Flow, connection: &Connection, pod: PodEntry, way: Way) -> Verdict {
     let contract = contract();
     let slot = match flow::recall(flow) {
         Some(decided) if decided.what == Decided::CAPTURED => decided.ztunnel,
@@ -61,7 +58,7 @@ pub fn go_on(
         _ => return Verdict::GoOn,
     };
     match ztunnel_at(slot) {
-        Some(ztunnel) => send(packet, &ztunnel, direction, contract.secret),
+        Some(ztunnel) => send(packet, &ztunnel, way, contract.secret),
         None => {
             account(connection, Reason::NoZtunnel);
             Verdict::Drop
@@ -69,15 +66,21 @@ pub fn go_on(
     }
 }
 
-/// From a pod the packet goes straight into ztunnel's netns; that is possible on arrival only.
 #[inline(always)]
-fn send(packet: &Packet, ztunnel: &ZtunnelPlace, direction: Direction, secret: [u8; 3]) -> Verdict {
-    if !packet.address_frame(ztunnel.mac, tag::of(direction, secret)) {
+fn send(packet: &Packet, ztunnel: &ZtunnelPlace, way: Way, secret: [u8; 3]) -> Verdict {
+    let (mac, direction) = match way {
+        Way::Host(direction) => (ztunnel.mac, direction),
+        Way::Frame(direction) => (ztunnel.steered, direction),
+    };
+    if !packet.address_frame(mac, tag::of(direction, secret)) {
         return Verdict::Drop;
     }
-    match direction {
-        Direction::Outbound => packet.enter_behind(ztunnel.interface),
-        Direction::Inbound => leave(packet, ztunnel.interface),
+    match way {
+        // Straight into ztunnel's netns; that is possible on arrival only.
+        Way::Host(Direction::Outbound) => packet.enter_behind(ztunnel.interface),
+        Way::Host(_) => leave(packet, ztunnel.interface),
+        Way::Frame(Direction::Outbound) => Verdict::GoOn,
+        Way::Frame(_) => packet.leave_by(packet.interface()),
     }
 }
 

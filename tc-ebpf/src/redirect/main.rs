@@ -7,11 +7,20 @@
 
 mod flow;
 mod hand_over;
+mod inbound;
 mod maps;
+mod outbound;
 mod pod_in;
 mod pod_out;
+mod probe;
+mod steer_back;
+mod steer_fence;
+mod steer_in;
+mod steer_out;
 mod ztunnel_gate;
 mod ztunnel_in;
 mod ztunnel_out;
 
 weir_ebpf_shared::object!();
+// For the programs at a pod's own interface: `steer_in` and `steer_out`.
+weir_ebpf_shared::instance!();

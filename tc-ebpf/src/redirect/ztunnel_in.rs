@@ -41,6 +41,7 @@ fn take(packet: &Packet, direction: Direction, datagram: &Datagram) -> Verdict {
     let own = match direction {
         Direction::Outbound => datagram.source,
         Direction::Inbound => datagram.destination,
+        Direction::Served => return forged(),
     };
     let Some(pod) = maps::local_pod(own) else {
         return forged();
@@ -76,7 +77,7 @@ fn offer(packet: &Packet, direction: Direction, netns: u64, segment: &Segment) -
     let port = match direction {
         Direction::Outbound => ports::OUTBOUND,
         Direction::Inbound if segment.destination_port == ports::HBONE => ports::HBONE,
-        Direction::Inbound => ports::INBOUND,
+        Direction::Inbound | Direction::Served => ports::INBOUND,
     };
     let assigned = socket::with(packet, &segment.to_port(port), |listener| {
         // SAFETY: the context is the kernel's, and the socket is held by the caller.

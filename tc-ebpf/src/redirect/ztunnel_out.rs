@@ -37,8 +37,9 @@ fn judge(packet: &Packet) -> Verdict {
     }
 }
 
+/// Whether the segment belongs to a tunnel.
 #[inline(always)]
-fn is_tunnel(segment: &Segment) -> bool {
+pub fn is_tunnel(segment: &Segment) -> bool {
     segment.source_port == ports::HBONE || segment.destination_port == ports::HBONE
 }
 

@@ -16,7 +16,7 @@ use crate::scene::{Scene, ZTUNNEL};
 
 #[test]
 fn without_an_address_of_ztunnel_the_connection_is_refused() {
-    let mut scene = Scene::new("detour-family");
+    let mut scene = Scene::detoured("detour-family");
     scene.enrol(&scene.client, [ZTUNNEL[0], "::"]);
     let [v4, v6] = scene.servers();
     scene.actor.exchange(&ClientSpec::to(v4)).unwrap();
@@ -33,7 +33,7 @@ fn without_an_address_of_ztunnel_the_connection_is_refused() {
 
 #[test]
 fn without_ztunnel_nothing_reaches_the_server() {
-    let mut scene = Scene::new("detour-gone");
+    let mut scene = Scene::detoured("detour-gone");
     scene.proxy.kill();
     for to in scene.servers() {
         let refused = scene.actor.exchange(&ClientSpec::to(to)).unwrap_err();
@@ -49,7 +49,7 @@ fn without_ztunnel_nothing_reaches_the_server() {
 /// From outside the cgroup the connect hook is not asked, as it is not where somebody removed it.
 #[test]
 fn a_connection_that_nobody_noted_goes_nowhere() {
-    let scene = Scene::new("detour-unnoted");
+    let scene = Scene::detoured("detour-unnoted");
     for address in ZTUNNEL {
         let to = SocketAddr::new(address.parse().unwrap(), 15001);
         let mut stream = scene.client.netns.run(|| TcpStream::connect(to)).unwrap();
@@ -78,7 +78,7 @@ fn a_connection_that_nobody_noted_goes_nowhere() {
 /// A connection that failed leaves nothing that a later one from the same port could be sent by.
 #[test]
 fn a_port_that_is_used_again_goes_where_it_says() {
-    let mut scene = Scene::new("detour-port");
+    let mut scene = Scene::detoured("detour-port");
     let (servers, sources) = (scene.servers(), scene.client.addresses);
     for (to, source) in servers.into_iter().zip(sources) {
         let from = SocketAddr::new(source, 40_001);
@@ -97,7 +97,7 @@ fn a_port_that_is_used_again_goes_where_it_says() {
 /// The oldest make room: a new connection always finds its way.
 #[test]
 fn a_full_map_of_destinations_keeps_the_newest() {
-    let mut scene = Scene::new("detour-full");
+    let mut scene = Scene::detoured("detour-full");
     let mut originals = scene.datapath.maps().originals().unwrap();
     let stale: IpAddr = "203.0.113.9".parse().unwrap();
     for port in 0..20_000 {
@@ -121,7 +121,7 @@ fn a_full_map_of_destinations_keeps_the_newest() {
 /// Without the connect hook, because somebody has removed it, connections are not turned any more.
 #[test]
 fn what_was_not_turned_never_leaves_the_pod() {
-    let mut scene = Scene::new("detour-unturned");
+    let mut scene = Scene::detoured("detour-unturned");
     for program in ["weir_detour4", "weir_detour6"] {
         std::fs::remove_file(scene.datapath.pins().link(program)).unwrap();
     }

@@ -1,5 +1,9 @@
 //! A ztunnel and pods on one macvlan parent, a server on the LAN, and the programs that bring them together.
 
+#[path = "../support/frame.rs"]
+mod frame;
+mod steering;
+
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
@@ -11,10 +15,10 @@ use weir_common::address::{Address, OwnAddress};
 use weir_common::detour::Detour;
 use weir_common::event::CounterKey;
 use weir_common::reason::Reason;
-use weir_testbeds::actor::Actor;
+use weir_testbeds::actor::{Actor, Held};
 use weir_testbeds::cgroup::Cgroup;
 use weir_testbeds::deadline::{PATIENCE, eventually};
-use weir_testbeds::link::Device;
+use weir_testbeds::link::{Device, Interface};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::{Member, Proxy, ProxyKind, ProxySpec};
 use weir_testbeds::traffic::{Server, ServerSpec};
@@ -32,7 +36,15 @@ pub struct Child {
     pub netns: Netns,
     pub addresses: [IpAddr; 2],
     pub cookie: u64,
+    pub interface: Interface,
 }
+
+/// The interface of every child.
+const INTERFACE: &str = "eth0";
+/// The children's parent.
+const PARENT: &str = "wire";
+/// What tells this node's tags from others'.
+pub const SECRET: [u8; 3] = [0xa1, 0xb2, 0xc3];
 
 /// All of it. The order is that in which things go.
 pub struct Scene {
@@ -41,9 +53,9 @@ pub struct Scene {
     pub server: Server,
     pub client: Child,
     pub neighbour: Child,
-    // They end with the last that holds them.
-    _lan: Netns,
-    _node: Netns,
+    pub ztunnel: Child,
+    pub lan: Netns,
+    pub node: Netns,
     pub datapath: Datapath,
     pin_root: PathBuf,
     ztunnel_cgroup: Cgroup,
@@ -53,7 +65,31 @@ pub struct Scene {
 
 impl Scene {
     /// Both pods' connections make the detour.
-    pub fn new(label: &str) -> Self {
+    pub fn detoured(label: &str) -> Self {
+        let scene = Self::bare(label);
+        scene.attach();
+        for pod in [&scene.client, &scene.neighbour] {
+            scene.enrol(pod, ZTUNNEL);
+        }
+        scene
+    }
+
+    /// Both pods are steered.
+    pub fn steered(label: &str) -> Self {
+        let scene = Self::bare(label);
+        steering::start(&scene);
+        scene
+    }
+
+    /// Both pods are steered, and their own connections make the detour.
+    pub fn both(label: &str) -> Self {
+        let scene = Self::detoured(label);
+        steering::start(&scene);
+        scene
+    }
+
+    /// Nothing is captured yet.
+    pub fn bare(label: &str) -> Self {
         let (node, lan) = wire();
         let [client, neighbour, ztunnel] =
             [CLIENT, NEIGHBOUR, ZTUNNEL].map(|addresses| child(&node, addresses));
@@ -64,25 +100,21 @@ impl Scene {
         let pin_root = Path::new("/sys/fs/bpf").join(name);
         let datapath = open(&pin_root, pods_cgroup.path());
         let server = ServerSpec::new("server", SocketAddr::new("::".parse().unwrap(), PORT));
-        let scene = Self {
+        Self {
             actor: Actor::start(&client.netns, Some(&application_cgroup)).unwrap(),
             proxy: proxy(&ztunnel.netns, &ztunnel_cgroup, &[&client, &neighbour]),
             server: Server::start(&lan, &server).unwrap(),
             client,
             neighbour,
-            _lan: lan,
-            _node: node,
+            ztunnel,
+            lan,
+            node,
             datapath,
             pin_root,
             ztunnel_cgroup,
             _application_cgroup: application_cgroup,
             _pods_cgroup: pods_cgroup,
-        };
-        scene.attach();
-        for pod in [&scene.client, &scene.neighbour] {
-            scene.enrol(pod, ZTUNNEL);
         }
-        scene
     }
 
     pub fn attach(&self) {
@@ -114,13 +146,50 @@ impl Scene {
 
     /// How often it came to this in the client.
     pub fn count(&self, reason: Reason) -> u64 {
+        self.count_in(self.client.cookie, reason)
+    }
+
+    /// How often it came to this in the pod, or 0 for nobody's.
+    pub fn count_in(&self, netns: u64, reason: Reason) -> u64 {
         let key = CounterKey {
-            netns: self.client.cookie,
+            netns,
             reason: reason as u32,
             reserved: 0,
         };
         let counters = self.datapath.maps().counters().unwrap();
         counters.get(&key, 0).map_or(0, |per_cpu| per_cpu.iter().sum())
+    }
+
+    /// Waits until it has come to this so often, in the pod or to nobody.
+    pub fn wait_for(&self, netns: u64, reason: Reason, count: u64) {
+        eventually(PATIENCE, || (self.count_in(netns, reason) >= count).then_some(()))
+            .unwrap_or_else(|late| panic!("{}: {late}", reason.name()));
+    }
+
+    /// Starts to steer while these connections of the client are open, which is noted first.
+    pub fn start_steering_with(&self, open: &[Held]) {
+        steering::start_with(self, open);
+    }
+
+    /// Attaches the programs that steer, again if they are there.
+    pub fn attach_steering(&self) {
+        steering::attach(self);
+    }
+
+    /// Takes the programs that steer away, as far as they are there.
+    pub fn detach_steering(&self) {
+        steering::detach(self);
+    }
+
+    /// Sends a frame on the LAN, from the host there.
+    pub fn send_from_lan(&self, bytes: &[u8]) {
+        let index = self
+            .lan
+            .netlink(async |link| link.interface(INTERFACE).await)
+            .unwrap()
+            .index;
+        let neighbour = SocketAddr::new(self.ztunnel.addresses[0], 9);
+        self.lan.run(|| frame::send(index, neighbour, bytes)).unwrap();
     }
 
     /// Waits until no destination is remembered any more.
@@ -142,42 +211,48 @@ impl Drop for Scene {
 /// The parent and the LAN behind it.
 fn wire() -> (Netns, Netns) {
     let (node, lan) = (Netns::new().unwrap(), Netns::new().unwrap());
-    let (near, far) = (Device::named("wire"), Device::named("eth0"));
+    let (near, far) = (Device::named(PARENT), Device::named(INTERFACE));
     node.netlink(async |link| link.add_veth(&near, &far, &lan).await)
         .unwrap();
-    lan.netlink(async |link| link.up("eth0").await).unwrap();
-    node.netlink(async |link| link.running("wire").await).unwrap();
+    lan.netlink(async |link| link.up(INTERFACE).await).unwrap();
+    node.netlink(async |link| link.running(PARENT).await).unwrap();
     address(&lan, SERVER);
     (node, lan)
 }
 
 fn child(node: &Netns, addresses: [&str; 2]) -> Child {
     let netns = Netns::new().unwrap();
-    let device = Device::named("eth0");
+    let device = Device::named(INTERFACE);
     node.netlink(async |link| {
-        link.add_macvlan(&device, "wire", MacVlanMode::Bridge, &netns)
+        link.add_macvlan(&device, PARENT, MacVlanMode::Bridge, &netns)
             .await
     })
     .unwrap();
-    netns.netlink(async |link| link.name_child("eth0").await).unwrap();
+    netns
+        .netlink(async |link| link.name_child(INTERFACE).await)
+        .unwrap();
     address(&netns, addresses);
     let cookie = inside::cookie(netns.as_fd()).unwrap();
+    let interface = netns
+        .netlink(async |link| link.interface(INTERFACE).await)
+        .unwrap();
     Child {
         netns,
         addresses: addresses.map(|text| text.parse().unwrap()),
         cookie,
+        interface,
     }
 }
 
 fn address(netns: &Netns, addresses: [&str; 2]) {
     netns
         .netlink(async |link| {
-            link.running("eth0").await?;
+            link.running(INTERFACE).await?;
             for (address, length) in addresses.iter().zip([24, 64]) {
                 let address = format!("{address}/{length}").parse().unwrap();
-                link.add_address("eth0", address).await?;
+                link.add_address(INTERFACE, address).await?;
             }
-            link.link_local("eth0").await
+            link.link_local(INTERFACE).await
         })
         .unwrap();
 }

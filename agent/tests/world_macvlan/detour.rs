@@ -31,7 +31,7 @@ fn assert_detoured(scene: &Scene, seen: &Exchange, to: SocketAddr) {
 
 #[test]
 fn connections_reach_their_destination_by_way_of_ztunnel() {
-    let mut scene = Scene::new("detour-paths");
+    let mut scene = Scene::detoured("detour-paths");
     for to in scene.servers() {
         let seen = scene.actor.exchange(&ClientSpec::to(to)).unwrap();
         assert_detoured(&scene, &seen, to);
@@ -45,7 +45,7 @@ fn connections_reach_their_destination_by_way_of_ztunnel() {
 
 #[test]
 fn an_ipv4_connection_of_an_ipv6_socket_is_one_of_ipv4() {
-    let mut scene = Scene::new("detour-mapped");
+    let mut scene = Scene::detoured("detour-mapped");
     let [to, _] = scene.servers();
     let seen = scene.actor.exchange(&ClientSpec::to(to).v4_mapped()).unwrap();
     assert_detoured(&scene, &seen, to);
@@ -54,7 +54,7 @@ fn an_ipv4_connection_of_an_ipv6_socket_is_one_of_ipv4() {
 /// The kernel makes the TCP connection for it, and shows the application that one's peer.
 #[test]
 fn mptcp_makes_the_detour_as_tcp() {
-    let mut scene = Scene::new("detour-mptcp");
+    let mut scene = Scene::detoured("detour-mptcp");
     for to in scene.servers() {
         let seen = scene.actor.exchange(&ClientSpec::to(to).multipath()).unwrap();
         let record = record(&scene, seen.local);
@@ -64,7 +64,7 @@ fn mptcp_makes_the_detour_as_tcp() {
 
 #[test]
 fn a_socket_bound_to_a_device_or_an_address_makes_the_detour_too() {
-    let mut scene = Scene::new("detour-bound");
+    let mut scene = Scene::detoured("detour-bound");
     for (to, source) in scene.servers().into_iter().zip(scene.client.addresses) {
         for spec in [ClientSpec::to(to).device("eth0"), ClientSpec::to(to).from(source)] {
             let seen = scene.actor.exchange(&spec).unwrap();
@@ -75,7 +75,7 @@ fn a_socket_bound_to_a_device_or_an_address_makes_the_detour_too() {
 
 #[test]
 fn pods_of_one_node_reach_each_other_by_way_of_ztunnel() {
-    let mut scene = Scene::new("detour-neighbour");
+    let mut scene = Scene::detoured("detour-neighbour");
     for address in scene.neighbour.addresses {
         let to = SocketAddr::new(address, 9000);
         let _server = Server::start(&scene.neighbour.netns, &ServerSpec::new("neighbour", to)).unwrap();
@@ -86,7 +86,7 @@ fn pods_of_one_node_reach_each_other_by_way_of_ztunnel() {
 
 #[test]
 fn what_stays_in_the_pod_makes_no_detour() {
-    let mut scene = Scene::new("detour-own");
+    let mut scene = Scene::detoured("detour-own");
     let loopback = ["127.0.0.1", "::1"].map(|text| text.parse().unwrap());
     for address in scene.client.addresses.into_iter().chain(loopback) {
         let to = SocketAddr::new(address, 9001);
@@ -104,7 +104,7 @@ fn what_stays_in_the_pod_makes_no_detour() {
 
 #[test]
 fn a_pod_that_is_not_enrolled_is_left_alone() {
-    let mut scene = Scene::new("detour-other");
+    let mut scene = Scene::detoured("detour-other");
     let cookie = scene.client.cookie;
     scene.datapath.maps().detours().unwrap().remove(&cookie).unwrap();
     for to in scene.servers() {
@@ -117,7 +117,7 @@ fn a_pod_that_is_not_enrolled_is_left_alone() {
 /// Each of the proxy's connections needs a port of its own while the application's are all open.
 #[test]
 fn a_thousand_connections_are_open_at_once() {
-    let mut scene = Scene::new("detour-thousand");
+    let mut scene = Scene::detoured("detour-thousand");
     let [v4, v6] = scene.servers();
     let open: Vec<_> = (0..500)
         .flat_map(|_| [v4, v6])
@@ -132,7 +132,7 @@ fn a_thousand_connections_are_open_at_once() {
 
 #[test]
 fn the_programs_come_again_in_place_and_go_without_a_trace() {
-    let mut scene = Scene::new("detour-again");
+    let mut scene = Scene::detoured("detour-again");
     let [to, _] = scene.servers();
     let held = scene.actor.open(&ClientSpec::to(to)).unwrap();
     scene.attach();

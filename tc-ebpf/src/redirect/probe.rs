@@ -1,0 +1,51 @@
+//! Connections that the node's own processes (kubelet, the runtime) make to pods.
+
+use aya_ebpf::bindings::{BPF_TCP_SYN_SENT, bpf_sock};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sk_fullsock, bpf_skb_ancestor_cgroup_id};
+use weir_common::flow::Flow;
+use weir_common::node::NodeSettings;
+use weir_ebpf_shared::maps::{PASSES, node};
+use weir_tc_ebpf::packet::Packet;
+
+/// Whether the connection was noted where it began. A packet that has crossed into the pod's netns shows no more
+/// whose it was.
+#[inline(always)]
+pub fn is_noted(flow: &Flow) -> bool {
+    let Some(expiry) = PASSES.get_ptr(flow) else {
+        return false;
+    };
+    // SAFETY: a live map value of eight aligned bytes; the helper takes nothing and always succeeds.
+    unsafe { *expiry > bpf_ktime_get_ns() }
+}
+
+/// Whether a socket of this host asks for the connection. Its address proves nothing: others' connections get it too
+/// when they are translated on their way. A pod on the host's network is a client like any other.
+#[inline(always)]
+pub fn is_sent_by_host(packet: &Packet) -> bool {
+    let Some(socket) = full_socket(packet) else {
+        return false;
+    };
+    // SAFETY: the kernel checked the socket.
+    if unsafe { (*socket).state } != BPF_TCP_SYN_SENT {
+        return false;
+    }
+    let node = node();
+    if node.pods_cgroup == 0 || node.has(NodeSettings::PROBE_BY_ANY_HOST_PROCESS) {
+        return true;
+    }
+    // SAFETY: the context is the one that the kernel passed.
+    let ancestor =
+        unsafe { bpf_skb_ancestor_cgroup_id(packet.helper_context(), node.pods_cgroup_level.cast_signed()) };
+    ancestor != node.pods_cgroup
+}
+
+#[inline(always)]
+fn full_socket(packet: &Packet) -> Option<*mut bpf_sock> {
+    let socket = packet.socket();
+    if socket.is_null() {
+        return None;
+    }
+    // SAFETY: the pointer is checked; the helper answers null for sockets that are not full ones.
+    let socket = unsafe { bpf_sk_fullsock(socket) };
+    if socket.is_null() { None } else { Some(socket) }
+}
