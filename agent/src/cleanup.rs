@@ -24,6 +24,8 @@ pub struct Removed {
     pub pods: Vec<u64>,
     /// Pods, by netns cookie, whose netns is gone, and with it all that was in it.
     pub gone: Vec<u64>,
+    /// Files of the CNI plugin.
+    pub files: Vec<PathBuf>,
     /// The directory of pins, if there was one.
     pub pins: Option<PathBuf>,
 }

@@ -7,6 +7,8 @@ pub mod api_server;
 pub mod cgroups;
 pub mod check;
 pub mod cleanup;
+pub mod cni_conf;
+pub mod cni_server;
 pub mod container;
 pub mod datapath;
 pub mod enroll;

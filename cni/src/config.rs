@@ -126,12 +126,13 @@ impl<'a> Config<'a> {
             return Err(invalid("exempt.pods is wrong")
                 .because(format!("{pod:?} has no '/': write NAMESPACE/BEGINNING-OF-NAME")));
         }
+        let socket = written.socket.unwrap_or_else(|| protocol::SOCKET.into());
         Ok(Self {
             version,
             network,
             previous: written.prev_result.filter(|previous| previous.get() != "null"),
-            socket: written.socket.unwrap_or_else(|| protocol::SOCKET.into()),
-            last_word: written.last_word.unwrap_or_else(|| last_word::PATH.into()),
+            last_word: written.last_word.unwrap_or_else(|| last_word::beside(&socket)),
+            socket,
             timeout,
             exempt: written.exempt,
             sandboxes: ids(written.valid_attachments),

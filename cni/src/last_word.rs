@@ -11,10 +11,16 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// Where it stands.
-pub const PATH: &str = "/var/run/weir/last-word.json";
+/// Its file, beside the agent's socket.
+const NAME: &str = "last-word.json";
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Where it stands, seen from the socket that the agent listens on.
+#[must_use]
+pub fn beside(socket: &Path) -> PathBuf {
+    socket.with_file_name(NAME)
+}
 
 /// The agent's last word.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -33,6 +33,7 @@ pub mod actor;
 pub mod address;
 pub mod capture;
 pub mod cgroup;
+pub mod cni;
 pub mod deadline;
 pub mod demo;
 pub mod link;

@@ -411,8 +411,11 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
     |source| Error::Io { path, source }
 }
 
-/// A command for a program that is built beside this one.
-pub(crate) fn program(name: &str) -> Result<PathBuf, Error> {
+/// The path of a program that is built beside this one.
+///
+/// # Errors
+/// [`Error::NoProgram`].
+pub fn program(name: &str) -> Result<PathBuf, Error> {
     let here = std::env::current_exe().map_err(at(Path::new("/proc/self/exe")))?;
     let beside = here
         .ancestors()

@@ -1,12 +1,16 @@
 //! `weir cleanup`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use weir_agent::admin::client;
 use weir_agent::cleanup::{self, Removed};
+use weir_agent::cni_conf;
 use weir_agent::container;
+use weir_cni::{last_word, protocol};
 
+use super::agent::cni;
 use super::asking::{self, Where};
 use super::output::Output;
 
@@ -18,6 +22,15 @@ pub struct Args {
     /// Even while an agent answers, which puts back what it misses or fails.
     #[arg(long, env = "WEIR_FORCE")]
     force: bool,
+    /// The container runtime's directory of network configurations.
+    #[arg(long, env = "WEIR_CNI_CONF_DIR", value_name = "DIRECTORY", default_value = cni::CONF_DIR)]
+    cni_conf_dir: PathBuf,
+    /// The container runtime's directory of CNI plugins.
+    #[arg(long, env = "WEIR_CNI_BIN_DIR", value_name = "DIRECTORY", default_value = cni::BIN_DIR)]
+    cni_bin_dir: PathBuf,
+    /// The socket that the CNI plugin asks on.
+    #[arg(long, env = "WEIR_CNI_SOCKET", value_name = "PATH", default_value = protocol::SOCKET)]
+    cni_socket: PathBuf,
     #[command(flatten)]
     at: Where,
 }
@@ -31,23 +44,36 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         );
     }
     container::step_out()?;
-    let removed = cleanup::run(&args.at.pin_root)?;
+    // First, so that no pod starts that waits for an agent.
+    let last_word = last_word::beside(&args.cni_socket);
+    let files = cni_conf::remove(&args.cni_conf_dir, &args.cni_bin_dir, &last_word)?;
+    let removed = Removed {
+        files,
+        ..cleanup::run(&args.at.pin_root)?
+    };
     output.print(&removed, |_| text(&removed))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn text(removed: &Removed) -> String {
-    let Some(pins) = &removed.pins else {
+    if *removed == Removed::default() {
         return "nothing to remove\n".to_owned();
-    };
+    }
+    let files = removed
+        .files
+        .iter()
+        .map(|file| format!("removed {}\n", file.display()));
     let pods = removed.pods.iter().map(|netns| {
         format!("removed rules, routes, settings and programs from the pod with netns cookie {netns}\n")
     });
     let gone = removed.gone.iter().map(|netns| {
         format!("forgot the pod with netns cookie {netns}: no process and no name leads to its network namespace\n")
     });
-    let pins = format!("removed programs and maps below {}\n", pins.display());
-    pods.chain(gone).chain([pins]).collect()
+    let pins = removed
+        .pins
+        .iter()
+        .map(|pins| format!("removed programs and maps below {}\n", pins.display()));
+    files.chain(pods).chain(gone).chain(pins).collect()
 }
 
 #[cfg(test)]
@@ -62,9 +88,11 @@ mod tests {
         let told = text(&Removed {
             pods: vec![17],
             gone: vec![18],
+            files: vec!["/etc/cni/net.d/0-weir.conflist".into()],
             pins: Some("/sys/fs/bpf/weir".into()),
         });
-        let lines: Vec<&str> = told.lines().collect();
+        let mut lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines.remove(0), "removed /etc/cni/net.d/0-weir.conflist");
         assert!(
             lines[0].starts_with("removed rules") && lines[0].ends_with("cookie 17"),
             "{told}"

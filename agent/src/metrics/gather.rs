@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::cni_server;
 use crate::datapath::counters::{self, Counts};
 use crate::datapath::{DatapathError, fill};
 use crate::pods::source::SourceStatus;
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub ztunnels: Vec<ConnectionState>,
     /// What happened on connections of ztunnels.
     pub zds: Tally,
+    /// What CNI plugins have asked.
+    pub cni: cni_server::Tally,
     /// How full maps are.
     pub maps: Vec<fill::Fill>,
     /// What was said of pods in the cluster.
@@ -98,6 +101,7 @@ pub fn gather(view: &View) -> Result<Snapshot, DatapathError> {
             .map(|connection| connection.state)
             .collect(),
         zds: view.zds_tally.read(),
+        cni: view.cni.read(),
         maps: fill::read(view.datapath.pins())?,
         reports: Lane::ALL.map(|lane| (lane, view.reports.of(lane))),
         trace_listeners: view.tracer.listeners(),

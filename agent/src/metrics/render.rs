@@ -6,6 +6,7 @@ use weir_common::reason::Reason;
 use super::gather::Snapshot;
 use super::table::{self, Metric};
 use super::text::Text;
+use crate::cni_server::{Command, Outcome};
 use crate::run::registry::{ENROLMENT_BUCKETS, PodState};
 use crate::verify::Check;
 use crate::zds::ConnectionState;
@@ -19,6 +20,7 @@ pub fn render(snapshot: &Snapshot) -> String {
     connections(&mut text, snapshot);
     verification(&mut text, snapshot);
     zds(&mut text, snapshot);
+    cni(&mut text, snapshot);
     maps(&mut text, snapshot);
     reports(&mut text, snapshot);
     single(
@@ -108,6 +110,23 @@ fn reports(text: &mut Text, snapshot: &Snapshot) {
         family.sample(&[lane.name(), "written"], reports.written);
         family.sample(&[lane.name(), "failed"], reports.failed);
     }
+}
+
+fn cni(text: &mut Text, snapshot: &Snapshot) {
+    let mut family = text.family(&table::CNI_REQUESTS);
+    for command in Command::ALL {
+        for outcome in Outcome::ALL {
+            let count = snapshot.cni.answers.get(&(command, outcome)).copied();
+            family.sample(&[command.name(), outcome.name()], count.unwrap_or_default());
+        }
+    }
+    single(text, &table::CNI_MALFORMED, snapshot.cni.malformed);
+    let times = &snapshot.cni.adds;
+    text.family(&table::CNI_ADD_SECONDS).histogram(
+        ENROLMENT_BUCKETS.into_iter().zip(times.buckets),
+        times.sum.as_secs_f64(),
+        times.count,
+    );
 }
 
 fn maps(text: &mut Text, snapshot: &Snapshot) {

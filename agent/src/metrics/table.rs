@@ -2,6 +2,7 @@
 
 use weir_common::reason::Reason;
 
+use crate::cni_server;
 use crate::report::Lane;
 use crate::run::registry::PodState;
 use crate::verify::Check;
@@ -77,6 +78,9 @@ metrics! {
     ZDS_REFUSALS = Counter "weir_zds_refusals_total" [] "Connections that ended before a valid hello.";
     ZDS_ACKS = Counter "weir_zds_acks_total" [] "Pods that a ztunnel said it serves.";
     ZDS_NACKS = Counter "weir_zds_nacks_total" [] "Pods that a ztunnel refused to serve; each is offered again.";
+    CNI_REQUESTS = Counter "weir_cni_requests_total" ["command", "outcome"] "Questions of CNI plugins, by what was asked and how it was answered.";
+    CNI_MALFORMED = Counter "weir_cni_malformed_total" [] "Questions on the CNI plugin's socket that could not be read.";
+    CNI_ADD_SECONDS = Histogram "weir_cni_add_seconds" [] "Time from a CNI plugin's question about a starting pod of the mesh until its connections were captured.";
     MAP_ENTRIES = Gauge "weir_map_entries" ["map"] "Entries of a map of the kernel side.";
     MAP_CAPACITY = Gauge "weir_map_capacity" ["map"] "Entries that the map has room for.";
     REPORTS = Counter "weir_reports_total" ["report", "result"] "Annotations and events that were written to the API server, or could not be; those are written later, unless the pod is gone by then.";
@@ -84,7 +88,7 @@ metrics! {
 }
 
 /// The values of labels that come from fixed lists.
-fn label_values() -> [(&'static str, Vec<&'static str>); 6] {
+fn label_values() -> [(&'static str, Vec<&'static str>); 8] {
     [
         ("weir_pods: state", PodState::NAMES.to_vec()),
         (
@@ -94,6 +98,20 @@ fn label_values() -> [(&'static str, Vec<&'static str>); 6] {
         (
             "weir_verification_failures: check",
             Check::ALL.iter().map(|check| check.name()).collect(),
+        ),
+        (
+            "weir_cni_requests_total: command",
+            cni_server::Command::ALL
+                .iter()
+                .map(|command| command.name())
+                .collect(),
+        ),
+        (
+            "weir_cni_requests_total: outcome",
+            cni_server::Outcome::ALL
+                .iter()
+                .map(|outcome| outcome.name())
+                .collect(),
         ),
         (
             "weir_connections_total: verdict",

@@ -9,4 +9,4 @@ pub mod select;
 pub mod source;
 
 #[cfg(test)]
-mod scratch;
+pub(crate) mod scratch;

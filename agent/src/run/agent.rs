@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::calls::{Call, Calls};
 use super::claims::Claims;
 use super::config::{AgentConfig, GuardMode};
+use super::health::Health;
 use super::node::{Node, NodeError, change_settings};
 use super::orphans::Sweeper;
 use super::registry::Registry;
@@ -24,6 +25,8 @@ use super::view::View;
 use super::zds_tally::ZdsTally;
 use super::ztunnels::Ztunnels;
 use crate::api_server::OpenError;
+use crate::cni_conf;
+use crate::cni_server::CniTally;
 use crate::datapath::{Datapath, DatapathConfig, DatapathError, residue};
 use crate::enroll::Enroller;
 use crate::pods::netns::{NetnsError, NetnsId};
@@ -75,16 +78,7 @@ impl Agent {
     /// [`AgentError`]; an older data plane is untouched then.
     pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
         let node = Node::read(&config)?;
-        let cgroup = config
-            .cgroup
-            .clone()
-            .unwrap_or_else(|| node.hierarchy.root.clone());
-        let datapath = Datapath::open(&DatapathConfig {
-            pin_root: config.pin_root.clone(),
-            cgroup,
-            sizes: config.sizes,
-        })?;
-        let datapath = Arc::new(datapath);
+        let datapath = open_datapath(&config, &node)?;
         let settings = node.settings(&config);
         change_settings(&datapath, |current| *current = settings.after(*current))?;
         let guards = config.guard != GuardMode::Off;
@@ -135,6 +129,8 @@ impl Agent {
             zds,
             source: begun.source,
             reports: ReportTally::default(),
+            cni: CniTally::default(),
+            health: Health::default(),
         };
         let (calls, called) = Calls::new(sandboxes);
         let mut tasks = vec![begun.task, counting];
@@ -177,6 +173,7 @@ impl Agent {
             () = stop => {}
         }
         if self.view.config.remove_on_exit {
+            uninstall(&self.view.config);
             self.tending.remove_all().await;
         }
         self.view.zds.shutdown().await;
@@ -195,6 +192,28 @@ impl Agent {
             }
         }
         info!("agent stopped");
+    }
+}
+
+fn open_datapath(config: &AgentConfig, node: &Node) -> Result<Arc<Datapath>, DatapathError> {
+    let cgroup = config.cgroup.clone();
+    let datapath = Datapath::open(&DatapathConfig {
+        pin_root: config.pin_root.clone(),
+        cgroup: cgroup.unwrap_or_else(|| node.hierarchy.root.clone()),
+        sizes: config.sizes,
+    })?;
+    Ok(Arc::new(datapath))
+}
+
+/// Before pods are let go, so that none starts that nobody will look after.
+fn uninstall(config: &AgentConfig) {
+    let cni = config.cni.as_ref();
+    let Some(install) = cni.and_then(|cni| cni.install.as_ref()) else {
+        return;
+    };
+    match cni_conf::remove(&install.conf_dir, &install.bin_dir, &install.last_word) {
+        Ok(_) => info!("the CNI plugin is removed"),
+        Err(error) => warn!(%error, "the CNI plugin stays; `weir cleanup` tries again"),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 
+use crate::cni_conf::InstallConfig;
 use crate::datapath::Sizes;
 use crate::pods::select::Rules;
 use crate::pods::source::kubernetes::NodeName;
@@ -51,6 +52,15 @@ pub struct KubernetesConfig {
     pub kubeconfig: Option<PathBuf>,
 }
 
+/// The container runtime's side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CniConfig {
+    /// The socket that the CNI plugin asks on.
+    pub socket: PathBuf,
+    /// How the plugin gets into the chain; it is somebody else's business if absent.
+    pub install: Option<InstallConfig>,
+}
+
 /// The agent's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentConfig {
@@ -60,6 +70,8 @@ pub struct AgentConfig {
     pub zds_socket: PathBuf,
     /// The socket for `weir status` and its like.
     pub admin_socket: PathBuf,
+    /// The container runtime's side; pods are found by their processes alone if absent.
+    pub cni: Option<CniConfig>,
     /// Where probes and metrics are answered; nowhere if absent.
     pub http_address: Option<SocketAddr>,
     /// Whether metrics tell the connections of each pod.

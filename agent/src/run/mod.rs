@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod calls;
 mod claims;
 pub mod config;
+pub mod health;
 pub mod node;
 mod orphans;
 pub mod registry;

@@ -117,6 +117,17 @@ pub struct EnrolmentTimes {
     pub sum: Duration,
 }
 
+impl EnrolmentTimes {
+    /// Counts one that took this long.
+    pub fn record(&mut self, took: Duration) {
+        for (bucket, bound) in self.buckets.iter_mut().zip(ENROLMENT_BUCKETS) {
+            *bucket += u64::from(took.as_secs_f64() <= bound);
+        }
+        self.count += 1;
+        self.sum += took;
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     pods: BTreeMap<PodUid, PodStatus>,
@@ -167,12 +178,7 @@ impl Registry {
 
     /// Counts an enrolment that took this long.
     pub fn record_enrolment(&self, took: Duration) {
-        let times = &mut self.lock().times;
-        for (bucket, bound) in times.buckets.iter_mut().zip(ENROLMENT_BUCKETS) {
-            *bucket += u64::from(took.as_secs_f64() <= bound);
-        }
-        times.count += 1;
-        times.sum += took;
+        self.lock().times.record(took);
     }
 
     /// Counts an enrolment that failed.

@@ -11,6 +11,10 @@ use crate::pods::pod::PodUid;
 pub struct Sandbox {
     /// The runtime's id.
     pub id: String,
+    /// The network and the interface that it was told of with; it may be in others.
+    pub network: String,
+    /// See above.
+    pub interface: String,
     /// Its netns.
     pub netns: SharedNetns,
     /// Its netns cookie.
@@ -83,13 +87,13 @@ impl Sandboxes {
         all.find(|(_, known)| is_it(known)).map(|(uid, _)| uid.clone())
     }
 
-    /// Pods and ids of all sandboxes but these.
+    /// Pods and ids of all sandboxes of a network but these.
     #[must_use]
-    pub fn others(&self, ids: &[String]) -> Vec<(PodUid, String)> {
+    pub fn others(&self, network: &str, ids: &[String]) -> Vec<(PodUid, String)> {
         let known = self.lock();
         let up = known.iter().filter_map(|(uid, known)| match known {
-            Known::Up(sandbox) => Some((uid.clone(), sandbox.id.clone())),
-            Known::Down { .. } => None,
+            Known::Up(sandbox) if sandbox.network == network => Some((uid.clone(), sandbox.id.clone())),
+            Known::Up(_) | Known::Down { .. } => None,
         });
         up.filter(|(_, id)| !ids.contains(id)).collect()
     }
@@ -129,6 +133,8 @@ mod tests {
     fn sandbox(id: &str, cookie: u64) -> Sandbox {
         Sandbox {
             id: id.to_owned(),
+            network: "net".to_owned(),
+            interface: "eth0".to_owned(),
             netns: Arc::new(File::open("/dev/null").unwrap().into()),
             cookie,
             starting: true,
@@ -166,7 +172,8 @@ mod tests {
         for id in ["a", "b"] {
             sandboxes.put(PodUid::new(id).unwrap(), sandbox(id, 1));
         }
-        let garbage = sandboxes.others(&["a".to_owned()]);
+        let garbage = sandboxes.others("net", &["a".to_owned()]);
+        assert!(sandboxes.others("another", &[]).is_empty());
         assert_eq!(garbage, [(PodUid::new("b").unwrap(), "b".to_owned())]);
         assert_eq!(sandboxes.pod_of("a"), Some(PodUid::new("a").unwrap()));
         sandboxes.note_started(&PodUid::new("a").unwrap());

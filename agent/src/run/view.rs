@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::config::AgentConfig;
+use super::health::Health;
 use super::node::Node;
 use super::registry::Registry;
 use super::subjects::Subjects;
 use super::zds_tally::ZdsTally;
+use crate::cni_server::CniTally;
 use crate::datapath::Datapath;
 use crate::pods::source::{PodSource, SourceStatus};
 use crate::report::ReportTally;
@@ -33,6 +35,10 @@ pub struct View {
     pub zds: ZdsServer,
     /// What happened on ztunnel's connections.
     pub zds_tally: ZdsTally,
+    /// What CNI plugins have asked.
+    pub cni: CniTally,
+    /// What is wrong with parts that go on trying.
+    pub health: Health,
     /// How the source of pods is doing.
     pub source: PodSource,
     /// What was said of pods in the cluster.
@@ -45,11 +51,13 @@ impl View {
     /// What is missing before the agent does its work; nothing once it is ready.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
-        missing(
+        let mut missing = missing(
             self.datapath.pins().exist(),
             self.registry.has_begun(),
             self.source_error(),
-        )
+        );
+        missing.extend(self.health.troubles());
+        missing
     }
 
     /// What is wrong with the source of pods.

@@ -94,6 +94,11 @@ impl AgentProcess {
         Ok(())
     }
 
+    /// Gives it a flag from its next start on.
+    pub fn add_flag(&mut self, flag: &str) {
+        self.flags.push(flag.to_owned());
+    }
+
     /// A `weir` command that talks to this agent.
     ///
     /// # Errors

@@ -25,8 +25,11 @@ pub struct PodLine {
     /// Its uid.
     pub uid: String,
     service_account: String,
-    /// The path of its network namespace.
+    /// The path of its network namespace; empty if nobody but the container runtime tells it.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub netns: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phase: Option<&'static str>,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
 }
@@ -45,6 +48,7 @@ impl PodLine {
             // As the proxy knows it.
             service_account: Member::of(pod).service_account,
             netns: pod.netns.path().display().to_string(),
+            phase: None,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
         }
@@ -59,9 +63,32 @@ impl PodLine {
             uid: uid.to_owned(),
             service_account: "default".to_owned(),
             netns: netns.path().display().to_string(),
+            phase: None,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
         }
+    }
+
+    /// A pod that has not started; the container runtime will tell of its namespace.
+    #[must_use]
+    pub fn awaited(name: &str, uid: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            namespace: "default",
+            uid: uid.to_owned(),
+            service_account: "default".to_owned(),
+            netns: String::new(),
+            phase: Some("Pending"),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// Puts it into another namespace than `default`.
+    #[must_use]
+    pub fn in_namespace(mut self, namespace: &'static str) -> Self {
+        self.namespace = namespace;
+        self
     }
 
     /// A pod of no world, in the mesh.

@@ -12,7 +12,7 @@ use weir_agent::run::config::{AgentConfig, GuardMode, ProbeMode};
 use weir_common::names;
 
 use super::settings::Settings;
-use super::source;
+use super::{cni, source};
 
 const ZDS_SOCKET: &str = "/var/run/ztunnel/ztunnel.sock";
 /// Where the operator's commands find the agent.
@@ -113,8 +113,14 @@ pub fn resolve(
             wanted: "at least 1s",
         });
     }
+    let rules = rules(
+        settings.exclude_namespace.clone(),
+        settings.system_namespace.clone(),
+        selectors,
+    );
     Ok(AgentConfig {
         source,
+        cni: cni::resolve(&settings, &rules)?,
         zds_socket: settings.zds_socket.unwrap_or_else(|| ZDS_SOCKET.into()),
         admin_socket: settings.admin_socket.unwrap_or_else(|| ADMIN_SOCKET.into()),
         http_address: settings.http_address.map_or_else(
@@ -127,7 +133,7 @@ pub fn resolve(
         pods_cgroup: settings.pods_cgroup,
         host_netns: settings.host_netns.unwrap_or_else(|| HOST_NETNS.into()),
         sizes,
-        rules: rules(settings.exclude_namespace, settings.system_namespace, selectors),
+        rules,
         dns_capture: settings.dns_capture.unwrap_or(true),
         guard: settings.guard.unwrap_or(GuardMode::Audit),
         probes: settings.probes.unwrap_or(ProbeMode::OutsidePods),

@@ -1,6 +1,7 @@
 //! `weir agent`
 
 mod address;
+pub mod cni;
 pub mod config;
 mod duration;
 mod log;
@@ -14,6 +15,8 @@ use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use weir_agent::admin::AdminServer;
+use weir_agent::cni_conf::Installer;
+use weir_agent::cni_server;
 use weir_agent::container;
 use weir_agent::probes::ProbeServer;
 use weir_agent::run::agent::Agent;
@@ -64,8 +67,24 @@ async fn serve(config: AgentConfig) -> Result<()> {
         Some(address) => Some(ProbeServer::bind(address).await?),
         None => None,
     };
+    let cni = config.cni.clone();
+    let installer = cni
+        .as_ref()
+        .and_then(|cni| cni.install.clone())
+        .map(Installer::new);
+    if let Some(installer) = &installer {
+        installer.check()?;
+    }
     let agent = Agent::start(config).await?;
     let mut servers = JoinSet::new();
+    if let Some(cni) = cni {
+        servers.spawn(cni_server::serve(
+            cni.socket,
+            installer,
+            agent.view(),
+            agent.calls(),
+        ));
+    }
     servers.spawn(admin.serve(agent.view()));
     if let Some(probes) = probes {
         servers.spawn(probes.serve(agent.view()));

@@ -33,6 +33,28 @@ pub struct Settings {
     /// The socket for `weir status` and its like [default: /var/run/weir/admin.sock].
     #[arg(long, env = "WEIR_ADMIN_SOCKET", value_name = "PATH")]
     pub admin_socket: Option<PathBuf>,
+    /// The socket that the CNI plugin asks on [default: /var/run/weir/cni.sock with --install-cni, else none].
+    #[arg(long, env = "WEIR_CNI_SOCKET", value_name = "PATH")]
+    pub cni_socket: Option<PathBuf>,
+    /// Put the CNI plugin into the chain of the node's plugins, and keep it there [default: false].
+    #[arg(long, env = "WEIR_INSTALL_CNI", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub install_cni: Option<bool>,
+    /// The container runtime's directory of network configurations [default: /etc/cni/net.d].
+    #[arg(long, env = "WEIR_CNI_CONF_DIR", value_name = "DIRECTORY")]
+    pub cni_conf_dir: Option<PathBuf>,
+    /// The container runtime's directory of CNI plugins [default: /opt/cni/bin].
+    #[arg(long, env = "WEIR_CNI_BIN_DIR", value_name = "DIRECTORY")]
+    pub cni_bin_dir: Option<PathBuf>,
+    /// The CNI plugin that is installed [default: weir-cni beside this program].
+    #[arg(long, env = "WEIR_CNI_PLUGIN", value_name = "FILE")]
+    pub cni_plugin: Option<PathBuf>,
+    /// Pods that start whether or not an agent runs, as NAMESPACE/BEGINNING-OF-NAME; repeatable
+    /// [default: ztunnel- and weir- in the system namespace, weir- in weir-system and kube-system].
+    #[arg(long, env = "WEIR_CNI_EXEMPT", value_name = "PODS", value_delimiter = ',')]
+    pub cni_exempt: Option<Vec<String>>,
+    /// Leave Istio's own CNI plugin out of the chain instead of refusing to run beside it [default: false].
+    #[arg(long, env = "WEIR_TAKE_OVER", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub take_over: Option<bool>,
     /// Where probes and metrics are answered, or none (default: `[::]:15014`).
     #[arg(long, env = "WEIR_HTTP_ADDRESS", value_name = "ADDRESS:PORT")]
     pub http_address: Option<HttpAddress>,
@@ -117,6 +139,13 @@ impl Settings {
             pods_file: self.pods_file.or(lesser.pods_file),
             zds_socket: self.zds_socket.or(lesser.zds_socket),
             admin_socket: self.admin_socket.or(lesser.admin_socket),
+            cni_socket: self.cni_socket.or(lesser.cni_socket),
+            install_cni: self.install_cni.or(lesser.install_cni),
+            cni_conf_dir: self.cni_conf_dir.or(lesser.cni_conf_dir),
+            cni_bin_dir: self.cni_bin_dir.or(lesser.cni_bin_dir),
+            cni_plugin: self.cni_plugin.or(lesser.cni_plugin),
+            cni_exempt: self.cni_exempt.or(lesser.cni_exempt),
+            take_over: self.take_over.or(lesser.take_over),
             http_address: self.http_address.or(lesser.http_address),
             pod_metrics: self.pod_metrics.or(lesser.pod_metrics),
             pin_root: self.pin_root.or(lesser.pin_root),

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use weir_common::reason::Reason;
 
 use super::render;
+use crate::cni_server::Tally as CniTallied;
 use crate::datapath::counters::Counts;
 use crate::datapath::fill::Fill;
 use crate::metrics::{Snapshot, documentation, table};
@@ -48,6 +49,7 @@ fn snapshot() -> Snapshot {
             acks: 4,
             nacks: 6,
         },
+        cni: CniTallied::default(),
         maps: vec![Fill {
             map: "weir_pods",
             entries: 1,

@@ -77,6 +77,12 @@ impl Netns {
             .custom_flags(libc::O_NONBLOCK)
             .open(path)
             .map_err(|source| NetnsError::from_open(path, source))?;
+        Self::adopt(path, file.into(), host)
+    }
+
+    /// Takes a handle that came from elsewhere, unless it is `host`; `path` is what errors call it.
+    pub fn adopt(path: &Path, handle: OwnedFd, host: NetnsId) -> Result<Self, NetnsError> {
+        let file = File::from(handle);
         let on_path = |source| NetnsError::Open {
             path: path.to_owned(),
             source,

@@ -47,13 +47,15 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
 
 #[test]
 fn flags_and_keys_say_the_same() {
-    let line = "--source file --node-name n --kubeconfig k --pods-file p --zds-socket z --admin-socket a --http-address none --pod-metrics --pin-root r \
+    let line = "--source file --node-name n --kubeconfig k --pods-file p --zds-socket z --admin-socket a --cni-socket t --install-cni --cni-conf-dir f --cni-bin-dir b --cni-plugin w --cni-exempt n/a \
+                --cni-exempt n/b --take-over --http-address none --pod-metrics --pin-root r \
                 --cgroup c --pods-cgroup d --host-netns h --exclude-namespace x --exclude-namespace y \
                 --system-namespace s --enablement-selectors e --dns-capture=false --guard off \
                 --probes any-host-process --verify-interval 2m --max-pods 1 --max-addresses-per-pod 2 \
                 --max-probes 3 --max-connections 4 --max-rules 5 --trace-buffer 4096 --remove-on-exit \
                 --log-format json --log debug";
-    let yaml = "{source: file, node-name: n, kubeconfig: k, pods-file: p, zds-socket: z, admin-socket: a, http-address: none, pod-metrics: true, pin-root: r, \
+    let yaml = "{source: file, node-name: n, kubeconfig: k, pods-file: p, zds-socket: z, admin-socket: a, cni-socket: t, install-cni: true, cni-conf-dir: f, cni-bin-dir: b, cni-plugin: w, cni-exempt: [n/a, n/b], \
+                take-over: true, http-address: none, pod-metrics: true, pin-root: r, \
                 cgroup: c, pods-cgroup: d, host-netns: h, exclude-namespace: [x, y], \
                 system-namespace: s, enablement-selectors: e, dns-capture: false, guard: off, \
                 probes: any-host-process, verify-interval: 2m, max-pods: 1, max-addresses-per-pod: 2, \

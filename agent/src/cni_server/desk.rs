@@ -1,0 +1,270 @@
+//! What the plugin is answered.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::info;
+use weir_cni::protocol::{Attachment, Command, Outcome, Request};
+
+use super::CniTally;
+use super::find::find;
+use crate::inside;
+use crate::pods::netns::{Netns, NetnsError, NetnsId};
+use crate::pods::pod::{PodName, PodUid};
+use crate::pods::select::{Selection, select};
+use crate::run::backoff::Backoff;
+use crate::run::calls::Calls;
+use crate::run::registry::{PodState, PodStatus};
+use crate::run::sandboxes::Sandbox;
+use crate::run::subjects::TendNow;
+use crate::run::view::View;
+use crate::verify;
+
+/// How long a pod may take into the mesh before its start is put off.
+const ENROL_WITHIN: Duration = Duration::from_secs(8);
+/// How long its way out may take before its end goes on without.
+const RELEASE_WITHIN: Duration = Duration::from_secs(5);
+/// The interface that runtimes give pods; others are added by hand.
+const PRIMARY: &str = "eth0";
+
+/// Why a question is refused.
+#[derive(Debug, thiserror::Error)]
+enum DeskError {
+    #[error("no network namespace came with the question")]
+    NoNetns,
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    #[error(transparent)]
+    Inside(#[from] inside::InsideError),
+    #[error("a step panicked: {0}")]
+    Panicked(#[from] tokio::task::JoinError),
+}
+
+/// Answers questions.
+pub(super) struct Desk {
+    view: View,
+    calls: Calls,
+}
+
+/// A netns with its cookie.
+struct Handed {
+    netns: Arc<OwnedFd>,
+    cookie: u64,
+}
+
+impl Desk {
+    pub(super) const fn new(view: View, calls: Calls) -> Self {
+        Self { view, calls }
+    }
+
+    pub(super) const fn tally(&self) -> &CniTally {
+        &self.view.cni
+    }
+
+    pub(super) async fn answer(&self, request: Request, netns: Option<OwnedFd>) -> Outcome {
+        match request.command {
+            Command::Add(attachment) => self.add(attachment, netns).await,
+            Command::Del(attachment) => self.del(attachment, netns).await,
+            Command::Check(attachment) => self.check(attachment, netns).await,
+            Command::Gc { network, sandboxes } => self.gc(&network, &sandboxes).await,
+        }
+    }
+
+    async fn add(&self, attachment: Attachment, netns: Option<OwnedFd>) -> Outcome {
+        let name = match PodName::new(attachment.namespace.as_str(), attachment.name.as_str()) {
+            Ok(name) => name,
+            Err(error) => return refused(error),
+        };
+        let handed = match self.take(netns).await {
+            Ok(handed) => handed,
+            Err(error) => return refused(error),
+        };
+        let entry = match find(&self.view.source, &name, attachment.uid.as_deref()).await {
+            Ok(entry) => entry,
+            Err(error) => {
+                return Outcome::Later {
+                    why: error.to_string(),
+                };
+            }
+        };
+        let (uid, cookie) = (entry.pod.uid.clone(), handed.cookie);
+        let selection = select(&entry.pod, &entry.namespace_labels, &self.view.config.rules);
+        self.note(&uid, attachment, handed, selection == Selection::Enrol);
+        let Some(tend_now) = self.calls.starts(entry).await else {
+            return later("the agent is ending");
+        };
+        match selection {
+            Selection::Leave(why) => Outcome::Outside { why: why.to_string() },
+            Selection::Enrol => self.enrol(&uid, cookie, &tend_now).await,
+        }
+    }
+
+    /// A further interface of a sandbox that is known changes nothing.
+    fn note(&self, uid: &PodUid, attachment: Attachment, handed: Handed, starting: bool) {
+        let known = self.calls.sandboxes.get(uid);
+        if known.is_some_and(|known| known.id == attachment.sandbox && known.cookie == handed.cookie) {
+            return;
+        }
+        let sandbox = Sandbox {
+            id: attachment.sandbox,
+            network: attachment.network,
+            interface: attachment.interface,
+            netns: handed.netns,
+            cookie: handed.cookie,
+            starting,
+        };
+        self.calls.sandboxes.put(uid.clone(), sandbox);
+    }
+
+    /// Has the pod's task try until the pod is in the mesh, or it takes too long.
+    async fn enrol(&self, uid: &PodUid, cookie: u64, tend_now: &TendNow) -> Outcome {
+        let deadline = Instant::now() + ENROL_WITHIN;
+        let mut backoff = Backoff::new();
+        loop {
+            let tried = ask_to_tend(tend_now, deadline).await;
+            let status = self.view.registry.get(uid);
+            match outcome_of(status, cookie) {
+                Outcome::Later { why } | Outcome::Refused { why } if !tried => {
+                    return later(&format!("{why}; this takes longer than {ENROL_WITHIN:?}"));
+                }
+                not_yet @ (Outcome::Later { .. } | Outcome::Refused { .. }) => {
+                    let pause = backoff.pause();
+                    if Instant::now() + pause >= deadline {
+                        return not_yet;
+                    }
+                    sleep(pause).await;
+                }
+                settled => return settled,
+            }
+        }
+    }
+
+    async fn del(&self, attachment: Attachment, netns: Option<OwnedFd>) -> Outcome {
+        let sandboxes = &self.calls.sandboxes;
+        let given = attachment.uid.as_deref().and_then(|uid| PodUid::new(uid).ok());
+        let Some(uid) = sandboxes.pod_of(&attachment.sandbox).or(given) else {
+            return Outcome::Done;
+        };
+        let is_other = |sandbox: Sandbox| {
+            sandbox.interface != attachment.interface || sandbox.network != attachment.network
+        };
+        let is_further = match sandboxes.get(&uid) {
+            Some(sandbox) => is_other(sandbox),
+            None => attachment.interface != PRIMARY,
+        };
+        if !is_further {
+            let cookie = self.take(netns).await.ok().map(|handed| handed.cookie);
+            self.end(uid, &attachment.sandbox, cookie).await;
+        }
+        Outcome::Done
+    }
+
+    /// Lets the pod of a sandbox go. What takes too long goes on by itself.
+    async fn end(&self, uid: PodUid, sandbox: &str, cookie: Option<u64>) {
+        if !self.calls.sandboxes.end(&uid, sandbox, cookie) {
+            return;
+        }
+        match self.calls.ended(uid.clone()).await {
+            Some(tend_now) => {
+                ask_to_tend(&tend_now, Instant::now() + RELEASE_WITHIN).await;
+            }
+            None => self.calls.sandboxes.forget(&uid),
+        }
+    }
+
+    async fn check(&self, attachment: Attachment, netns: Option<OwnedFd>) -> Outcome {
+        let handed = match self.take(netns).await {
+            Ok(handed) => handed,
+            Err(error) => return refused(error),
+        };
+        let pods = self.view.registry.pods();
+        let is_it = |pod: &&PodStatus| match &attachment.uid {
+            Some(uid) => pod.uid.as_str() == uid,
+            None => pod.name.namespace() == attachment.namespace && pod.name.name() == attachment.name,
+        };
+        let Some(pod) = pods.iter().find(is_it) else {
+            return not_captured("the agent does not know the pod");
+        };
+        match outcome_of(Some(pod.clone()), handed.cookie) {
+            Outcome::Later { why } | Outcome::Refused { why } => Outcome::NotCaptured { why },
+            Outcome::Enrolled => self.verify(&pod.uid).await,
+            other => other,
+        }
+    }
+
+    async fn verify(&self, uid: &PodUid) -> Outcome {
+        verify::pods(&self.view, self.view.subjects.get(uid).into_iter().collect()).await;
+        let verified = self.view.registry.get(uid).and_then(|pod| pod.verified);
+        let problems = verified.map_or_else(Vec::new, |verified| verified.problems);
+        match problems.first() {
+            None => Outcome::Enrolled,
+            Some(problem) => not_captured(&problem.detail),
+        }
+    }
+
+    async fn gc(&self, network: &str, sandboxes: &[String]) -> Outcome {
+        for (uid, sandbox) in self.calls.sandboxes.others(network, sandboxes) {
+            info!(%uid, sandbox, "the runtime has no such sandbox any more");
+            self.end(uid, &sandbox, None).await;
+        }
+        Outcome::Done
+    }
+
+    async fn take(&self, netns: Option<OwnedFd>) -> Result<Handed, DeskError> {
+        let netns = netns.ok_or(DeskError::NoNetns)?;
+        let host_path = self.view.config.host_netns.clone();
+        spawn_blocking(move || {
+            let host = NetnsId::of_host(&host_path)?;
+            let netns: OwnedFd = Netns::adopt(Path::new("CNI_NETNS"), netns, host)?.into();
+            let cookie = inside::cookie(netns.as_fd())?;
+            Ok(Handed {
+                netns: Arc::new(netns),
+                cookie,
+            })
+        })
+        .await?
+    }
+}
+
+/// Asks a pod's task to look at its pod, and says whether it has by then.
+async fn ask_to_tend(tend_now: &TendNow, deadline: Instant) -> bool {
+    let (answer, tried) = oneshot::channel();
+    let asked = async {
+        tend_now.send(answer).await.ok()?;
+        tried.await.ok()
+    };
+    matches!(timeout_at(deadline, asked).await, Ok(Some(())))
+}
+
+/// Where a pod is, seen from a netns that should be its own.
+fn outcome_of(status: Option<PodStatus>, cookie: u64) -> Outcome {
+    let Some(PodStatus { state, netns, .. }) = status else {
+        return later("the agent has not looked at the pod yet");
+    };
+    match state {
+        PodState::Enrolled if netns == Some(cookie) => Outcome::Enrolled,
+        PodState::Enrolled => later("another network namespace of the pod is in the mesh"),
+        PodState::Pending(why) => Outcome::Later { why },
+        PodState::Failed(why) => Outcome::Refused { why },
+        PodState::Left(why) => Outcome::Outside { why },
+    }
+}
+
+fn later(why: &str) -> Outcome {
+    Outcome::Later { why: why.to_owned() }
+}
+
+fn not_captured(why: &str) -> Outcome {
+    Outcome::NotCaptured { why: why.to_owned() }
+}
+
+fn refused(error: impl std::fmt::Display) -> Outcome {
+    Outcome::Refused {
+        why: error.to_string(),
+    }
+}

@@ -1,0 +1,216 @@
+//! The agent puts the plugin behind Debian's own, and keeps it there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use weir_testbeds::cni::{DEBIAN, Runtime, Sandbox};
+use weir_testbeds::deadline::eventually;
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::netns::Netns;
+
+use super::support::{PATIENCE, Scratch, awaited, connect, directory_of, serve, uid, was_redirected};
+
+const OURS: &str = "0-weir.conflist";
+
+/// Debian's bridge plugin, as a distribution would configure it.
+fn bridge(scratch: &Scratch, mtu: u32) -> Value {
+    json!({
+        "cniVersion": "1.0.0",
+        "name": "debian",
+        "plugins": [
+            {
+                "type": "bridge",
+                "bridge": "debian0",
+                "isGateway": true,
+                "mtu": mtu,
+                "ipam": {
+                    "type": "host-local",
+                    "dataDir": scratch.path("ipam"),
+                    "ranges": [[{"subnet": "10.77.0.0/24"}]],
+                    "routes": [{"dst": "0.0.0.0/0"}],
+                },
+            },
+            {"type": "tuning"},
+        ],
+    })
+}
+
+struct Node {
+    mesh: Mesh,
+    runtime: Runtime,
+    conf_dir: PathBuf,
+    scratch: Scratch,
+}
+
+impl Node {
+    /// A node on which the primary CNI is configured, and then Weir is installed.
+    fn new(label: &str) -> Self {
+        let scratch = Scratch::new(label);
+        let (conf_dir, bin_dir) = (scratch.directory("net.d"), scratch.directory("bin"));
+        fs::write(
+            conf_dir.join("10-debian.conflist"),
+            bridge(&scratch, 1450).to_string(),
+        )
+        .unwrap();
+        let plugin = directory_of("weir-cni").join("weir-cni");
+        let socket = scratch.path("cni.sock");
+        let mut mesh = Mesh::builder(label).outside("server").flag("--install-cni=true");
+        for (flag, path) in [
+            ("--cni-conf-dir", &conf_dir),
+            ("--cni-bin-dir", &bin_dir),
+            ("--cni-plugin", &plugin),
+            ("--cni-socket", &socket),
+        ] {
+            mesh = mesh.flag(flag).flag(path.to_str().unwrap());
+        }
+        let mesh = mesh.start().unwrap();
+        let runtime = Runtime::new(&mesh.world.node.netns, &conf_dir, &[&bin_dir, Path::new(DEBIAN)]);
+        let node = Self {
+            mesh,
+            runtime,
+            conf_dir,
+            scratch,
+        };
+        node.wait_for("\"weir-cni\"");
+        node
+    }
+
+    fn ours(&self) -> String {
+        fs::read_to_string(self.conf_dir.join(OURS)).unwrap_or_default()
+    }
+
+    fn wait_for(&self, text: &str) {
+        let has_it = || self.ours().contains(text).then_some(());
+        let has_it = eventually(PATIENCE, has_it);
+        assert!(
+            has_it.is_ok(),
+            "{}
+{}",
+            self.ours(),
+            self.mesh.agent.output()
+        );
+    }
+
+    fn cleanup(&self) -> std::process::Output {
+        let directories = [
+            "--cni-conf-dir".to_owned(),
+            self.conf_dir.display().to_string(),
+            "--cni-bin-dir".to_owned(),
+            self.scratch.path("bin").display().to_string(),
+            "--cni-socket".to_owned(),
+            self.scratch.path("cni.sock").display().to_string(),
+        ];
+        let directories: Vec<&str> = directories.iter().map(String::as_str).collect();
+        self.mesh.agent.run("cleanup", &directories).unwrap()
+    }
+}
+
+fn sandbox(pod: &str, netns: &Netns) -> Sandbox {
+    Sandbox {
+        id: format!("sandbox-{pod}"),
+        netns: netns.path(),
+        namespace: "default".to_owned(),
+        pod: pod.to_owned(),
+        uid: uid(pod),
+    }
+}
+
+#[test]
+fn a_pod_behind_debians_bridge_is_captured_from_its_first_connection() {
+    let mut node = Node::new("cni-debian");
+    let server = serve(&node.mesh, "server");
+    node.mesh.add([awaited("pod")]).unwrap();
+    let netns = Netns::new().unwrap();
+    let result = node.runtime.add(&sandbox("pod", &netns)).unwrap();
+    let address = result["ips"][0]["address"].as_str().unwrap();
+    let seen = connect(&netns, server.address().ip()).unwrap();
+    assert!(was_redirected(&seen));
+    assert_eq!(
+        address.split('/').next().unwrap(),
+        seen.server.peer.ip().to_string()
+    );
+    node.runtime.check(&sandbox("pod", &netns), &result).unwrap();
+    node.runtime.del(&sandbox("pod", &netns)).unwrap();
+    let again = node.runtime.add(&sandbox("pod", &netns)).unwrap();
+    assert!(again["ips"].is_array(), "what was taken down is free again");
+    node.runtime.del(&sandbox("pod", &netns)).unwrap();
+}
+
+#[test]
+fn the_plugin_stays_in_the_chain_whatever_happens_to_the_files() {
+    let mut node = Node::new("cni-kept");
+    assert!(node.ours().contains("1450"));
+    let primary = node.conf_dir.join("10-debian.conflist");
+    fs::write(&primary, bridge(&node.scratch, 1400).to_string()).unwrap();
+    node.wait_for("1400");
+    fs::remove_file(node.conf_dir.join(OURS)).unwrap();
+    node.wait_for("\"weir-cni\"");
+    fs::rename(
+        node.conf_dir.join(OURS),
+        node.conf_dir.join("0-weir.conflist.cilium_bak"),
+    )
+    .unwrap();
+    node.wait_for("\"weir-cni\"");
+    // Half a file is not taken up; the whole is.
+    let text = bridge(&node.scratch, 1300).to_string();
+    fs::write(&primary, &text[..60]).unwrap();
+    let not_ready = || {
+        let status = node.mesh.agent.run("status", &["-o", "json"]).ok()?;
+        String::from_utf8_lossy(&status.stdout)
+            .contains("10-debian.conflist")
+            .then_some(())
+    };
+    eventually(PATIENCE, not_ready).unwrap();
+    assert!(node.ours().contains("1400"));
+    fs::write(&primary, &text).unwrap();
+    node.wait_for("1300");
+
+    node.mesh.agent.kill();
+    assert!(
+        node.ours().contains("weir-cni"),
+        "a node that comes back without an agent starts no pod past the mesh"
+    );
+    let cleaned = node.cleanup();
+    assert!(cleaned.status.success(), "{cleaned:?}");
+    assert!(!node.conf_dir.join(OURS).exists());
+    assert!(!node.scratch.path("bin/weir-cni").exists() && !node.scratch.path("last-word.json").exists());
+    assert!(primary.exists());
+    // What is left is the primary CNI's own.
+    let netns = Netns::new().unwrap();
+    node.runtime.add(&sandbox("pod", &netns)).unwrap();
+    node.runtime.del(&sandbox("pod", &netns)).unwrap();
+}
+
+#[test]
+fn beside_istio_the_agent_does_not_start_unless_it_is_to_take_over() {
+    let mut node = Node::new("cni-istio");
+    node.mesh.agent.terminate().unwrap();
+    let mut istio = bridge(&node.scratch, 1450);
+    istio["plugins"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"type": "istio-cni"}));
+    fs::write(node.conf_dir.join("02-istio-cni.conflist"), istio.to_string()).unwrap();
+    let before = node.ours();
+    node.mesh.agent.restart().unwrap();
+    let refused = || {
+        node.mesh
+            .agent
+            .output_since_start()
+            .contains("--take-over")
+            .then_some(())
+    };
+    eventually(PATIENCE, refused).unwrap();
+    assert_eq!(node.ours(), before);
+
+    fs::remove_file(node.conf_dir.join(OURS)).unwrap();
+    node.mesh.agent.add_flag("--take-over=true");
+    node.mesh.agent.restart().unwrap();
+    node.wait_for("\"weir-cni\"");
+    assert!(!node.ours().contains("istio-cni"));
+    assert!(
+        node.conf_dir.join("02-istio-cni.conflist").exists(),
+        "Istio's file is Istio's"
+    );
+}

@@ -1,0 +1,8 @@
+//! Pods that a container runtime starts and ends with the CNI plugin in its chain, against the real agent.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod disk;
+mod ends;
+mod install;
+mod starts;
+mod support;
