@@ -5,6 +5,8 @@ pub mod cni;
 pub mod config;
 mod duration;
 mod log;
+#[cfg(test)]
+mod manifest;
 mod settings;
 mod source;
 

@@ -3,8 +3,12 @@
 source: kubernetes
 {{- if .Values.cni.enabled }}
 install-cni: true
-cni-conf-dir: /host/cni/conf
-cni-bin-dir: /host/cni/bin
+{{- if not (hasKey .Values.config "cni-exempt") }}
+# These start whether or not there is an agent.
+cni-exempt:
+  - {{ .Release.Namespace }}/weir-
+  - {{ index .Values.config "system-namespace" }}/ztunnel-
+{{- end }}
 {{- end }}
 {{- if .Values.enablementSelectors }}
 enablement-selectors: /etc/weir/selectors.yaml

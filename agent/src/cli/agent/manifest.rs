@@ -1,0 +1,181 @@
+//! `deploy/all-in-one.yaml`, and the chart that it is made from, say nothing that the agent does not understand.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use clap::{CommandFactory as _, Parser as _};
+use serde::Deserialize as _;
+use serde_json::Value;
+use weir_agent::run::config::SourceConfig;
+
+use super::config::resolve;
+use super::settings::Settings;
+use crate::cli::Cli;
+
+/// What the chart itself decides: it depends on the DaemonSet's mounts, ports and rights, has a value of its own, or is
+/// about a ztunnel older than what the chart is for.
+const OF_THE_CHART: &[&str] = &[
+    "admin-socket",
+    "cgroup",
+    "cni-bin-dir",
+    "cni-conf-dir",
+    "cni-plugin",
+    "cni-socket",
+    "contract",
+    "enablement-selectors",
+    "fail-open",
+    "host-netns",
+    "http-address",
+    "install-cni",
+    "kubeconfig",
+    "node-name",
+    "pin-root",
+    "pods-file",
+    "source",
+    "zds-socket",
+    "ztunnel-netns",
+];
+
+fn deploy(file: &str) -> String {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "deploy", file]
+        .iter()
+        .collect();
+    fs::read_to_string(path).unwrap()
+}
+
+fn object(kind: &str) -> Value {
+    let text = deploy("all-in-one.yaml");
+    let mut documents =
+        serde_yaml_ng::Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap());
+    documents.find(|document| document["kind"] == kind).unwrap()
+}
+
+fn pod() -> Value {
+    object("DaemonSet")["spec"]["template"]["spec"].take()
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    let list = list.as_array().unwrap().iter();
+    list.map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+/// Flags of `weir agent`, and the variables that stand for them.
+fn flags() -> Vec<(String, String)> {
+    let command = Cli::command();
+    let agent = command.find_subcommand("agent").unwrap();
+    let own = agent
+        .get_opts()
+        .filter(|option| option.get_long() != Some("config"));
+    own.map(|option| {
+        let variable = option.get_env().unwrap().to_str().unwrap();
+        (option.get_long().unwrap().to_owned(), variable.to_owned())
+    })
+    .collect()
+}
+
+#[test]
+fn the_command_line_and_the_environment_are_understood() {
+    let pod = pod();
+    let container = &pod["containers"][0];
+    let line = std::iter::once("weir".to_owned()).chain(texts(&container["args"]));
+    Cli::try_parse_from(line).unwrap();
+    let variables: BTreeSet<String> = flags().into_iter().map(|(_, variable)| variable).collect();
+    for variable in container["env"].as_array().unwrap() {
+        let name = variable["name"].as_str().unwrap();
+        assert!(variables.contains(name), "{name} of {variables:?}");
+    }
+}
+
+#[test]
+fn the_configuration_file_is_understood() {
+    let file = object("ConfigMap")["data"]["config.yaml"].take();
+    let mut settings: Settings = serde_yaml_ng::from_str(file.as_str().unwrap()).unwrap();
+    settings.node_name = Some("node".parse().unwrap());
+    let config = resolve(settings, None).unwrap();
+    assert!(matches!(config.source, SourceConfig::Kubernetes(_)));
+    assert_eq!(config.rules.system_namespace, "istio-system");
+    let port = config.http_address.unwrap().port();
+    assert_eq!(pod()["containers"][0]["ports"][0]["containerPort"], port);
+}
+
+#[test]
+fn every_setting_is_a_value_of_the_chart_or_the_charts_own() {
+    let schema: Value = serde_json::from_str(&deploy("helm/weir/values.schema.json")).unwrap();
+    let values = schema["properties"]["config"]["properties"].as_object().unwrap();
+    let of_chart = OF_THE_CHART.iter().map(|name| (*name).to_owned());
+    let known: BTreeSet<String> = values.keys().cloned().chain(of_chart).collect();
+    let flags: BTreeSet<String> = flags().into_iter().map(|(flag, _)| flag).collect();
+    let forgotten: Vec<_> = flags.difference(&known).collect();
+    assert!(forgotten.is_empty(), "not in the schema: {forgotten:?}");
+    let invented: Vec<_> = values.keys().filter(|key| !flags.contains(*key)).collect();
+    assert!(invented.is_empty(), "no flags of the agent: {invented:?}");
+}
+
+#[test]
+fn the_container_has_no_more_rights_than_are_written_down() {
+    let pod = pod();
+    let context = &pod["containers"][0]["securityContext"];
+    assert_eq!(context["privileged"], false);
+    assert_eq!(context["allowPrivilegeEscalation"], false);
+    assert_eq!(context["readOnlyRootFilesystem"], true);
+    assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault");
+    assert_eq!(pod["hostNetwork"], Value::Null);
+    let page = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/capabilities.md"))
+        .unwrap();
+    for capability in texts(&context["capabilities"]["add"]) {
+        assert!(page.contains(&format!("\n| `{capability}` |")), "{capability}");
+    }
+    for volume in pod["volumes"].as_array().unwrap() {
+        let Some(path) = volume["hostPath"]["path"].as_str() else {
+            continue;
+        };
+        let is_cni = volume["name"].as_str().unwrap().starts_with("cni-");
+        assert!(is_cni || page.contains(&format!("\n| `{path}`")), "{path}");
+    }
+}
+
+#[test]
+fn the_role_allows_what_the_agent_asks_for_and_nothing_else() {
+    let role = object("ClusterRole");
+    let mut allowed = BTreeSet::new();
+    for rule in role["rules"].as_array().unwrap() {
+        let group = rule["apiGroups"][0].as_str().unwrap();
+        for resource in texts(&rule["resources"]) {
+            let resource = if group.is_empty() {
+                resource
+            } else {
+                format!("{resource}.{group}")
+            };
+            allowed.extend(
+                texts(&rule["verbs"])
+                    .into_iter()
+                    .map(|verb| format!("{verb} {resource}")),
+            );
+        }
+    }
+    let wanted = [
+        "create events.events.k8s.io",
+        "get namespaces",
+        "get pods",
+        "list namespaces",
+        "list pods",
+        "patch pods/status",
+        "watch namespaces",
+        "watch pods",
+    ];
+    assert_eq!(allowed, wanted.map(str::to_owned).into());
+}
+
+#[test]
+fn pods_of_the_agent_start_without_an_agent() {
+    let settings: Settings =
+        serde_yaml_ng::from_str(object("ConfigMap")["data"]["config.yaml"].as_str().unwrap()).unwrap();
+    let namespace = object("DaemonSet")["metadata"]["namespace"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let exempt = settings.cni_exempt.unwrap();
+    assert!(exempt.contains(&format!("{namespace}/weir-")), "{exempt:?}");
+    assert!(exempt.contains(&"istio-system/ztunnel-".to_owned()), "{exempt:?}");
+}
