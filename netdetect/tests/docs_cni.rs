@@ -17,9 +17,9 @@ use wiring_table::{Far, Row, rows};
 const HEAD: &str = "\
 # How pods are connected
 
-How a pod is connected decides on which path its connections get to ztunnel; `netdetect` reads it and chooses. With a
-ztunnel **in the pods** (Istio 1.21 and newer) the path is `socket` for every wiring here. With a ztunnel of the **node**,
-which has its sockets in its own namespace, it depends on the wiring, as the tables say.
+How a pod is connected decides on which path its connections get to ztunnel; [`weir detect`](detect.md) tells both. With
+a ztunnel **in the pods** (Istio 1.21 and newer) the path is `socket` for every wiring here. With a ztunnel of the
+**node**, which has its sockets in its own namespace, it depends on the wiring, as the tables say.
 
 The tables are made from `netdetect/src/cni/table.rs` and from what the tests compare with
 (`netdetect/tests/wiring_table`); `WEIR_BLESS=1 cargo test -p weir-netdetect --test docs_cni` writes them.
@@ -27,7 +27,7 @@ The tables are made from `netdetect/src/cni/table.rs` and from what the tests co
 ## Wirings
 
 Each is built in network namespaces and recognised there. The last column says on which kernels: *any*, or Debian's that
-have the driver (`./x vm`).
+have the driver (`./x test vm`).
 
 | wiring | interface | node: outbound | node: inbound | what does not work, and what would help | tried on |
 |---|---|---|---|---|---|
@@ -41,7 +41,7 @@ node ztunnel Weir does not try, and says so. A pod without an interface that lea
 
 A plugin is known by what it leaves behind. What hardly anybody else does counts double; *certain* takes the configuration
 and an interface, *likely* one of them, *weak* is what others do too. *Simulated* means that the wiring was built as the
-plugin builds it, and the plugin itself never ran in our tests.
+plugin builds it, and the plugin itself never ran in our tests; the real ones are Debian's `containernetworking-plugins`.
 
 | plugin | interface | known by | tried |
 |---|---|---|---|

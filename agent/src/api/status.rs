@@ -140,6 +140,9 @@ pub struct PodDetail {
     pub listeners: Vec<Listeners>,
     /// Its interfaces, as far as its netns is known.
     pub interfaces: Vec<Interface>,
+    /// A path by which root can open its netns, for as long as the agent holds it.
+    #[serde(default)]
+    pub netns_path: Option<PathBuf>,
     /// Whether ztunnel serves it, if it was told of it.
     pub ztunnel: Option<Served>,
 }

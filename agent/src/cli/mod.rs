@@ -4,6 +4,7 @@ mod agent;
 mod asking;
 mod check;
 mod cleanup;
+mod detect;
 mod output;
 mod status;
 mod table;
@@ -40,6 +41,7 @@ enum Command {
     Agent(Box<agent::Args>),
     Check(check::Args),
     Cleanup(cleanup::Args),
+    Detect(detect::Args),
     Status(status::Args),
     Trace(trace::Args),
     Verify(verify::Args),
@@ -58,6 +60,7 @@ impl Cli {
         match self.command {
             Command::Agent(args) => agent::run(*args),
             Command::Cleanup(args) => cleanup::run(&args, &output),
+            Command::Detect(args) => detect::run(&args, &output),
             Command::Check(args) => check::run(&args, &output),
             Command::Status(args) => status::run(&args, &output),
             Command::Trace(args) => trace::run(&args, &output),

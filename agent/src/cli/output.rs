@@ -16,6 +16,8 @@ pub enum Format {
     Table,
     /// For programs.
     Json,
+    /// For programs, and for people who prefer it.
+    Yaml,
 }
 
 /// Colours for people.
@@ -83,6 +85,8 @@ impl Output {
         let line = match self.format {
             Format::Table => text(self.style),
             Format::Json => serde_json::to_string(value)?,
+            // Documents of one stream are parted so.
+            Format::Yaml => format!("---\n{}", serde_yaml_ng::to_string(value)?.trim_end()),
         };
         writeln!(io::stdout().lock(), "{line}")?;
         Ok(())
@@ -93,6 +97,7 @@ impl Output {
         let mut printed = match self.format {
             Format::Table => text(self.style),
             Format::Json => serde_json::to_string_pretty(value)?,
+            Format::Yaml => serde_yaml_ng::to_string(value)?,
         };
         if !printed.ends_with('\n') {
             printed.push('\n');

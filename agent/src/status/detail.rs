@@ -3,7 +3,8 @@
 use futures::TryStreamExt as _;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::Handle;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::PathBuf;
 
 use weir_common::ports;
 
@@ -40,6 +41,7 @@ pub fn of_pod(view: &View, pod: &PodStatus) -> Result<PodDetail, EnrollError> {
             .netns
             .map_or(Ok(Vec::new()), |netns| registered(view, netns))?,
         interfaces: interfaces(view, pod)?,
+        netns_path: netns_path(view, pod),
         ztunnel: served.map(|(_, status)| Served {
             acked: status.acked,
             nack: status.nack.clone(),
@@ -54,6 +56,12 @@ fn registered(view: &View, netns: u64) -> Result<Vec<Listeners>, EnrollError> {
         registered: known.get(&port).copied().unwrap_or(0),
     };
     Ok([ports::OUTBOUND, ports::INBOUND].map(count).into())
+}
+
+fn netns_path(view: &View, pod: &PodStatus) -> Option<PathBuf> {
+    let netns = view.subjects.get(&pod.uid)?.netns;
+    let path = format!("/proc/{}/fd/{}", std::process::id(), netns.as_raw_fd());
+    Some(PathBuf::from(path))
 }
 
 fn interfaces(view: &View, pod: &PodStatus) -> Result<Vec<Interface>, EnrollError> {

@@ -82,13 +82,13 @@ pub const TABLE: [Signature; 15] = [
         cni: Cni::Bridge,
         kinds: VETH,
         patterns: &[Plugin("bridge"), PeerOnAnyBridge],
-        tried: Tried::Simulated,
+        tried: Tried::Plugin,
     },
     Signature {
         cni: Cni::PointToPoint,
         kinds: VETH,
         patterns: &[Plugin("ptp"), RouteByPeer],
-        tried: Tried::Simulated,
+        tried: Tried::Plugin,
     },
     Signature {
         cni: Cni::Calico,
@@ -168,19 +168,19 @@ pub const TABLE: [Signature; 15] = [
         cni: Cni::Macvlan,
         kinds: &["macvlan", "macvtap"],
         patterns: &[Plugin("macvlan"), Kind("macvlan")],
-        tried: Tried::Simulated,
+        tried: Tried::Plugin,
     },
     Signature {
         cni: Cni::Ipvlan,
         kinds: &["ipvlan"],
         patterns: &[Plugin("ipvlan"), Kind("ipvlan")],
-        tried: Tried::Simulated,
+        tried: Tried::Plugin,
     },
     Signature {
         cni: Cni::Vlan,
         kinds: &["vlan"],
         patterns: &[Plugin("vlan"), Kind("vlan")],
-        tried: Tried::Simulated,
+        tried: Tried::Plugin,
     },
     Signature {
         cni: Cni::Device,
@@ -191,7 +191,7 @@ pub const TABLE: [Signature; 15] = [
             Kind("device"),
             PeerElsewhere,
         ],
-        tried: Tried::Simulated,
+        tried: Tried::Plugin,
     },
 ];
 

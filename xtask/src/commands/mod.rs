@@ -36,7 +36,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "test",
-        arguments: "[unit|bpf|world|kube] [cargo test arguments]",
+        arguments: "[unit|bpf|world|kube|fuzz|vm] [cargo test arguments]",
         help: "Run one layer of tests, or all of them",
         run: test::run,
     },

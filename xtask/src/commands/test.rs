@@ -1,13 +1,24 @@
 //! `./x test`.
 
+use std::path::Path;
+
 use anyhow::Result;
 
-use super::build;
+use super::{build, vm};
 use crate::privilege::Privilege;
 use crate::{process, setup, workspace};
 
 /// What some worlds are made with, and the packages that have it.
 const WORLD_PROGRAMS: &[(&str, &str)] = &[("nft", "nftables")];
+/// Where distributions put CNI plugins, Debian first.
+const CNI_PLUGINS: &[&str] = &[
+    "/usr/lib/cni/bridge",
+    "/opt/cni/bin/bridge",
+    "/usr/libexec/cni/bridge",
+];
+const CNI_PACKAGE: &str = "containernetworking-plugins";
+/// How long each target is fuzzed.
+const FUZZ_SECONDS: &str = "60";
 
 /// A layer of tests; each needs more of the machine than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,25 +31,29 @@ enum Layer {
     World,
     /// A real API server.
     Kube,
-    /// All of the above.
+    /// Spoilt input, for a minute each.
+    Fuzz,
+    /// What takes drivers that not every kernel has, on Debian's kernels.
+    Vm,
+    /// All but fuzz and vm.
     All,
 }
 
 pub(super) fn run(arguments: &[String]) -> Result<()> {
     let (layer, rest) = parse(arguments);
     let privilege = match layer {
-        Layer::Unit | Layer::Kube => None,
-        Layer::Bpf | Layer::World | Layer::All => Some(Privilege::require("test", arguments)?),
+        Layer::Unit | Layer::Kube | Layer::Vm => None,
+        Layer::Bpf | Layer::World | Layer::Fuzz | Layer::All => Some(Privilege::require("test", arguments)?),
     };
     let assets = match layer {
         Layer::Kube | Layer::All => Some(setup::kubernetes(setup::API_SERVER)?),
-        Layer::Unit | Layer::Bpf | Layer::World => None,
+        Layer::Unit | Layer::Bpf | Layer::World | Layer::Fuzz | Layer::Vm => None,
     };
     if layer.has_worlds() {
-        let system = setup::System::read()?;
-        for (program, package) in WORLD_PROGRAMS {
-            system.require_program(program, package)?;
-        }
+        require_for_worlds()?;
+    }
+    if layer == Layer::Vm {
+        return vm::test_drivers();
     }
     setup::ebpf_toolchain()?;
     build::all_binaries(false)?;
@@ -48,12 +63,26 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
         if let Some(assets) = &assets {
             cargo.env("KUBEBUILDER_ASSETS", assets);
         }
+        if layer == Layer::Fuzz {
+            cargo.env("WEIR_FUZZ_SECONDS", FUZZ_SECONDS);
+        }
         if let Some(privilege) = &privilege {
             privilege.apply(&mut cargo)?;
         }
         process::run(&mut cargo)?;
     }
     Ok(())
+}
+
+fn require_for_worlds() -> Result<()> {
+    let system = setup::System::read()?;
+    for (program, package) in WORLD_PROGRAMS {
+        system.require_program(program, package)?;
+    }
+    if CNI_PLUGINS.iter().any(|path| Path::new(path).is_file()) {
+        return Ok(());
+    }
+    system.require_file(CNI_PLUGINS[0], CNI_PACKAGE)
 }
 
 /// The layer, and what is passed on to cargo.
@@ -66,13 +95,15 @@ fn parse(arguments: &[String]) -> (Layer, &[String]) {
         "bpf" => (Layer::Bpf, rest),
         "world" => (Layer::World, rest),
         "kube" => (Layer::Kube, rest),
+        "fuzz" => (Layer::Fuzz, rest),
+        "vm" => (Layer::Vm, rest),
         _ => (Layer::All, arguments),
     }
 }
 
 impl Layer {
     fn has_worlds(self) -> bool {
-        matches!(self, Self::World | Self::All)
+        matches!(self, Self::World | Self::Vm | Self::All)
     }
 
     /// What each run of `cargo test` selects. cargo takes no `--doc` together with other targets.
@@ -82,6 +113,9 @@ impl Layer {
             Self::Bpf => &[&["--test", "bpf_*"]],
             Self::World => &[&["--test", "world_*"]],
             Self::Kube => &[&["--test", "kube_*"]],
+            Self::Fuzz => &[&["--package", "weir-netdetect", "--test", "fuzz"]],
+            // It has a way of its own.
+            Self::Vm => &[],
             Self::All => &[&[]],
         }
     }
@@ -103,6 +137,8 @@ mod tests {
                 "two_pods -- --nocapture",
             ),
             ("bpf", Layer::Bpf, ""),
+            ("fuzz", Layer::Fuzz, ""),
+            ("vm", Layer::Vm, ""),
             ("two_pods", Layer::All, "two_pods"),
         ] {
             assert_eq!(parse(&words(line)), (layer, &words(rest)[..]), "{line:?}");

@@ -24,6 +24,14 @@ const PACKAGES: &[&str] = &[
     "xz-utils",
 ];
 
+/// Tests that take drivers which not every kernel has.
+const DRIVER_TESTS: &[(&str, &str)] = &[
+    ("weir-netdetect", "world_wirings"),
+    ("weir-netdetect", "world_plugins"),
+];
+/// Tells tests that a missing driver is a failure.
+const ALL_DRIVERS: &str = "WEIR_ALL_DRIVERS=1";
+
 pub(super) fn run(arguments: &[String]) -> Result<()> {
     let (series, command) = parse(arguments);
     setup::System::read()?.require_packages(PACKAGES)?;
@@ -38,6 +46,23 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
     } else {
         vec![command.to_vec()]
     };
+    let script = script::script(&env::current_dir()?, &script::environment(), &commands);
+    on_each(&kernels, &script)
+}
+
+/// Runs what takes drivers that this machine's kernel may lack, on kernels that have them all.
+pub(super) fn test_drivers() -> Result<()> {
+    setup::System::read()?.require_packages(PACKAGES)?;
+    let store = Store::open();
+    let kernels = DEFAULT_SERIES
+        .iter()
+        .map(|series| store.kernel(series))
+        .collect::<Result<Vec<_>>>()?;
+    let mut commands = Vec::new();
+    for (package, test) in DRIVER_TESTS {
+        let program = test_binary(package, test)?;
+        commands.push(vec!["env".to_owned(), ALL_DRIVERS.to_owned(), program]);
+    }
     let script = script::script(&env::current_dir()?, &script::environment(), &commands);
     on_each(&kernels, &script)
 }

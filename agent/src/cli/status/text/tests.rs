@@ -121,6 +121,7 @@ fn the_detail_tells_reasons_and_problems() {
             name: "eth0".to_owned(),
             up: false,
         }],
+        netns_path: None,
         ztunnel: Some(Served {
             acked: false,
             nack: Some("too busy".to_owned()),

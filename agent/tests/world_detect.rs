@@ -1,0 +1,217 @@
+//! `weir detect` on nodes and pods of worlds.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+#[path = "support/foreign.rs"]
+mod foreign;
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use weir_agent::datapath::Hook;
+use weir_agent::datapath::sys::AttachType;
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::unique;
+use weir_testbeds::world::{Wiring, World};
+
+fn detect(world: &World, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    command
+        .args([
+            "detect",
+            "--host-netns",
+            "/proc/self/ns/net",
+            "--cni-config",
+            "/nonexistent",
+        ])
+        .args(["--admin-socket", "/nonexistent/admin.sock"])
+        .args(arguments)
+        .env_clear();
+    world.node.netns.run(|| command.output()).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn text(output: &Output) -> String {
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn a_namespace_is_told_for_programs_and_for_people() {
+    let world = World::builder("detect")
+        .wiring(Wiring::AwsVpc)
+        .pods(["pod"])
+        .build()
+        .unwrap();
+    let path = world.pod("pod").netns.path();
+    let path = path.to_str().unwrap();
+    let answer = json(&detect(
+        &world,
+        &["--netns", path, "--contract", "node", "-o", "json"],
+    ));
+    assert_eq!(answer["schema"], 1);
+    assert_eq!(answer["contract"], "node");
+    let pod = &answer["pods"][0];
+    assert_eq!(pod["path"], path);
+    assert_eq!(pod["plugins"][0]["cni"], "aws_vpc");
+    assert_eq!(pod["plan"]["outbound"]["path"], "tc");
+    assert_eq!(pod["plan"]["outbound"]["reason"], "host_peer");
+    let far_end = &pod["facts"]["interfaces"][1]["far_end"];
+    assert_eq!(far_end["netns"], "host");
+    assert_eq!(far_end["name"], world.pod("pod").host_interface().unwrap());
+
+    let yaml = text(&detect(
+        &world,
+        &["--netns", path, "--contract", "node", "-o", "yaml"],
+    ));
+    let same: Value = serde_yaml_ng::from_str(&yaml).unwrap();
+    assert_eq!(same, answer);
+
+    let table = text(&detect(&world, &["--netns", path]));
+    for told in [
+        "eth0",
+        "veth",
+        "AWS VPC CNI (likely)",
+        "socket",
+        "ztunnel's sockets are in the pod",
+        "/nonexistent",
+    ] {
+        assert!(table.contains(told), "{told}:\n{table}");
+    }
+}
+
+#[test]
+fn what_cannot_work_is_told_with_what_would() {
+    let world = World::builder("cannot")
+        .wiring(Wiring::MacvlanPrivate)
+        .pods(["pod"])
+        .build()
+        .unwrap();
+    let path = world.pod("pod").netns.path();
+    let table = text(&detect(
+        &world,
+        &["--netns", path.to_str().unwrap(), "--contract", "node"],
+    ));
+    assert!(table.contains("inbound: not captured"), "{table}");
+    assert!(
+        table.contains("what would make it work: macvlan in bridge mode"),
+        "{table}"
+    );
+}
+
+#[test]
+fn all_that_can_be_seen_is_told() {
+    let world = World::builder("all").pods(["pod"]).build().unwrap();
+    let name = unique::name("detect");
+    let _published = world.pod("pod").netns.publish(&name).unwrap();
+    let answer = json(&detect(&world, &["--all", "-o", "json"]));
+    let pods = answer["pods"].as_array().unwrap();
+    let path = format!("/run/netns/{name}");
+    let found = pods.iter().filter(|pod| pod["path"] == path.as_str()).count();
+    assert_eq!(found, 1, "{pods:?}");
+}
+
+#[test]
+fn wrong_paths_are_refused() {
+    let world = World::builder("refused").build().unwrap();
+    for (path, why) in [
+        ("/proc/self/ns/net", "node"),
+        ("/dev/null", "not a network namespace"),
+        ("/nonexistent", "/nonexistent"),
+    ] {
+        let output = detect(&world, &["--netns", path]);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{path}: {error}");
+        assert!(error.contains(why), "{path}: {error}");
+    }
+}
+
+#[test]
+fn a_pod_that_the_agent_knows_is_found_by_name() {
+    let mesh = Mesh::builder("detect-pod").enrolled("web").start().unwrap();
+    mesh.settled().unwrap();
+    let host = mesh.world.node.netns.path();
+    let ask = |pod: &str| {
+        let arguments = ["--host-netns", host.to_str().unwrap(), "--pod", pod, "-o", "json"];
+        mesh.agent.run("detect", &arguments).unwrap()
+    };
+    let answer = json(&ask("web"));
+    let pod = &answer["pods"][0];
+    assert!(pod["pod"].as_str().unwrap().ends_with("/web"), "{pod}");
+    let mac = mesh.pod("web").primary.mac.to_string();
+    assert_eq!(pod["facts"]["interfaces"][1]["mac"], mac);
+    let rules = pod["facts"]["rules"].as_array().unwrap();
+    assert!(!rules.is_empty(), "Weir's own rules are facts");
+    assert_eq!(pod["plan"]["cautions"], Value::Array(Vec::new()), "and no clash");
+    assert_eq!(ask("nobody").status.code(), Some(4));
+    let world = World::builder("no-agent").build().unwrap();
+    assert_eq!(detect(&world, &["--pod", "web"]).status.code(), Some(3));
+}
+
+#[test]
+fn programs_of_others_are_listed_in_order_and_stay() {
+    let world = World::builder("foreign")
+        .wiring(Wiring::PointToPoint)
+        .pods(["pod"])
+        .build()
+        .unwrap();
+    let node = &world.node.netns;
+    let name = world.pod("pod").host_interface().unwrap();
+    let index = node
+        .netlink(async |netlink| netlink.interface(name).await)
+        .unwrap()
+        .index;
+    let (first, second) = (foreign::load("cali_tc_first"), foreign::load("other_second"));
+    let mut links = Vec::new();
+    let mut expected = Vec::new();
+    if Hook::of_this_kernel() == Hook::Tcx {
+        for (order, program) in [&first, &second].into_iter().enumerate() {
+            links.push(foreign::attach_tcx(node, index, program, AttachType::TCX_INGRESS));
+            let (name, owner) = [("cali_tc_first", "calico"), ("other_second", "other")][order];
+            expected.push(("tcx", u64::try_from(order).unwrap(), name, owner));
+        }
+    }
+    foreign::attach_clsact(node, index, &first, "cali_tc_first", 7);
+    expected.push(("clsact", 7, "cali_tc_first", "calico"));
+    let path = world.pod("pod").netns.path();
+    let arguments = ["--netns", path.to_str().unwrap(), "-o", "json"];
+    // Twice: that somebody looks changes nothing.
+    for _ in 0..2 {
+        let answer = json(&detect(&world, &arguments));
+        let programs = answer["node"]["programs"].as_array().unwrap();
+        let told: Vec<_> = programs
+            .iter()
+            .map(|program| {
+                assert_eq!(
+                    (&program["interface"], &program["direction"]),
+                    (&index.into(), &"ingress".into())
+                );
+                let word = |field: &str| program[field].as_str().unwrap();
+                (
+                    word("hook"),
+                    program["order"].as_u64().unwrap(),
+                    word("name"),
+                    word("owner"),
+                )
+            })
+            .collect();
+        assert_eq!(told, expected);
+    }
+    let table = text(&detect(&world, &arguments[..2]));
+    assert!(
+        table.contains(&format!("{name}: ingress clsact 7: cali_tc_first")),
+        "{table}"
+    );
+    drop(links);
+}
