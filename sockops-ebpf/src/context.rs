@@ -6,11 +6,12 @@ pub const AF_INET: u32 = 2;
 /// A field of the context behind a pointer.
 #[macro_export]
 macro_rules! read_field {
-    ($context:expr, $($field:tt)+) => {
+    ($context:expr, $($field:tt)+) => {{
+        let context = $context;
         // SAFETY: the context outlives the program, and the verifier checks the offset. Volatile, because the kernel
         // allows only the access widths that it declares, and compilers merge neighbours.
-        unsafe { core::ptr::addr_of!((*$context).$($field)+).read_volatile() }
-    };
+        unsafe { core::ptr::addr_of!((*context).$($field)+).read_volatile() }
+    }};
 }
 
 /// The address of either family, from two fields of the context. Both are read in any case: compilers would merge reads

@@ -47,6 +47,7 @@ macro_rules! field {
 
 /// Whatever the answer, the call goes on; where there is none the kernel's own error stands.
 #[cgroup_sockopt(getsockopt)]
+#[expect(clippy::needless_pass_by_value, reason = "the hook's signature")]
 pub fn weir_original(context: SockoptContext) -> i32 {
     let context = context.sockopt;
     if field!(context, optname) == SO_ORIGINAL_DST {

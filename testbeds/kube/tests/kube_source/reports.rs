@@ -98,7 +98,7 @@ fn kube_annotations_and_events_are_accepted() {
 
 /// The server itself refuses to patch a pod whose UID is another.
 #[test]
-fn kube_a_pod_that_took_anothers_name_is_not_written_on() {
+fn kube_a_pod_with_the_name_of_an_earlier_one_is_not_written_on() {
     let reporting = Reporting::begin();
     let old = reporting.uid();
     reporting.note(&old, PodState::Enrolled);
