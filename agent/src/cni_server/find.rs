@@ -73,3 +73,6 @@ fn is_meant(entry: &PodEntry, name: &PodName, uid: Option<&str>) -> bool {
     };
     entry.pod.name == *name && uid.is_none_or(has_uid)
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,7 +173,13 @@ impl Tender {
             }
             match self.sleep(&mut events, pause).await {
                 Wake::Again => {}
-                Wake::Asked(answer) => asked = Some(answer),
+                Wake::Asked(answer) => {
+                    asked = Some(answer);
+                    // A pod that has had to wait for its sandbox is wished for from now on.
+                    if self.in_mesh.is_none() {
+                        since = Instant::now();
+                    }
+                }
                 Wake::Gone => break,
             }
             if self.wanted.has_changed().unwrap_or(false) {

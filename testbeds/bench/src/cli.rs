@@ -38,6 +38,8 @@ pub enum Part {
     Hooks,
     /// Enrolment, and a node full of pods.
     Scale,
+    /// Starts of pods with the CNI plugin.
+    Cni,
 }
 
 /// The form of what is printed.

@@ -4,6 +4,7 @@
 mod baseline;
 mod bpf;
 mod cli;
+mod cni;
 mod column;
 mod compare;
 mod cpu;
@@ -42,6 +43,9 @@ fn measure(cli: &Cli) -> Result<Report> {
     }
     if cli.has(Part::Scale) {
         report.scale = Some(scale::run(cli)?);
+    }
+    if cli.has(Part::Cni) {
+        report.starts = Some(cni::run(cli)?);
     }
     Ok(report)
 }

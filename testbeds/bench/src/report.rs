@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::cli::{Cli, Output};
+use crate::cni::Starts;
 use crate::compare::Compared;
 use crate::hooks::Hooks;
 use crate::machine::Machine;
@@ -25,6 +26,7 @@ pub struct Report {
     pub compared: Vec<Compared>,
     pub hooks: Vec<Hooks>,
     pub scale: Option<Scale>,
+    pub starts: Option<Starts>,
 }
 
 impl Report {
@@ -38,6 +40,7 @@ impl Report {
             compared: Vec::new(),
             hooks: Vec::new(),
             scale: None,
+            starts: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The report that is kept.
 
 use super::Report;
+use crate::cni::{Starts, Times};
 use crate::column::Column;
 use crate::compare::Compared;
 use crate::hooks::Hooks;
@@ -26,7 +27,23 @@ pub fn text(report: &Report) -> String {
     if let Some(scale) = &report.scale {
         text += &pods(scale);
     }
+    if let Some(starts) = &report.starts {
+        text += &adds(starts);
+    }
     text + CAVEATS
+}
+
+fn adds(starts: &Starts) -> String {
+    let row = |title: &str, times: Times| format!("| {title} | {:.2} | {:.2} |\n", times.p50, times.p99);
+    let parallel = starts.parallel;
+    let mut text = "\n## Starts of pods with the CNI plugin\n\n| `ADD`, from the program's start to its end, in ms | p50 | p99 |\n|---|---:|---:|\n".to_owned();
+    text += &row("one after the other, in the mesh", starts.alone);
+    text += &row(&format!("{parallel} at once, in the mesh"), starts.in_mesh);
+    text += &row(&format!("{parallel} at once, out of it"), starts.outside);
+    text + &row(
+        &format!("{parallel} at once, nobody is asked: what starting programs costs"),
+        starts.exempt,
+    )
 }
 
 fn introduction(report: &Report) -> String {

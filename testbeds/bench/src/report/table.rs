@@ -2,6 +2,7 @@
 
 use super::Report;
 use super::markdown::figure;
+use crate::cni::Starts;
 use crate::column::Column;
 use crate::compare::Compared;
 use crate::hooks::Hooks;
@@ -20,7 +21,25 @@ pub fn text(report: &Report) -> String {
     if let Some(scale) = &report.scale {
         text += &pods(scale);
     }
+    if let Some(starts) = &report.starts {
+        text += &adds(starts);
+    }
     text
+}
+
+fn adds(starts: &Starts) -> String {
+    let Starts {
+        parallel,
+        in_mesh,
+        outside,
+        exempt,
+        alone,
+    } = starts;
+    format!(
+        "\nCNI ADD, p50 and p99: alone, in the mesh {:.2} and {:.2} ms; {parallel} at once: in the mesh {:.2} and {:.2}, \
+         out of it {:.2} and {:.2}, nobody asked {:.2} and {:.2} ms\n",
+        alone.p50, alone.p99, in_mesh.p50, in_mesh.p99, outside.p50, outside.p99, exempt.p50, exempt.p99,
+    )
 }
 
 fn comparison(compared: &Compared) -> String {
