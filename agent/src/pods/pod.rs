@@ -146,6 +146,8 @@ pub enum Phase {
     Succeeded,
     /// All containers ended, one of them badly.
     Failed,
+    /// It was deleted; its containers may still run.
+    Ending,
     /// The node did not report.
     Unknown,
 }
@@ -156,7 +158,7 @@ impl Phase {
     pub const fn is_finished(self) -> bool {
         match self {
             Self::Succeeded | Self::Failed => true,
-            Self::Pending | Self::Running | Self::Unknown => false,
+            Self::Pending | Self::Running | Self::Ending | Self::Unknown => false,
         }
     }
 }

@@ -59,6 +59,8 @@ enum TendError {
     Zds(AddError),
     #[error("it has not started: the runtime has not told of its sandbox, and no process of it runs")]
     NotStarted,
+    #[error("the pod was deleted, and its processes have ended")]
+    Ended,
     #[error("its sandbox is gone")]
     NoSandbox,
     #[error("a step of enrolment panicked: {0}")]
@@ -72,6 +74,7 @@ impl TendError {
             Self::Zds(AddError::NoZtunnel { .. }) => {
                 PodState::Pending("waits for a ztunnel to connect".to_owned())
             }
+            Self::Ended => PodState::Pending("was deleted, and its processes have ended".to_owned()),
             Self::NotStarted | Self::NoSandbox => PodState::Pending("waits for its sandbox".to_owned()),
             other => PodState::Failed(other.to_string()),
         }

@@ -35,6 +35,20 @@ async fn a_pod_that_has_just_been_made_is_pending_and_has_no_address() {
     assert!(pod.addresses.is_empty() && pod.labels.is_empty() && !pod.host_network);
 }
 
+/// Its containers may run on for a while, in the mesh; that they are gone at some point is no failure.
+#[tokio::test]
+async fn a_pod_that_was_deleted_is_ending_until_it_has_finished() {
+    for (written, phase) in [
+        ("Running", Phase::Ending),
+        ("Pending", Phase::Ending),
+        ("Failed", Phase::Failed),
+    ] {
+        let deleted = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "spec": {},
+            "status": {"phase": written}});
+        assert_eq!(read(deleted).await.phase, phase, "{written}");
+    }
+}
+
 #[tokio::test]
 async fn a_server_before_dual_stack_tells_one_address() {
     let pod = read(json!({"spec": {"hostNetwork": true, "serviceAccountName": "web"},

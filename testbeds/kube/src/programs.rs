@@ -3,8 +3,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// The release that is built from source where no other is named.
-pub const RELEASE: &str = "1.20.2";
+/// The release that is built from source where no other is named, and the way in which it is built.
+pub const RELEASE: &str = "1.20.2-2";
 
 /// A program is missing.
 #[derive(Debug, thiserror::Error)]

@@ -42,8 +42,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "kube",
-        arguments: "programs [--all]",
-        help: "Build Kubernetes' programs for tests against a real API server",
+        arguments: "up|test|down|shell MACHINE|programs",
+        help: "A cluster of two nodes without Docker, and what must hold in it",
         run: kube::run,
     },
     Command {

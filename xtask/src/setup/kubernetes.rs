@@ -15,11 +15,14 @@ use super::system::System;
 use crate::process::run;
 
 const ASSETS: &str = "KUBEBUILDER_ASSETS";
-/// As `weir-kube` knows it.
-const RELEASE: &str = "1.20.2";
+/// The release and our way to build it, as `weir-kube` knows it.
+const RELEASE: &str = "1.20.2-2";
+/// The release's own copy relies on how Go's maps were before 1.18: with today's Go it crashes now and then.
+const REFLECT: &str = "github.com/modern-go/reflect2";
 const PACKAGES: &[&str] = &[
     "dpkg-dev",
     "etcd-server",
+    "golang-github-modern-go-reflect2-dev",
     "golang-go",
     "jq",
     "make",
@@ -131,6 +134,7 @@ fn archive(targets: &str, release: &str) -> Option<String> {
 }
 
 fn compile(source: &Path, programs: &[&str], kept: &Path) -> Result<()> {
+    replace_reflect(source)?;
     // The makefile wants the tree to be where Go's modules were before there were modules.
     let path = source.join(".go");
     let home = path.join("src/k8s.io");
@@ -152,6 +156,16 @@ fn compile(source: &Path, programs: &[&str], kept: &Path) -> Result<()> {
         fs::rename(&draft, kept.join(program)).with_context(|| format!("making {program}"))?;
     }
     Ok(())
+}
+
+fn replace_reflect(source: &Path) -> Result<()> {
+    let old = source.join("vendor").join(REFLECT);
+    let new = Path::new("/usr/share/gocode/src").join(REFLECT);
+    fs::remove_dir_all(&old).with_context(|| format!("removing {}", old.display()))?;
+    run(Command::new("cp")
+        .args(["--recursive", "--dereference"])
+        .arg(new)
+        .arg(old))
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ fn look(pod: &Pod, host: NetnsId) -> Result<Netns, TendError> {
     let holds = |netns: &Netns| holds_one_of(netns, &pod.addresses);
     match find_by_proc(Path::new("/proc"), &pod.uid, host, holds) {
         Err(FindError::NoProcess { .. }) if pod.phase == Phase::Pending => Err(TendError::NotStarted),
+        Err(FindError::NoProcess { .. }) if pod.phase == Phase::Ending => Err(TendError::Ended),
         found => Ok(found?),
     }
 }

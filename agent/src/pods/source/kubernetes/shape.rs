@@ -42,6 +42,7 @@ pub(super) struct Metadata {
     pub(super) uid: String,
     #[serde(default)]
     pub(super) resource_version: String,
+    deletion_timestamp: Option<String>,
     labels: Option<StringMap>,
     annotations: Option<StringMap>,
 }
@@ -139,6 +140,11 @@ impl TryFrom<WrittenPod> for KnownPod {
         // Not part of the pod: that we have written it is no news to us.
         let redirection = annotations.remove(REDIRECTION);
         annotations.retain(|name, _| name.contains(KEPT));
+        let phase = match phase(status.phase.as_deref()) {
+            finished @ (Phase::Succeeded | Phase::Failed) => finished,
+            _ if metadata.deletion_timestamp.is_some() => Phase::Ending,
+            other => other,
+        };
         let pod = Pod {
             uid: PodUid::new(metadata.uid)?,
             name: PodName::new(metadata.namespace, metadata.name)?,
@@ -146,7 +152,7 @@ impl TryFrom<WrittenPod> for KnownPod {
             labels: metadata.labels.unwrap_or_default(),
             annotations,
             host_network: spec.host_network.unwrap_or(false),
-            phase: phase(status.phase.as_deref()),
+            phase,
             netns: None,
             addresses: addresses(&status),
         };

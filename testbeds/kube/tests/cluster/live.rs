@@ -1,0 +1,226 @@
+//! The cluster that runs.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use weir_kube::Cluster;
+use weir_testbeds::deadline::eventually;
+
+use crate::objects::{self, RECORDS};
+
+pub const NODES: [&str; 2] = ["node-1", "node-2"];
+const KINDS: [&str; 2] = ["bridge", "macvlan"];
+const DEADLINE: Duration = Duration::from_secs(180);
+const ANNOTATION: &str = "ambient.istio.io/redirection";
+const SYSTEM: &str = "/apis/apps/v1/namespaces/istio-system/daemonsets";
+
+pub struct Live {
+    cluster: Cluster,
+    scripts: PathBuf,
+    /// When the present step began.
+    begun: Cell<Instant>,
+}
+
+impl Live {
+    pub fn open() -> Self {
+        let state = std::env::var_os("WEIR_KUBE_STATE").map_or("/var/lib/weir-kube".into(), PathBuf::from);
+        let kubeconfig = state.join("admin.kubeconfig");
+        assert!(
+            state.join("control.init").exists(),
+            "there is no cluster in {}: `./x kube up` makes one",
+            state.display()
+        );
+        Self {
+            cluster: Cluster::by_kubeconfig(&kubeconfig).unwrap_or_else(|error| panic!("{error}")),
+            scripts: Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster"),
+            begun: Cell::new(Instant::now()),
+        }
+    }
+
+    pub fn begin(&self, step: &str) {
+        println!("{step}");
+        self.begun.set(Instant::now());
+    }
+
+    pub fn still_in_time(&self) {
+        assert!(self.begun.get().elapsed() < DEADLINE, "it takes too long");
+    }
+
+    /// Makes an object, unless it is there.
+    pub fn ensure(&self, object: &Value) {
+        match self.cluster.create(&objects::collection(object), object) {
+            Ok(_) => {}
+            Err(error) if error.to_string().contains("AlreadyExists") => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn pod(&self, namespace: &str, name: &str) -> Value {
+        self.cluster
+            .get(&format!("/api/v1/namespaces/{namespace}/pods/{name}"))
+            .unwrap()
+    }
+
+    pub fn runs(&self, namespace: &str, name: &str) {
+        let runs = || {
+            let status = &self.pod(namespace, name)["status"];
+            (status["phase"] == "Running" && status["containerStatuses"][0]["ready"] == true).then_some(())
+        };
+        let seen = eventually(DEADLINE, runs);
+        assert!(
+            seen.is_ok(),
+            "{namespace}/{name} does not run: {}",
+            self.pod(namespace, name)["status"]
+        );
+    }
+
+    /// The kubelet has started its container anew.
+    pub fn runs_again(&self, namespace: &str, name: &str) {
+        let restarted = || {
+            let status = &self.pod(namespace, name)["status"]["containerStatuses"][0];
+            (status["restartCount"].as_u64() > Some(0) && status["ready"] == true).then_some(())
+        };
+        let seen = eventually(DEADLINE, restarted);
+        assert!(
+            seen.is_ok(),
+            "{namespace}/{name} is not back: {}",
+            self.pod(namespace, name)["status"]
+        );
+    }
+
+    pub fn says(&self, namespace: &str, name: &str, wanted: &Value) {
+        let said = || self.pod(namespace, name)["metadata"]["annotations"][ANNOTATION].clone();
+        let seen = eventually(DEADLINE, || (said() == *wanted).then_some(()));
+        assert!(seen.is_ok(), "{namespace}/{name} says {}, not {wanted}", said());
+    }
+
+    pub fn address(&self, namespace: &str, name: &str) -> String {
+        let address = self.pod(namespace, name)["status"]["podIP"].clone();
+        address.as_str().unwrap().to_owned()
+    }
+
+    pub fn label(&self, namespace: &str, name: &str, mode: &Value) {
+        let patch = json!({"metadata": {"labels": {"istio.io/dataplane-mode": mode}}});
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
+        self.cluster.patch(&path, &patch).unwrap();
+    }
+
+    pub fn is_rolled_out(&self, name: &str) -> bool {
+        let set = self.cluster.get(&format!("{SYSTEM}/{name}")).unwrap();
+        let status = &set["status"];
+        status["observedGeneration"] == set["metadata"]["generation"]
+            && ["updatedNumberScheduled", "numberReady"]
+                .iter()
+                .all(|count| status[count].as_u64() == Some(NODES.len() as u64))
+    }
+
+    pub fn rolled_out(&self, name: &str) {
+        let seen = eventually(DEADLINE, || self.is_rolled_out(name).then_some(()));
+        assert!(seen.is_ok(), "{name} is not ready on all nodes");
+    }
+
+    /// Replaces the pods of a DaemonSet, as `kubectl rollout restart` does.
+    pub fn restart(&self, name: &str) {
+        let now = format!("{:?}", std::time::SystemTime::now());
+        let patch = json!({"spec": {"template": {"metadata": {"annotations": {"restarted": now}}}}});
+        self.cluster.patch(&format!("{SYSTEM}/{name}"), &patch).unwrap();
+    }
+
+    /// UIDs of the agents' pods.
+    pub fn agents(&self) -> Vec<String> {
+        let path = "/api/v1/namespaces/istio-system/pods?labelSelector=app.kubernetes.io%2Fname%3Dweir";
+        let pods = self.cluster.get(path).unwrap();
+        let mut uids: Vec<String> = pods["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|pod| pod["metadata"]["uid"].as_str().unwrap().to_owned())
+            .collect();
+        uids.sort_unstable();
+        uids
+    }
+
+    /// Lets a pod fetch a page, which must succeed.
+    pub fn asks(&self, namespace: &str, name: &str, node: &str, server: &str) {
+        let container = self.pod(namespace, name)["status"]["containerStatuses"][0]["containerID"].clone();
+        let id = container
+            .as_str()
+            .unwrap()
+            .trim_start_matches("containerd://")
+            .to_owned();
+        let exec = weir_testbeds::unique::name("exec");
+        let url = format!("http://{server}:8080/");
+        let asked = self.on(
+            node,
+            &[
+                "ctr",
+                "--namespace",
+                "k8s.io",
+                "task",
+                "exec",
+                "--exec-id",
+                &exec,
+                &id,
+                "wget",
+                "-q",
+                "-O-",
+                &url,
+            ],
+        );
+        assert!(
+            asked.status.success() && asked.stdout == b"hello\n",
+            "{namespace}/{name} gets no page from {server}: {asked:?}"
+        );
+    }
+
+    fn on(&self, node: &str, command: &[&str]) -> Output {
+        let mut shell = Command::new(self.scripts.join("shell.sh"));
+        shell.arg(node).args(command).output().unwrap()
+    }
+
+    fn record(&self, node: &str) -> Vec<String> {
+        let read = self.on(node, &["cat", RECORDS]);
+        let text = String::from_utf8_lossy(&read.stdout).into_owned();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// How many connections ztunnel has written down.
+    pub fn records(&self, node: &str) -> usize {
+        self.record(node).len()
+    }
+
+    /// Waits until ztunnel has written down a connection with all these words, after the first `known`.
+    pub fn recorded(&self, node: &str, known: usize, words: &[&str]) {
+        let find = || {
+            let record = self.record(node);
+            let mut news = record.iter().skip(known);
+            news.any(|line| words.iter().all(|word| line.contains(word)))
+                .then_some(())
+        };
+        let seen = eventually(Duration::from_secs(30), find);
+        assert!(
+            seen.is_ok(),
+            "ztunnel on {node} saw no {words:?}, but {:#?}",
+            &self.record(node)[known..]
+        );
+    }
+
+    /// Takes a node's power away and gives it back.
+    pub fn reboot(&self, node: &str) {
+        let index = NODES.iter().position(|name| *name == node).unwrap();
+        let number = (index + 1).to_string();
+        for (script, arguments) in [
+            ("stop.sh", vec![node]),
+            ("node.sh", vec![node, &number, KINDS[index]]),
+        ] {
+            let done = Command::new(self.scripts.join(script))
+                .args(arguments)
+                .output()
+                .unwrap();
+            assert!(done.status.success(), "{script}: {done:?}");
+        }
+    }
+}
