@@ -77,6 +77,27 @@ impl Live {
         );
     }
 
+    /// Its container has ended well; says the pod's UID.
+    pub fn succeeds(&self, namespace: &str, name: &str) -> String {
+        let ended = || {
+            let pod = self.pod(namespace, name);
+            let has_ended = pod["status"]["phase"] == "Succeeded" || pod["status"]["phase"] == "Failed";
+            has_ended.then_some(pod)
+        };
+        let pod = eventually(DEADLINE, ended).unwrap_or_else(|_| self.pod(namespace, name));
+        assert_eq!(
+            pod["status"]["phase"], "Succeeded",
+            "{namespace}/{name}: {}",
+            pod["status"]
+        );
+        pod["metadata"]["uid"].as_str().unwrap().to_owned()
+    }
+
+    pub fn remove(&self, namespace: &str, name: &str) {
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
+        self.cluster.delete(&path).unwrap();
+    }
+
     /// The kubelet has started its container anew.
     pub fn runs_again(&self, namespace: &str, name: &str) {
         let restarted = || {

@@ -16,6 +16,7 @@ fn the_cluster_holds() {
     install(&live);
     pods_say_that_they_are_in_the_mesh(&live);
     traffic_goes_through_ztunnel(&live);
+    a_new_pod_is_in_the_mesh_from_its_first_connection_on(&live);
     a_label_takes_a_running_pod_out_and_back_in(&live);
     an_agent_that_is_replaced_leaves_no_gap(&live);
     a_node_that_lost_its_power_comes_back(&live);
@@ -90,6 +91,29 @@ fn traffic_goes_through_ztunnel(live: &Live) {
                     live.recorded(to, inbound, &["\"inbound\"", &source]);
                 }
             }
+        }
+    }
+}
+
+/// Pods whose first act is a connection: the container runtime starts none before the CNI plugin has let it.
+fn a_new_pod_is_in_the_mesh_from_its_first_connection_on(live: &Live) {
+    const PODS: usize = 10;
+    live.begin("a new pod is in the mesh from its first connection on");
+    let server = live.address("in", &format!("server-{}", live::NODES[0]));
+    let command = json!(["wget", "-q", "-O-", format!("http://{server}:8080/")]);
+    let name = |node: &str, number: usize| format!("first-{node}-{number}");
+    for node in live::NODES {
+        for number in 0..PODS {
+            let mut pod = objects::pod("in", &name(node, number), node, &command);
+            pod["spec"]["restartPolicy"] = json!("Never");
+            live.ensure(&pod);
+        }
+    }
+    for node in live::NODES {
+        for number in 0..PODS {
+            let uid = live.succeeds("in", &name(node, number));
+            live.recorded(node, 0, &["\"outbound\"", &uid]);
+            live.remove("in", &name(node, number));
         }
     }
 }
