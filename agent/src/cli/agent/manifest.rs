@@ -29,6 +29,7 @@ const OF_THE_CHART: &[&str] = &[
     "http-address",
     "install-cni",
     "kubeconfig",
+    "macvlan-outbound",
     "node-name",
     "pin-root",
     "pods-file",
