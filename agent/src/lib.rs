@@ -23,4 +23,5 @@ pub mod socket_file;
 pub mod status;
 pub mod trace;
 pub mod verify;
+pub mod wiring;
 pub mod zds;

@@ -20,7 +20,7 @@ fn detect(world: &World, arguments: &[&str]) -> Output {
             "detect",
             "--host-netns",
             "/proc/self/ns/net",
-            "--cni-config",
+            "--cni-conf-dir",
             "/nonexistent",
         ])
         .args(["--admin-socket", "/nonexistent/admin.sock"])

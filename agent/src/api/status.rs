@@ -39,6 +39,20 @@ pub struct AgentStatus {
     pub source_error: Option<String>,
     /// The connected ztunnels, the oldest first.
     pub ztunnels: Vec<ZtunnelStatus>,
+    /// How the node is connected, once that was looked at.
+    #[serde(default)]
+    pub wiring: Option<NodeWiring>,
+}
+
+/// How the node is connected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeWiring {
+    /// Types of the CNI plugins that the container runtime is configured to call.
+    pub plugins: Vec<String>,
+    /// What is wrong with that configuration, and what istio-cni has left.
+    pub problems: Vec<String>,
+    /// When it was looked at.
+    pub at: Timestamp,
 }
 
 /// A connected ztunnel.
@@ -140,6 +154,9 @@ pub struct PodDetail {
     pub listeners: Vec<Listeners>,
     /// Its interfaces, as far as its netns is known.
     pub interfaces: Vec<Interface>,
+    /// How they are connected; those that lead out of the pod.
+    #[serde(default)]
+    pub wiring: Vec<InterfaceWiring>,
     /// A path by which root can open its netns, for as long as the agent holds it.
     #[serde(default)]
     pub netns_path: Option<PathBuf>,
@@ -187,6 +204,21 @@ pub struct Interface {
     pub name: String,
     /// Whether it is up.
     pub up: bool,
+}
+
+/// How an interface of a pod is connected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceWiring {
+    /// Its name in the pod.
+    pub interface: String,
+    /// Its kind, with its mode.
+    pub kind: String,
+    /// The peer or parent on the node, by name.
+    pub far_end: Option<String>,
+    /// The CNI plugin that made it.
+    pub plugin: String,
+    /// How sure that is.
+    pub confidence: String,
 }
 
 /// What ztunnel says of a pod.

@@ -34,6 +34,7 @@ use crate::report::ReportTally;
 use crate::socket_file::BindError;
 use crate::trace::Tracer;
 use crate::verify;
+use crate::wiring::Wiring;
 use crate::zds::{ZdsConfig, ZdsServer};
 
 /// How often pods that are gone are looked for.
@@ -117,7 +118,9 @@ impl Agent {
         };
         let zds_tally = ZdsTally::default();
         let counting = tokio::spawn(zds_tally.clone().follow(zds.events()));
+        let (wiring, looking) = Wiring::start(config.host_netns.clone(), config.cni_conf_dir.clone());
         let view = View {
+            wiring,
             tracer: Tracer::new(datapath.clone(), registry.clone()),
             zds_tally,
             config: Arc::new(config),
@@ -133,7 +136,7 @@ impl Agent {
             health: Health::default(),
         };
         let (calls, called) = Calls::new(sandboxes);
-        let mut tasks = vec![begun.task, counting];
+        let mut tasks = vec![begun.task, counting, looking];
         let cluster = begun.cluster;
         let report = |cluster: &Cluster| cluster.report(view.registry.clone(), view.reports.clone());
         tasks.extend(cluster.as_ref().map(report));

@@ -84,6 +84,8 @@ pub struct AgentConfig {
     pub pods_cgroup: Option<PathBuf>,
     /// A handle of the node's own network namespace.
     pub host_netns: PathBuf,
+    /// The container runtime's directory of network configurations.
+    pub cni_conf_dir: PathBuf,
     /// Sizes of the maps.
     pub sizes: Sizes,
     /// Which pods are enrolled.

@@ -14,6 +14,7 @@ use crate::datapath::Datapath;
 use crate::pods::source::{PodSource, SourceStatus};
 use crate::report::ReportTally;
 use crate::trace::Tracer;
+use crate::wiring::Wiring;
 use crate::zds::ZdsServer;
 
 /// The running agent, to be looked at; clones see the same.
@@ -43,6 +44,8 @@ pub struct View {
     pub source: PodSource,
     /// What was said of pods in the cluster.
     pub reports: ReportTally,
+    /// How the node and its pods are connected.
+    pub wiring: Wiring,
     /// Who listens to the kernel side's decisions.
     pub tracer: Tracer,
 }

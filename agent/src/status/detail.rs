@@ -11,7 +11,7 @@ use weir_common::ports;
 use super::pinned::kernel_state;
 use super::{reasons, summary};
 use crate::api::VERSION;
-use crate::api::status::{Interface, Listeners, PodDetail, Served};
+use crate::api::status::{Interface, InterfaceWiring, Listeners, PodDetail, Served};
 use crate::datapath::counters;
 use crate::enroll::{EnrollError, listeners, netlink};
 use crate::run::registry::PodStatus;
@@ -41,6 +41,7 @@ pub fn of_pod(view: &View, pod: &PodStatus) -> Result<PodDetail, EnrollError> {
             .netns
             .map_or(Ok(Vec::new()), |netns| registered(view, netns))?,
         interfaces: interfaces(view, pod)?,
+        wiring: wiring(view, pod),
         netns_path: netns_path(view, pod),
         ztunnel: served.map(|(_, status)| Served {
             acked: status.acked,
@@ -56,6 +57,13 @@ fn registered(view: &View, netns: u64) -> Result<Vec<Listeners>, EnrollError> {
         registered: known.get(&port).copied().unwrap_or(0),
     };
     Ok([ports::OUTBOUND, ports::INBOUND].map(count).into())
+}
+
+/// A pod that goes while it is looked at has none.
+fn wiring(view: &View, pod: &PodStatus) -> Vec<InterfaceWiring> {
+    let subject = view.subjects.get(&pod.uid);
+    let told = subject.and_then(|subject| view.wiring.pod(subject.netns.as_fd()).ok());
+    told.unwrap_or_default()
 }
 
 fn netns_path(view: &View, pod: &PodStatus) -> Option<PathBuf> {

@@ -46,6 +46,7 @@ fn agent(view: &View) -> AgentStatus {
         hybrid_cgroups: view.node.hierarchy.hybrid,
         source_error: view.source_error(),
         ztunnels: view.zds.status().connections.iter().map(ztunnel).collect(),
+        wiring: view.wiring.node(),
     }
 }
 

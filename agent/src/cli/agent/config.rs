@@ -132,6 +132,7 @@ pub fn resolve(
         cgroup: settings.cgroup,
         pods_cgroup: settings.pods_cgroup,
         host_netns: settings.host_netns.unwrap_or_else(|| HOST_NETNS.into()),
+        cni_conf_dir: settings.cni_conf_dir.unwrap_or_else(|| cni::CONF_DIR.into()),
         sizes,
         rules,
         dns_capture: settings.dns_capture.unwrap_or(true),

@@ -14,12 +14,10 @@ use weir_agent::pods::netns::HOST_NETNS;
 use weir_netdetect::choose::{ChoiceConfig, Contract, MacvlanOutbound};
 use weir_netdetect::report::Detector;
 
+use super::agent::cni::CONF_DIR;
 use super::asking::Where;
 use super::output::Output;
 use pods::Wanted;
-
-/// Where container runtimes look for configuration.
-const CNI_CONFIG: &str = "/etc/cni/net.d";
 
 /// Tells how pods are connected, by which plugin, and on which path their connections get to ztunnel.
 ///
@@ -42,9 +40,9 @@ pub struct Args {
     /// How connections of macvlan pods get to a ztunnel on their parent, with the node contract.
     #[arg(long, env = "WEIR_MACVLAN_OUTBOUND", value_enum, default_value_t)]
     macvlan_outbound: MacvlanArg,
-    /// Directory of the CNI configuration.
-    #[arg(long, env = "WEIR_CNI_CONFIG", value_name = "DIRECTORY", default_value = CNI_CONFIG)]
-    cni_config: PathBuf,
+    /// The container runtime's directory of network configurations.
+    #[arg(long, env = "WEIR_CNI_CONF_DIR", value_name = "DIRECTORY", default_value = CONF_DIR)]
+    cni_conf_dir: PathBuf,
     /// A handle of the node's own network namespace.
     #[arg(long, env = "WEIR_HOST_NETNS", value_name = "PATH", default_value = HOST_NETNS)]
     host_netns: PathBuf,
@@ -93,7 +91,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         ContractArg::InPod => Contract::InPod,
         ContractArg::Node => Contract::Node,
     };
-    let detector = Detector::new(host.as_fd(), &args.cni_config, contract, config)?;
+    let detector = Detector::new(host.as_fd(), &args.cni_conf_dir, contract, config)?;
     let mut detected = Vec::new();
     for pod in found {
         match detector.pod(&pod.path, pod.netns.as_fd(), pod.name) {

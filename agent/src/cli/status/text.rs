@@ -59,6 +59,9 @@ fn agent(agent: &AgentStatus, now: Timestamp, style: Style) -> String {
             style.paint(Colour::Warning, &format!("source of pods: {error}"))
         );
     }
+    for problem in agent.wiring.iter().flat_map(|wiring| &wiring.problems) {
+        text += &format!("{}\n", style.paint(Colour::Warning, problem));
+    }
     if agent.hybrid_cgroups {
         text += "cgroups are hybrid: pods on the host's network may pass for probes\n";
     }
@@ -102,6 +105,7 @@ pub fn detail(detail: &PodDetail, now: Timestamp, style: Style) -> String {
     ]);
     facts.push(["addresses".into(), addresses(&pod.addresses).into()]);
     facts.push(["interfaces".into(), interfaces(detail).into()]);
+    facts.push(["wiring".into(), wiring(detail).into()]);
     facts.push(["kernel flags".into(), kernel(detail.kernel.as_ref()).into()]);
     facts.push(["listeners".into(), listeners(detail).into()]);
     facts.push(["ztunnel".into(), ztunnel(detail)]);
@@ -216,6 +220,20 @@ fn interfaces(detail: &PodDetail) -> String {
         format!("{}: {}{down}", interface.index, interface.name)
     };
     detail.interfaces.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn wiring(detail: &PodDetail) -> String {
+    let one = |wiring: &weir_agent::api::status::InterfaceWiring| {
+        let far_end = wiring
+            .far_end
+            .as_deref()
+            .map_or_else(String::new, |name| format!(" to {name}"));
+        format!(
+            "{}: {}{far_end}, made by {} ({})",
+            wiring.interface, wiring.kind, wiring.plugin, wiring.confidence
+        )
+    };
+    detail.wiring.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 fn kernel(state: Option<&KernelState>) -> String {

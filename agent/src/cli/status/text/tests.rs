@@ -1,7 +1,7 @@
 use weir_agent::api::VERSION;
 use weir_agent::api::status::{
-    AgentStatus, Interface, KernelState, Listeners, Pinned, PinnedPod, PodDetail, PodSummary, Problem,
-    ReasonCount, Served, Status, Verdicts, Verified,
+    AgentStatus, Interface, InterfaceWiring, KernelState, Listeners, Pinned, PinnedPod, PodDetail,
+    PodSummary, Problem, ReasonCount, Served, Status, Verdicts, Verified,
 };
 
 use super::{detail, node, pinned};
@@ -50,6 +50,7 @@ fn agent() -> AgentStatus {
         hybrid_cgroups: false,
         source_error: Some("no file".to_owned()),
         ztunnels: Vec::new(),
+        wiring: None,
     }
 }
 
@@ -121,6 +122,13 @@ fn the_detail_tells_reasons_and_problems() {
             name: "eth0".to_owned(),
             up: false,
         }],
+        wiring: vec![InterfaceWiring {
+            interface: "eth0".to_owned(),
+            kind: "veth".to_owned(),
+            far_end: Some("cali1".to_owned()),
+            plugin: "Calico".to_owned(),
+            confidence: "likely".to_owned(),
+        }],
         netns_path: None,
         ztunnel: Some(Served {
             acked: false,
@@ -133,6 +141,8 @@ fn the_detail_tells_reasons_and_problems() {
         ["outbound", "redirected", "5", "To ztunnel."]
     );
     assert_eq!(row(&text, "interfaces"), ["interfaces", "2: eth0 (down)"]);
+    let wiring = "eth0: veth to cali1, made by Calico (likely)";
+    assert_eq!(row(&text, "wiring"), ["wiring", wiring]);
     assert_eq!(row(&text, "listeners"), ["listeners", "15001: 2"]);
     assert_eq!(row(&text, "netns cookie"), ["netns cookie", "17"]);
     assert_eq!(
