@@ -27,8 +27,6 @@ pub enum Path {
     TakeOver,
     /// Watching decisions as they are made.
     Trace,
-    /// Joining the sockets of app and proxy.
-    Accelerate,
 }
 
 impl Path {
@@ -43,7 +41,6 @@ impl Path {
         Self::Guard,
         Self::TakeOver,
         Self::Trace,
-        Self::Accelerate,
     ];
 
     /// The word for it.
@@ -59,7 +56,6 @@ impl Path {
             Self::Guard => "guard",
             Self::TakeOver => "take-over",
             Self::Trace => "trace",
-            Self::Accelerate => "accelerate",
         }
     }
 
@@ -67,12 +63,6 @@ impl Path {
     #[must_use]
     pub const fn redirects(self) -> bool {
         matches!(self, Self::Socket | Self::Node | Self::Rewrite | Self::Steer)
-    }
-
-    /// Whether it is used only when asked for.
-    #[must_use]
-    pub const fn is_opt_in(self) -> bool {
-        matches!(self, Self::Accelerate)
     }
 }
 
@@ -112,8 +102,6 @@ pub enum Probe {
     CgroupHook(AttachType),
     /// A program can be attached to a network namespace's socket look-up.
     SkLookup,
-    /// A program can be attached to a map of sockets.
-    SkMsg,
     /// A program can be attached to an interface with a link.
     Tcx,
     /// The qdisc can be added to an interface.

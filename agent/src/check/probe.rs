@@ -107,7 +107,6 @@ impl Site {
             Probe::Map(kind) => trial::result(trial::map(kind)),
             Probe::CgroupHook(attach) => self.in_cgroup(|cgroup| hook::cgroup(cgroup, attach)),
             Probe::SkLookup => self.in_netns(hook::sk_lookup),
-            Probe::SkMsg => hook::sk_msg(),
             Probe::Tcx => self.in_netns(|_| hook::tcx()),
             Probe::Clsact => self.in_netns(|_| hook::clsact()),
             Probe::Helper(call) => trial::result(helper::load(call)),

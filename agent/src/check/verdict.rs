@@ -140,8 +140,7 @@ fn verdict(paths: &[PathState]) -> Readiness {
     if !paths.iter().filter(works).any(|state| state.path.redirects()) {
         return Readiness::Unusable;
     }
-    let wanted = paths.iter().filter(|state| !state.path.is_opt_in());
-    if wanted.clone().filter(works).count() == wanted.count() {
+    if paths.iter().all(|state| works(&state)) {
         Readiness::Ready
     } else {
         Readiness::Degraded

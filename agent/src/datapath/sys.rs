@@ -23,7 +23,6 @@ pub use insn::{Insn, Register};
 pub use kind::{AttachType, MapType, ProgramType};
 pub use link::{
     AFTER, ALLOW_MULTI, BEFORE, PREORDER, Target, link_create, link_detach, link_update, prog_attach,
-    prog_detach,
 };
 pub use map::{MapError, MapSpec, RawMap, map_create};
 pub use object::{Objects, fd_by_id, obj_get, obj_pin, objects};

@@ -1,7 +1,7 @@
 //! The table itself.
 
 use super::Capability::{Bpf, NetAdmin, NetRaw, Perfmon, SysAdmin, SysPtrace};
-use super::Path::{Accelerate, Dns, Guard, Node, Rewrite, Socket, Steer, TakeOver, Trace, Virtual};
+use super::Path::{Dns, Guard, Node, Rewrite, Socket, Steer, TakeOver, Trace, Virtual};
 use super::{Feature, HelperCall as Call, Path, Probe};
 use crate::datapath::sys::{AttachType as At, MapType};
 
@@ -33,7 +33,7 @@ features! {
         "nothing by itself: the other lines decide"; "Linux 5.15 or newer";
     "btf" Probe::Btf, &[];
         "programs and maps are shown without their types"; "a kernel with CONFIG_DEBUG_INFO_BTF";
-    "cgroup2" Probe::Cgroup2, &[Socket, Dns, Rewrite, Accelerate];
+    "cgroup2" Probe::Cgroup2, &[Socket, Dns, Rewrite];
         "no place to attach to"; MOUNT_CGROUP2;
     "bpffs" Probe::Bpffs, Path::ALL;
         "nothing can outlive the agent"; "mount -t bpf bpf /sys/fs/bpf";
@@ -59,7 +59,7 @@ features! {
         "connections that pass"; "Linux 4.10 or newer";
     "map lpm_trie" Probe::Map(MapType::LPM_TRIE), &[Socket, Node, Rewrite, Steer];
         "excluded ranges"; "Linux 4.11 or newer";
-    "map sockhash" Probe::Map(MapType::SOCKHASH), &[Socket, Virtual, Accelerate];
+    "map sockhash" Probe::Map(MapType::SOCKHASH), &[Socket, Virtual];
         "ztunnel's listeners"; "a kernel with CONFIG_INET and CONFIG_BPF_SYSCALL";
     "map sk_storage" Probe::Map(MapType::SK_STORAGE), &[Dns, Rewrite];
         "original destinations"; "Linux 5.2 or newer";
@@ -88,7 +88,7 @@ features! {
         "apps see ztunnel's address as their peer"; "Linux 5.8 or newer";
     "cgroup/getsockopt" Probe::CgroupHook(At::GETSOCKOPT), &[Rewrite];
         "ztunnel cannot ask for the original destination"; "Linux 5.3 or newer";
-    "sock_ops" Probe::CgroupHook(At::SOCK_OPS), &[Socket, Rewrite, Accelerate];
+    "sock_ops" Probe::CgroupHook(At::SOCK_OPS), &[Socket, Rewrite];
         "listeners and connections are not seen"; CGROUP_BPF;
     "sk_lookup" Probe::SkLookup, &[Socket];
         "nothing delivers to ztunnel's listeners"; "Linux 5.9 or newer";
@@ -96,8 +96,6 @@ features! {
         "order among other people's programs"; "Linux 6.6 or newer";
     "clsact" Probe::Clsact, CLASSIFIERS, instead "tcx";
         "nowhere to attach below Linux 6.6"; "a kernel with CONFIG_NET_SCH_INGRESS";
-    "sk_msg" Probe::SkMsg, &[Accelerate];
-        "--accelerate has no effect"; "a kernel with CONFIG_NET_SOCK_MSG";
 
     "bpf_get_netns_cookie in connect" Probe::Helper(Call::NetnsCookieInConnect), SOCKETS;
         "pods cannot be told apart"; "Linux 5.7 or newer";
@@ -113,7 +111,7 @@ features! {
         "ztunnel is known by its mark alone"; "Linux 5.7 or newer";
     "bpf_get_current_ancestor_cgroup_id" Probe::Helper(Call::AncestorCgroupIdInConnect), &[Socket, Rewrite];
         "host probes cannot be told from pods"; "Linux 5.7 or newer";
-    "bpf_sock_hash_update" Probe::Helper(Call::SockHashUpdateInSockOps), &[Socket, Accelerate];
+    "bpf_sock_hash_update" Probe::Helper(Call::SockHashUpdateInSockOps), &[Socket];
         "ztunnel's listeners are not registered"; "Linux 4.18 or newer";
     "bpf_sk_assign in sk_lookup" Probe::Helper(Call::SkAssignInSkLookup), &[Socket];
         "nothing delivers to ztunnel's listeners"; "Linux 5.9 or newer";

@@ -10,8 +10,7 @@ use super::netns::PrivateNetns;
 use super::trial::{self, refused, refused_io};
 use crate::check::Outcome;
 use crate::datapath::sys::{
-    ALLOW_MULTI, AttachType, MapType, Objects, ProgramType, Target, fd_by_id, link_create, prog_attach,
-    prog_detach, prog_query, program_info,
+    ALLOW_MULTI, AttachType, Objects, ProgramType, Target, fd_by_id, link_create, prog_query, program_info,
 };
 
 /// The loopback interface of every network namespace.
@@ -83,16 +82,6 @@ fn io_error(error: TcError) -> io::Error {
             .map_or_else(|| io::Error::other(error), io::Error::from_raw_os_error),
         other => io::Error::other(other),
     }
-}
-
-/// Attaches to a map of sockets.
-pub fn sk_msg() -> Outcome {
-    let program = trial::program_that_returns(ProgramType::SK_MSG, None, PASS);
-    trial::result(program.and_then(|program| {
-        let map = trial::map(MapType::SOCKHASH)?;
-        prog_attach(program.as_fd(), map.as_fd(), AttachType::SK_MSG, 0).map_err(|error| refused(&error))?;
-        prog_detach(program.as_fd(), map.as_fd(), AttachType::SK_MSG).map_err(|error| refused(&error))
-    }))
 }
 
 fn link(program: &OwnedFd, target: Target<'_>, attach: AttachType) -> Result<(), Outcome> {

@@ -64,7 +64,7 @@ fn a_kernel_before_5_15_keeps_the_node_contract() {
 #[test]
 fn what_nothing_uses_by_default_is_not_missed() {
     assert_eq!(
-        machine_without(&["sk_msg", "btf", "CAP_PERFMON"]).readiness,
+        machine_without(&["btf", "CAP_PERFMON"]).readiness,
         Readiness::Ready
     );
 }

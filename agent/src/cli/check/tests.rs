@@ -63,7 +63,6 @@ node steer                 yes    -
 guard                      yes    -
 take-over                  yes    -
 trace                      yes    -
-accelerate                 yes    -
 
 degraded
 ";

@@ -63,7 +63,6 @@ attrs! {
     ObjPin = 6 "BPF_OBJ_PIN" { pathname: u64, bpf_fd: u32, file_flags: u32 }
     ObjGet = 7 "BPF_OBJ_GET" { pathname: u64, bpf_fd: u32, file_flags: u32 }
     ProgAttach = 8 "BPF_PROG_ATTACH" { target: u32, prog_fd: u32, attach_type: u32, attach_flags: u32 }
-    ProgDetach = 9 "BPF_PROG_DETACH" { target: u32, prog_fd: u32, attach_type: u32, attach_flags: u32 }
     ProgTestRun = 10 "BPF_PROG_TEST_RUN" {
         prog_fd: u32, retval: u32, data_size_in: u32, data_size_out: u32, data_in: u64, data_out: u64, repeat: u32,
         duration: u32, ctx_size_in: u32, ctx_size_out: u32, ctx_in: u64, ctx_out: u64, flags: u32, cpu: u32,

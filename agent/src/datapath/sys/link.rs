@@ -97,7 +97,7 @@ pub fn link_detach(link: BorrowedFd<'_>) -> Result<(), SysError> {
     }
 }
 
-/// Attaches a program without a link; needed for maps of sockets, where links are newer than the floor.
+/// Attaches a program without a link, as programs of others often are.
 ///
 /// # Errors
 /// [`SysError`].
@@ -120,30 +120,4 @@ pub fn prog_attach(
         })
     }
     .map(drop)
-}
-
-/// Undoes [`prog_attach`]; it is not an error if nothing was attached.
-///
-/// # Errors
-/// [`SysError`].
-pub fn prog_detach(
-    program: BorrowedFd<'_>,
-    target: BorrowedFd<'_>,
-    attach: AttachType,
-) -> Result<(), SysError> {
-    let mut attr = attr::ProgDetach {
-        target: raw(target.as_raw_fd()),
-        prog_fd: raw(program.as_raw_fd()),
-        attach_type: attach.0,
-        attach_flags: 0,
-    };
-    // SAFETY: the argument holds no address.
-    match unsafe {
-        bpf(&mut attr, || {
-            format!("{attach} at descriptor {}", target.as_raw_fd())
-        })
-    } {
-        Err(error) if !error.is_absent() => Err(error),
-        _ => Ok(()),
-    }
 }
