@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Labels or annotations.
 pub type StringMap = BTreeMap<String, String>;
 
-/// A pod's UID: not empty, short, and safe to print and to use as one component of a path.
+/// A pod's UID: not empty, short, and safe to print and to use as one component of a path. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PodUid(String);
+pub struct PodUid(Arc<str>);
 
 impl PodUid {
     /// Longest UID that is accepted; Kubernetes' own have 36 characters.
@@ -29,7 +30,7 @@ impl PodUid {
         }
         match uid.chars().find(|c| !c.is_ascii_graphic() || *c == '/') {
             Some(character) => Err(PodUidError::Character { character }),
-            None => Ok(Self(uid)),
+            None => Ok(Self(uid.into())),
         }
     }
 
@@ -37,6 +38,12 @@ impl PodUid {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for PodUid {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

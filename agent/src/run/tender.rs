@@ -132,7 +132,7 @@ impl Tender {
         let (uid, name) = (wanted.borrow().pod.uid.clone(), wanted.borrow().pod.name.clone());
         let selected = matches!(selection(&shared, &wanted.borrow()), Selection::Enrol);
         let (tend_now, asked) = mpsc::channel(1);
-        let announced = trying.is_some() && selected && shared.zds.keep(uid.as_str().into()).is_ok();
+        let announced = trying.is_some() && selected && shared.zds.keep(uid.clone()).is_ok();
         Self {
             shared,
             wanted,
@@ -305,7 +305,7 @@ impl Tender {
             return Ok(());
         };
         let workload = Workload {
-            uid: self.uid.as_str().into(),
+            uid: self.uid.clone(),
             name: pod.name.name().to_owned(),
             namespace: pod.name.namespace().to_owned(),
             service_account: pod.service_account.clone(),

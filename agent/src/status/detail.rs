@@ -31,7 +31,7 @@ pub fn of_pod(view: &View, pod: &PodStatus) -> Result<PodDetail, EnrollError> {
         .transpose()?
         .flatten();
     let zds = view.zds.status();
-    let served = zds.pods.iter().find(|(uid, _)| uid.as_str() == pod.uid.as_str());
+    let served = zds.pods.get(&pod.uid);
     Ok(PodDetail {
         api_version: VERSION,
         pod: summary(pod, counts),
@@ -43,7 +43,7 @@ pub fn of_pod(view: &View, pod: &PodStatus) -> Result<PodDetail, EnrollError> {
         interfaces: interfaces(view, pod)?,
         wiring: wiring(view, pod),
         netns_path: netns_path(view, pod),
-        ztunnel: served.map(|(_, status)| Served {
+        ztunnel: served.map(|status| Served {
             acked: status.acked,
             nack: status.nack.clone(),
         }),

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::protocol::Answer;
-use super::workload::{PodUid, Workload};
+use super::workload::Workload;
+use crate::pods::pod::PodUid;
 pub use link::{Link, Stage};
 
 /// A connection of a ztunnel; later ones are greater.

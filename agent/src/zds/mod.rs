@@ -21,4 +21,4 @@ pub use results::{Acked, AddError, RemoveError, Removed};
 pub use server::{ZdsConfig, ZdsServer};
 pub use session::SessionError;
 pub use status::{ConnectionState, ConnectionStatus, PodStatus, ZdsEvent, ZdsStatus};
-pub use workload::{PodUid, Workload};
+pub use workload::Workload;

@@ -10,7 +10,7 @@ mod wire;
 pub use wire::WireError;
 use wire::{Field, Fields, Value, put_bytes, put_string};
 
-use super::workload::PodUid;
+use crate::pods::pod::PodUid;
 
 /// What ztunnel reads into; a longer datagram would be cut, refused, and the connection dropped.
 pub const MAX_REQUEST: usize = 1024;

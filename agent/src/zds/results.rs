@@ -2,7 +2,7 @@
 use super::ledger::ConnectionId;
 use super::protocol::EncodeError;
 use super::socket::Peer;
-use super::workload::PodUid;
+use crate::pods::pod::PodUid;
 
 /// A ztunnel that serves the pod: its listeners are bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,8 @@ use super::session::add_request;
 use super::shared::{Pending, Shared};
 use super::socket::SeqpacketListener;
 use super::status::{ZdsEvent, ZdsStatus};
-use super::workload::{PodUid, Workload};
+use super::workload::Workload;
+use crate::pods::pod::PodUid;
 use crate::socket_file::BindError;
 
 /// How the server behaves.

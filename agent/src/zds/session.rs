@@ -9,7 +9,8 @@ use tokio::time::timeout;
 
 use super::protocol::{Answer, DecodeError, Hello, Request, VERSION};
 use super::socket::{ReceiveError, SendError, Seqpacket};
-use super::workload::{PodUid, Workload};
+use super::workload::Workload;
+use crate::pods::pod::PodUid;
 
 /// Longest text of ztunnel's that is kept.
 const MAX_ERROR_TEXT: usize = 512;

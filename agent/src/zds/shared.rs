@@ -13,7 +13,8 @@ use super::protocol::Answer;
 use super::session::SessionError;
 use super::socket::Peer;
 use super::status::{ConnectionStatus, PodStatus, ZdsEvent, ZdsStatus};
-use super::workload::{PodUid, Workload};
+use super::workload::Workload;
+use crate::pods::pod::PodUid;
 
 /// Events a slow listener may fall behind before it loses some.
 const EVENT_BUFFER: usize = 1024;

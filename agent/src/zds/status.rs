@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::ledger::{ConnectionId, Stage};
 use super::socket::Peer;
-use super::workload::PodUid;
+use crate::pods::pod::PodUid;
 
 /// Something that happened on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]

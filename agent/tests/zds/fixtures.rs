@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
+use weir_agent::pods::pod::PodUid;
 use weir_agent::zds::{Workload, ZdsConfig, ZdsEvent, ZdsServer, ZdsStatus};
 
 /// Longest wait for what has to happen.
@@ -111,7 +112,7 @@ impl Fixture {
     /// Starts a removal; the answer comes later.
     pub fn remove(&self, uid: &str) -> Answer<weir_agent::zds::Removed, weir_agent::zds::RemoveError> {
         let server = self.server.clone();
-        let uid = uid.into();
+        let uid = self::uid(uid);
         Answer::to(async move { server.remove(&uid).await })
     }
 }
@@ -147,9 +148,13 @@ pub fn netns_identity() -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
+pub fn uid(text: &str) -> PodUid {
+    PodUid::new(text).unwrap()
+}
+
 pub fn pod(uid: &str) -> Workload {
     Workload {
-        uid: uid.into(),
+        uid: self::uid(uid),
         name: format!("{uid}-name"),
         namespace: "ns".to_owned(),
         service_account: "sa".to_owned(),
@@ -159,6 +164,6 @@ pub fn pod(uid: &str) -> Workload {
 
 /// The (acked, nack) of a pod.
 pub fn pod_status(status: &ZdsStatus, uid: &str) -> (bool, Option<String>) {
-    let pod = &status.pods[&uid.into()];
+    let pod = &status.pods[&self::uid(uid)];
     (pod.acked, pod.nack.clone())
 }

@@ -70,7 +70,7 @@ impl Tender {
     fn farewell(&self) -> impl Future<Output = ()> + use<> {
         let (zds, name, uid) = (self.shared.zds.clone(), self.name.clone(), self.uid.clone());
         async move {
-            if let Err(error) = zds.remove(&uid.as_str().into()).await {
+            if let Err(error) = zds.remove(&uid).await {
                 warn!(pod = %name, %uid, %error, "ztunnel may still serve the pod");
             }
         }
@@ -111,7 +111,7 @@ impl Tender {
         drop(turn);
         let released = self.release(netns, cookie).await;
         if let Some((_, Released::Draining(_))) = released {
-            self.shared.zds.keep(self.uid.as_str().into()).ok();
+            self.shared.zds.keep(self.uid.clone()).ok();
         }
         released
     }

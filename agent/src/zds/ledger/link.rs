@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use super::{Backoff, ConnectionId, LiveStep, Outcome, Settlement, SnapshotStep, Ticket, Wanted};
+use crate::pods::pod::PodUid;
 use crate::zds::protocol::Answer;
-use crate::zds::workload::PodUid;
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

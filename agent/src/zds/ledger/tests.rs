@@ -58,7 +58,7 @@ impl Bench {
 
     fn want(&mut self, step: &str) {
         let (verb, name) = step.split_at(1);
-        let uid = PodUid::from(name);
+        let uid = PodUid::new(name).unwrap();
         let tickets = match verb {
             "+" => self.ledger.add(workload(name)).into_iter().collect(),
             "-" => self.ledger.remove(&uid),
@@ -119,7 +119,7 @@ impl Bench {
 fn workload(uid: &str) -> Workload {
     let netns = std::fs::File::open("/proc/self/ns/net").unwrap();
     Workload {
-        uid: uid.into(),
+        uid: PodUid::new(uid).unwrap(),
         name: uid.to_owned(),
         namespace: "default".to_owned(),
         service_account: "sa".to_owned(),

@@ -1,12 +1,16 @@
 use super::*;
 
+fn uid(text: &str) -> PodUid {
+    PodUid::new(text).unwrap()
+}
+
 fn encoded(request: &Request<'_>) -> Vec<u8> {
     request.encode().unwrap()
 }
 
 #[test]
 fn requests_have_exactly_these_bytes() {
-    let uid = PodUid::from("u1");
+    let uid = uid("u1");
     let add = Request::Add {
         uid: &uid,
         name: "n",
@@ -41,35 +45,36 @@ fn requests_have_exactly_these_bytes() {
 
 #[test]
 fn a_length_above_127_takes_two_bytes() {
-    let uid = PodUid::from("x".repeat(200).as_str());
+    let uid = uid(&"x".repeat(PodUid::MAX_LENGTH));
     let del = encoded(&Request::Del(&uid));
-    assert_eq!(&del[..6], b"\x12\xcb\x01\x12\xc8\x01");
-    assert_eq!(del.len(), 6 + 200);
+    assert_eq!(&del[..6], b"\x12\x83\x01\x12\x80\x01");
+    assert_eq!(del.len(), 6 + PodUid::MAX_LENGTH);
 }
 
 #[test]
 fn what_does_not_fit_ztunnels_buffer_is_refused() {
-    // Two keys and two lengths of two bytes each are six bytes.
-    let fits = PodUid::from("x".repeat(MAX_REQUEST - 6).as_str());
-    let long = PodUid::from("x".repeat(MAX_REQUEST - 5).as_str());
-    assert_eq!(encoded(&Request::Keep(&fits)).len(), MAX_REQUEST);
-    for request in [
-        Request::Keep(&long),
-        Request::Del(&long),
-        Request::Add {
-            uid: &PodUid::from("u"),
-            name: &"n".repeat(2000),
+    let uid = uid("u");
+    let encode = |name: &str| {
+        let add = Request::Add {
+            uid: &uid,
+            name,
             namespace: "",
             service_account: "",
-        },
-    ] {
-        assert!(matches!(request.encode(), Err(EncodeError::TooLong { length, .. }) if length > MAX_REQUEST));
+        };
+        add.encode()
+    };
+    // All lengths from here on take two bytes.
+    let around = encode(&"n".repeat(500)).unwrap().len() - 500;
+    let fits = "n".repeat(MAX_REQUEST - around);
+    assert_eq!(encode(&fits).unwrap().len(), MAX_REQUEST);
+    for long in [format!("{fits}n"), "n".repeat(2000)] {
+        assert!(matches!(encode(&long), Err(EncodeError::TooLong { length, .. }) if length > MAX_REQUEST));
     }
 }
 
 #[test]
 fn the_longest_names_kubernetes_allows_fit() {
-    let uid = PodUid::from("01234567-0123-0123-0123-0123456789ab");
+    let uid = uid("01234567-0123-0123-0123-0123456789ab");
     let name = "n".repeat(253);
     let add = Request::Add {
         uid: &uid,
