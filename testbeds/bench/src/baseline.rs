@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use tokio::runtime::Runtime;
+use weir_agent::pods::pod::PodUid;
 use weir_agent::zds::{Workload, ZdsConfig, ZdsServer};
 use weir_testbeds::cgroup::Cgroup;
 use weir_testbeds::mesh;
@@ -84,7 +85,7 @@ fn workload(pod: &Pod) -> Result<Workload> {
     let member = Member::of(pod);
     let netns: OwnedFd = pod.netns.as_fd().try_clone_to_owned()?;
     Ok(Workload {
-        uid: pod.uid.as_str().into(),
+        uid: PodUid::new(&pod.uid)?,
         name: member.name,
         namespace: member.namespace,
         service_account: member.service_account,
