@@ -60,13 +60,14 @@ fn decide(arrival: &Arrival) -> Delivery {
     if arrival.protocol() != IPPROTO_TCP {
         return Delivery::Pass(None);
     }
-    let Some(pod) = maps::pod(netns).filter(|pod| pod.has(PodEntry::CAPTURING)) else {
-        return Delivery::Pass(None);
-    };
     let (destination, port) = arrival.local();
+    // Before anything else: the `bind` hook asks by way of loopback whether something listens on a port.
     if destination.is_loopback() {
         return Delivery::Pass(None);
     }
+    let Some(pod) = maps::pod(netns).filter(|pod| pod.has(PodEntry::CAPTURING)) else {
+        return Delivery::Pass(None);
+    };
     let to_pod = maps::is_own(netns, destination);
     let (source, _) = arrival.remote();
     // The kernel takes packets from loopback addresses only from inside.

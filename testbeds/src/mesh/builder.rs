@@ -1,0 +1,202 @@
+//! What a mesh is to be, and how it comes to be that.
+
+use std::fs;
+use std::path::Path;
+
+use super::{AgentProcess, Error, Mesh, PodLine, at, pods_file};
+use crate::cgroup::Cgroup;
+use crate::netns::Netns;
+use crate::proxy::{Dns, Member, Proxy, ProxyKind, ProxySpec};
+use crate::unique;
+use crate::world::{Family, Pod, Wiring, World};
+
+/// What a mesh is to be.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    name: String,
+    wiring: Wiring,
+    family: Family,
+    pods: Vec<(String, Wiring)>,
+    enrolled: Vec<String>,
+    annotations: Vec<(String, String, String)>,
+    dns: Dns,
+    flags: Vec<String>,
+    original_source: bool,
+    record: bool,
+    proxy: Option<ProxyKind>,
+}
+
+impl Builder {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            wiring: Wiring::Bridge,
+            family: Family::V4,
+            pods: Vec::new(),
+            enrolled: Vec::new(),
+            annotations: Vec::new(),
+            dns: Dns::Off,
+            flags: Vec::new(),
+            original_source: true,
+            record: true,
+            proxy: None,
+        }
+    }
+
+    /// How pods are wired that do not say.
+    #[must_use]
+    pub fn wiring(mut self, wiring: Wiring) -> Self {
+        self.wiring = wiring;
+        self
+    }
+
+    /// The families of addresses.
+    #[must_use]
+    pub fn family(mut self, family: Family) -> Self {
+        self.family = family;
+        self
+    }
+
+    /// Adds a pod that is in the mesh.
+    #[must_use]
+    pub fn enrolled(mut self, name: &str) -> Self {
+        self.enrolled.push(name.to_owned());
+        self.outside(name)
+    }
+
+    /// Adds a pod that is not.
+    #[must_use]
+    pub fn outside(mut self, name: &str) -> Self {
+        self.pods.push((name.to_owned(), self.wiring));
+        self
+    }
+
+    /// Adds an annotation to a pod.
+    #[must_use]
+    pub fn annotate(mut self, pod: &str, key: &str, value: &str) -> Self {
+        self.annotations
+            .push((pod.to_owned(), key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// What the proxy does about DNS.
+    #[must_use]
+    pub fn dns(mut self, dns: Dns) -> Self {
+        self.dns = dns;
+        self
+    }
+
+    /// Gives the agent a flag.
+    #[must_use]
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// A proxy that does not write down what it sees.
+    #[must_use]
+    pub fn without_records(mut self) -> Self {
+        self.record = false;
+        self
+    }
+
+    /// A proxy whose listeners take no foreign addresses and that shows applications its own.
+    #[must_use]
+    pub fn without_original_source(mut self) -> Self {
+        self.original_source = false;
+        self
+    }
+
+    /// A certain proxy, whatever the environment asks for.
+    #[must_use]
+    pub fn proxy_kind(mut self, kind: ProxyKind) -> Self {
+        self.proxy = Some(kind);
+        self
+    }
+
+    /// Makes it, and waits until every pod is where it belongs.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn start(self) -> Result<Mesh, Error> {
+        let world = self.world()?;
+        self.start_in(world)
+    }
+
+    /// Makes the world alone: no agent, no proxy, every pod outside the mesh.
+    ///
+    /// # Errors
+    /// [`Error::World`].
+    pub fn world(&self) -> Result<World, Error> {
+        let mut builder = World::builder(&self.name).family(self.family);
+        for (name, wiring) in &self.pods {
+            builder = builder.pod(name, *wiring);
+        }
+        Ok(builder.build()?)
+    }
+
+    /// Brings agent and proxy into the world that [`world`](Self::world) made, and waits as [`start`](Self::start) does.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn start_in(self, world: World) -> Result<Mesh, Error> {
+        let mesh = self.assemble(world)?;
+        mesh.settled()?;
+        Ok(mesh)
+    }
+
+    fn assemble(self, world: World) -> Result<Mesh, Error> {
+        let directory = std::env::temp_dir().join(unique::name(&format!("{}-mesh", self.name)));
+        fs::create_dir_all(&directory).map_err(at(&directory))?;
+        let pods: Vec<PodLine> = world.pods().iter().map(|pod| self.line(pod)).collect();
+        pods_file::write(&directory, &pods)?;
+        let agent = AgentProcess::start(&world.node.netns, &directory, &self.flags)?;
+        let proxy_netns = Netns::new()?;
+        let proxy_cgroup = Cgroup::new("ztunnel")?;
+        let kind = match &self.proxy {
+            Some(kind) => kind.clone(),
+            None => ProxyKind::from_env()?,
+        };
+        let spec = self.spec(&world, &proxy_netns, &agent.zds_socket(), proxy_cgroup.path());
+        let proxy = Proxy::start_kind(kind, spec)?;
+        Ok(Mesh {
+            agent,
+            proxy,
+            proxy_cgroup,
+            world,
+            pods,
+            proxy_netns,
+            directory,
+        })
+    }
+
+    fn line(&self, pod: &Pod) -> PodLine {
+        let mut line = PodLine::new(pod);
+        if self.enrolled.contains(&pod.name) {
+            line.enrol();
+        }
+        for (name, key, value) in &self.annotations {
+            if *name == pod.name {
+                line.annotate(key, value);
+            }
+        }
+        line
+    }
+
+    fn spec(&self, world: &World, netns: &Netns, zds: &Path, cgroup: &Path) -> ProxySpec {
+        let members = world
+            .pods()
+            .iter()
+            .map(|pod| match self.enrolled.contains(&pod.name) {
+                true => Member::of(pod),
+                false => Member::of(pod).plain(),
+            });
+        let mut spec = ProxySpec::in_pod(netns, zds)
+            .members(members)
+            .cgroup(cgroup)
+            .dns(self.dns.clone());
+        spec.original_source = self.original_source;
+        spec.record = self.record;
+        spec
+    }
+}
