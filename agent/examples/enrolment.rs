@@ -10,6 +10,7 @@ use anyhow::Result;
 use weir_agent::datapath::{Datapath, DatapathConfig, Sizes, residue};
 use weir_agent::enroll::Enroller;
 use weir_agent::enroll::filters::Filters;
+use weir_netdetect::choose::Contract;
 use weir_testbeds::cgroup::Cgroup;
 use weir_testbeds::netns::Netns;
 use weir_testbeds::unique;
@@ -63,7 +64,7 @@ fn measure(pods: usize, cgroup: &Cgroup, pin_root: &Path) -> Result<()> {
         let netns = netns.as_fd();
         let cookie = times.take("cookie", || Ok(enroller.cookie(netns)?))?;
         times.take("enrol", || {
-            Ok(enroller.enroll(netns, cookie, &Filters::default(), None)?)
+            Ok(enroller.enroll(netns, cookie, (Contract::InPod, &Filters::default()), None)?)
         })?;
         times.take("find listeners", || {
             Ok(enroller.repair_listeners(netns, cookie, &[])?)

@@ -22,6 +22,7 @@ use own_datapath::OwnDatapath;
 use socket2::SockRef;
 use weir_agent::enroll::Enroller;
 use weir_agent::enroll::filters::Filters;
+use weir_netdetect::choose::Contract;
 use weir_testbeds::deadline::PATIENCE;
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::netns::Netns;
@@ -104,7 +105,12 @@ fn a_listener_that_cannot_be_reached_is_named() {
     let (own, pod) = (OwnDatapath::new("unreachable"), Pod::new());
     let enroller = Enroller::new(Arc::clone(&own.datapath), 0);
     enroller
-        .enroll(pod.netns.as_fd(), pod.cookie, &Filters::default(), None)
+        .enroll(
+            pod.netns.as_fd(),
+            pod.cookie,
+            (Contract::InPod, &Filters::default()),
+            None,
+        )
         .unwrap();
     let listener = pod.netns.run(|| TcpListener::bind("[::]:15001")).unwrap();
     let repair = |process| enroller.repair_listeners(pod.netns.as_fd(), pod.cookie, &[process]);

@@ -17,11 +17,13 @@ use crate::world::{self, Pod, World};
 mod agent;
 mod builder;
 mod neighbour;
+mod node;
 mod pods_file;
 
 pub use agent::AgentProcess;
 pub use builder::Builder;
 pub use neighbour::Neighbour;
+pub use node::ZTUNNEL;
 pub use pods_file::PodLine;
 
 /// How long a mesh may take to come up.

@@ -13,6 +13,7 @@ pub mod maps;
 pub mod object;
 pub mod pins;
 mod programs;
+pub mod redirect;
 pub mod residue;
 mod steer;
 pub mod sys;
@@ -21,6 +22,7 @@ mod virtual_interface;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use aya::Ebpf;
 use counters::Counts;
 
 pub use error::DatapathError;
@@ -47,6 +49,8 @@ pub struct Datapath {
     loader: object::Loader,
     cgroup: PathBuf,
     retired: Mutex<Counts>,
+    /// The object of the node contract, once something needs it.
+    redirect: Mutex<Option<Ebpf>>,
 }
 
 impl Datapath {
@@ -67,6 +71,7 @@ impl Datapath {
             loader,
             cgroup: config.cgroup.clone(),
             retired: Mutex::default(),
+            redirect: Mutex::default(),
         })
     }
 
@@ -79,6 +84,7 @@ impl Datapath {
             pins,
             cgroup: PathBuf::new(),
             retired: Mutex::default(),
+            redirect: Mutex::default(),
         }
     }
 

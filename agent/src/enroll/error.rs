@@ -65,6 +65,36 @@ pub enum EnrollError {
         /// Why not.
         source: io::Error,
     },
+    /// The facts of a network cannot be read.
+    #[error(transparent)]
+    Wiring(#[from] weir_netdetect::read::ReadError),
+    /// The kernel does not tell its version.
+    #[error(transparent)]
+    Kernel(weir_netdetect::facts::KernelError),
+    /// The pod's connections do not pass an interface of the node.
+    #[error("the pod's connections cannot be redirected on the node: {why}")]
+    NoHostSide {
+        /// Why, and what would help.
+        why: String,
+    },
+    /// The node has no ztunnel.
+    #[error("no ztunnel listens on this node in a network namespace of its own")]
+    NoZtunnel,
+    /// There is no interface by which ztunnel could be handed anything.
+    #[error("ztunnel has no interface with a peer on the node: give it a veth or netkit interface")]
+    ZtunnelWithoutPeer,
+    /// All slots are taken.
+    #[error(
+        "there is no room for another ztunnel: {} are known",
+        weir_common::ztunnel::SLOTS
+    )]
+    TooManyZtunnels,
+    /// The node's interfaces cannot be listed.
+    #[error("the node's interfaces cannot be listed: {0}")]
+    Interfaces(io::Error),
+    /// The kernel gives no random numbers.
+    #[error("/dev/urandom: {0}")]
+    Random(io::Error),
     /// The pod has no address to capture for.
     #[error("the pod's network namespace has no address yet")]
     NoAddress,

@@ -11,6 +11,7 @@ pub mod listeners;
 pub mod netlink;
 mod own;
 mod pod;
+pub mod redirect;
 pub mod routing;
 mod socket_table;
 pub mod sysctls;

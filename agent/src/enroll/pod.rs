@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use weir_common::names::map;
 use weir_common::pod::PodEntry;
+use weir_netdetect::choose::Contract;
 
 use super::addresses::{self, Addresses};
 use super::filters::{self, Filters};
 use super::interfaces::{self, Wanted};
 use super::own::{self, Known};
+use super::redirect::NodeSide;
 use super::{EnrollError, captured, entries, listeners, netlink, routing, sysctls};
 use crate::datapath::{Datapath, maps};
 use crate::inside;
@@ -38,9 +40,10 @@ pub enum Removal {
 /// Applies and takes back what a pod needs in the kernel. Two calls for one netns must not run at once.
 #[derive(Clone, Debug)]
 pub struct Enroller {
-    datapath: Arc<Datapath>,
+    pub(super) datapath: Arc<Datapath>,
     host_netns: u64,
     guards: bool,
+    pub(super) side: Option<NodeSide>,
 }
 
 impl Enroller {
@@ -51,7 +54,15 @@ impl Enroller {
             datapath,
             host_netns,
             guards: false,
+            side: None,
         }
+    }
+
+    /// The same, which can also redirect pods' connections on the node.
+    #[must_use]
+    pub fn with_node_side(mut self, side: Option<NodeSide>) -> Self {
+        self.side = side;
+        self
     }
 
     /// The same, which also puts the guard at the ways out of each pod.
@@ -81,11 +92,23 @@ impl Enroller {
         &self,
         netns: BorrowedFd<'_>,
         cookie: u64,
-        filters: &Filters,
+        (contract, filters): (Contract, &Filters),
         before: Option<&Enrolled>,
     ) -> Result<Enrolled, EnrollError> {
-        let entry = self.entry(cookie)?;
-        let enrolled = self.apply(netns, cookie, filters, entry, before);
+        let mut entry = self.entry(cookie)?;
+        if entry.is_some_and(|entry| entry.has(PodEntry::NODE) != (contract == Contract::Node)) {
+            // It was enrolled by the other contract.
+            self.remove(Some(netns), cookie)?;
+            entry = None;
+        }
+        let enrolled = match (contract, &self.side) {
+            (Contract::InPod, _) => self.apply(netns, cookie, filters, entry, before),
+            (Contract::Node, Some(side)) => {
+                let known = known(entry, before);
+                self.apply_redirect(side, (netns, cookie), filters, entry, known)
+            }
+            (Contract::Node, None) => Err(EnrollError::NoZtunnel),
+        };
         if enrolled.is_err() && entry.is_none() {
             // The first error is the one worth telling; the next attempt meets what could not be undone.
             self.remove(Some(netns), cookie).ok();
@@ -99,8 +122,27 @@ impl Enroller {
     /// [`EnrollError::NotEnrolled`], [`EnrollError::Datapath`].
     pub fn capture(&self, cookie: u64) -> Result<(), EnrollError> {
         let mut entry = self.entry(cookie)?.ok_or(EnrollError::NotEnrolled)?;
-        entry.flags |= PodEntry::CAPTURING;
+        entry.flags |= if entry.has(PodEntry::NODE) {
+            PodEntry::REDIRECTING
+        } else {
+            PodEntry::CAPTURING
+        };
         self.set_entry(cookie, entry)
+    }
+
+    /// The contract by which the kernel captures the pod's connections, if it does.
+    ///
+    /// # Errors
+    /// [`EnrollError::Datapath`].
+    pub fn captured_by(&self, cookie: u64) -> Result<Option<Contract>, EnrollError> {
+        let entry = self.entry(cookie)?.unwrap_or_default();
+        Ok(if entry.has(PodEntry::REDIRECTING) {
+            Some(Contract::Node)
+        } else if entry.has(PodEntry::CAPTURING) {
+            Some(Contract::InPod)
+        } else {
+            None
+        })
     }
 
     /// Whether captured connections would have a listener to go to.
@@ -159,6 +201,9 @@ impl Enroller {
     fn begin_release(&self, cookie: u64) -> Result<(), EnrollError> {
         let maps = self.datapath.maps();
         let entry = self.entry(cookie)?;
+        if let Some(entry) = entry.filter(|entry| entry.has(PodEntry::NODE)) {
+            return self.begin_release_redirect(cookie, entry);
+        }
         // Without an entry an enrolment was cut short, and nobody knows how far it had come.
         let had_rules = entry.is_none_or(|entry| entry.has(PodEntry::RULES));
         let entry = entry.unwrap_or_default();
@@ -188,8 +233,11 @@ impl Enroller {
         {
             return Ok(Removal::Complete);
         }
-        let own = own::of(self.datapath.maps(), cookie)?;
-        let sockets = captured::sockets(netns, &own)?;
+        let sockets = if self.is_redirected(cookie)? {
+            self.redirected_sockets(cookie)?
+        } else {
+            captured::sockets(netns, &own::of(self.datapath.maps(), cookie)?)?
+        };
         if sockets > 0 {
             return Ok(Removal::Draining { sockets });
         }
@@ -197,7 +245,14 @@ impl Enroller {
         Ok(Removal::Complete)
     }
 
+    fn is_redirected(&self, cookie: u64) -> Result<bool, EnrollError> {
+        Ok(self.entry(cookie)?.is_some_and(|entry| entry.has(PodEntry::NODE)))
+    }
+
     fn clear(&self, netns: BorrowedFd<'_>, cookie: u64) -> Result<(), EnrollError> {
+        if self.is_redirected(cookie)? {
+            return self.forget(cookie);
+        }
         let switched = self.entry(cookie)?.map_or(0, |entry| entry.sysctls);
         interfaces::remove(&self.datapath, netns, cookie)?;
         netlink::run(netns, async |handle| {
@@ -209,6 +264,9 @@ impl Enroller {
 
     /// Forgets a pod; its entry goes last, so that an interrupted removal is found again.
     fn forget(&self, cookie: u64) -> Result<(), EnrollError> {
+        if self.is_redirected(cookie)? {
+            self.clear_redirect(cookie)?;
+        }
         own::set(
             self.datapath.maps(),
             cookie,
@@ -231,11 +289,7 @@ impl Enroller {
         before: Option<&Enrolled>,
     ) -> Result<Enrolled, EnrollError> {
         let had = entry.unwrap_or_default();
-        let known = match (entry, before) {
-            (None, _) => Known::Nothing,
-            (Some(_), Some(before)) => Known::Addresses(&before.addresses),
-            (Some(_), None) => Known::Unclear,
-        };
+        let known = known(entry, before);
         let wanted = Wanted {
             guard: self.guards,
             virtual_interfaces: filters.virtual_interfaces.clone(),
@@ -269,12 +323,20 @@ impl Enroller {
         })
     }
 
-    fn entry(&self, cookie: u64) -> Result<Option<PodEntry>, EnrollError> {
+    pub(super) fn entry(&self, cookie: u64) -> Result<Option<PodEntry>, EnrollError> {
         Ok(entries::get(&self.datapath.maps().pods()?, &cookie, map::PODS)?)
     }
 
-    fn set_entry(&self, cookie: u64, entry: PodEntry) -> Result<(), EnrollError> {
+    pub(super) fn set_entry(&self, cookie: u64, entry: PodEntry) -> Result<(), EnrollError> {
         let mut pods = self.datapath.maps().pods()?;
         Ok(pods.insert(cookie, entry, 0).map_err(maps::wrap(map::PODS))?)
+    }
+}
+
+fn known(entry: Option<PodEntry>, before: Option<&Enrolled>) -> Known<'_> {
+    match (entry, before) {
+        (None, _) => Known::Nothing,
+        (Some(_), Some(before)) => Known::Addresses(&before.addresses),
+        (Some(_), None) => Known::Unclear,
     }
 }

@@ -76,6 +76,34 @@ pub async fn ensure_virtual(handle: &Handle, interfaces: &[&str]) -> Result<(), 
         return Ok(());
     }
     // A machine may use a family that the pod has no address of.
+    everything_is_local(handle).await
+}
+
+/// Makes the rules that lead what is redirected to ztunnel, and arrives at this interface of its netns, to local
+/// delivery. They name the interface for the same reason.
+///
+/// # Errors
+/// [`EnrollError::RuleTaken`], [`EnrollError::Netlink`]; [`remove`] takes away what was made.
+pub async fn ensure_ztunnel(handle: &Handle, interface: &str) -> Result<(), EnrollError> {
+    let preference = RULE_PREFERENCE;
+    for version in [IpVersion::V4, IpVersion::V6] {
+        let existing = existing_rules(handle, version.clone()).await?;
+        let mut ours = existing.iter().filter(|rule| is_ours(rule));
+        if ours.any(|rule| interface_of(rule) == Some(interface)) {
+            continue;
+        }
+        if existing
+            .iter()
+            .any(|rule| preference_of(rule) == Some(preference) && !is_ours(rule))
+        {
+            return Err(EnrollError::RuleTaken { preference });
+        }
+        add_rule(handle, version, mark::TO_ZTUNNEL, preference, Some(interface)).await?;
+    }
+    everything_is_local(handle).await
+}
+
+async fn everything_is_local(handle: &Handle) -> Result<(), EnrollError> {
     for route in [route_v4(Ipv4Addr::UNSPECIFIED), route_v6(Ipv6Addr::UNSPECIFIED)] {
         let added = handle.route().add(route).execute().await;
         tolerate(

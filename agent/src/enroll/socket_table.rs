@@ -44,6 +44,8 @@ impl States {
 pub struct Socket {
     /// Its local address; one that is mapped into IPv6 is IPv4.
     pub local: SocketAddr,
+    /// Its other end's.
+    pub remote: SocketAddr,
     /// By which a process's descriptors show it.
     pub inode: u64,
     /// Whether it may have addresses that are not the namespace's (`IP_TRANSPARENT`).
@@ -115,16 +117,23 @@ fn message(datagram: &[u8]) -> Option<(u16, &[u8], &[u8])> {
 }
 
 fn socket(message: &[u8]) -> Option<Socket> {
-    let port = u16::from_be_bytes(bytes(message, 4)?);
-    let address = if i32::from(*message.first()?) == libc::AF_INET {
-        IpAddr::from(Ipv4Addr::from(bytes::<4>(message, 8)?))
-    } else {
-        IpAddr::from(Ipv6Addr::from(bytes::<16>(message, 8)?)).to_canonical()
+    let is_v4 = i32::from(*message.first()?) == libc::AF_INET;
+    let end = |port_at: usize, address_at: usize| {
+        let address = if is_v4 {
+            IpAddr::from(Ipv4Addr::from(bytes::<4>(message, address_at)?))
+        } else {
+            IpAddr::from(Ipv6Addr::from(bytes::<16>(message, address_at)?)).to_canonical()
+        };
+        Some(SocketAddr::new(
+            address,
+            u16::from_be_bytes(bytes(message, port_at)?),
+        ))
     };
     let inode = u32::from_ne_bytes(bytes(message, 68)?).into();
     let options = attribute(message.get(ANSWER..)?, INET_DIAG_SOCKOPT);
     Some(Socket {
-        local: SocketAddr::new(address, port),
+        local: end(4, 8)?,
+        remote: end(6, 24)?,
         inode,
         transparent: options
             .and_then(<[u8]>::first)

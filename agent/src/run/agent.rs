@@ -10,8 +10,9 @@ use tracing::{info, warn};
 
 use super::calls::{Call, Calls};
 use super::claims::Claims;
-use super::config::{AgentConfig, GuardMode};
+use super::config::{AgentConfig, ContractMode, GuardMode};
 use super::health::Health;
+use super::keeper::{Keeper, KeeperConfig, KeptList};
 use super::node::{Node, NodeError, change_settings};
 use super::orphans::Sweeper;
 use super::registry::Registry;
@@ -29,6 +30,7 @@ use crate::cni_conf;
 use crate::cni_server::CniTally;
 use crate::datapath::{Datapath, DatapathConfig, DatapathError, residue};
 use crate::enroll::Enroller;
+use crate::enroll::redirect::NodeSide;
 use crate::pods::netns::{NetnsError, NetnsId};
 use crate::report::ReportTally;
 use crate::socket_file::BindError;
@@ -83,13 +85,17 @@ impl Agent {
         let settings = node.settings(&config);
         change_settings(&datapath, |current| *current = settings.after(*current))?;
         let guards = config.guard != GuardMode::Off;
-        let enroller = Enroller::new(datapath.clone(), node.host_netns).with_guard(guards);
         let (ztunnels, processes) = Ztunnels::new(datapath.clone(), node.clone());
         let zds_config = ZdsConfig {
             socket: config.zds_socket.clone(),
             ..ZdsConfig::default()
         };
         let zds = ZdsServer::start_with(zds_config, ztunnels)?;
+        let (keeper, side, kept) = keeper(&config, &node, &datapath, &zds)?;
+        let node_ztunnels = side.as_ref().map(NodeSide::ztunnels);
+        let enroller = Enroller::new(datapath.clone(), node.host_netns)
+            .with_guard(guards)
+            .with_node_side(side);
         let begun = source::begin(&config.source).await?;
         let registry = Registry::default();
         let subjects = Subjects::default();
@@ -108,6 +114,8 @@ impl Agent {
             subjects: subjects.clone(),
             sandboxes: sandboxes.clone(),
             ztunnels: processes,
+            contract: config.contract,
+            node_ztunnels,
         };
         let (tending, tried) = Tending::new(Arc::new(shared));
         let sweeper = Sweeper {
@@ -130,6 +138,7 @@ impl Agent {
             registry,
             subjects,
             zds,
+            kept,
             source: begun.source,
             reports: ReportTally::default(),
             cni: CniTally::default(),
@@ -140,6 +149,7 @@ impl Agent {
         let cluster = begun.cluster;
         let report = |cluster: &Cluster| cluster.report(view.registry.clone(), view.reports.clone());
         tasks.extend(cluster.as_ref().map(report));
+        tasks.extend(keeper.map(|keeper| tokio::spawn(keeper.run(view.source.clone()))));
         Ok(Self {
             view,
             sweeper,
@@ -218,6 +228,29 @@ fn uninstall(config: &AgentConfig) {
         Ok(_) => info!("the CNI plugin is removed"),
         Err(error) => warn!(%error, "the CNI plugin stays; `weir cleanup` tries again"),
     }
+}
+
+/// Who keeps ztunnels that have their sockets in their own namespaces, unless there are none by configuration.
+fn keeper(
+    config: &AgentConfig,
+    node: &Node,
+    datapath: &Arc<Datapath>,
+    zds: &ZdsServer,
+) -> Result<(Option<Keeper>, Option<NodeSide>, KeptList), AgentError> {
+    if config.contract == ContractMode::InPod {
+        return Ok((None, None, KeptList::default()));
+    }
+    let keeper = KeeperConfig {
+        mode: config.contract,
+        host: node.handle.clone(),
+        host_id: NetnsId::of_host(&config.host_netns)?,
+        named: config.ztunnel_netns.clone(),
+        system_namespace: config.rules.system_namespace.clone(),
+        fail_open: config.fail_open,
+    };
+    let (keeper, ztunnels, kept) = Keeper::new(keeper, datapath.clone(), zds.clone());
+    let side = NodeSide::new(node.handle.clone(), ztunnels);
+    Ok((Some(keeper), Some(side), kept))
 }
 
 /// Once the pods of the first list have been tried, those that nobody wants any more are let go, and ztunnel, which

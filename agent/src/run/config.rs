@@ -12,6 +12,18 @@ use crate::datapath::Sizes;
 use crate::pods::select::Rules;
 use crate::pods::source::kubernetes::NodeName;
 
+/// Where the ztunnel has its sockets that pods' connections are handed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ContractMode {
+    /// In the pods, or in its own network namespace where one listens there and none connects.
+    Auto,
+    /// In the pods.
+    InPod,
+    /// In its own network namespace.
+    Node,
+}
+
 /// What happens to connections that leave an enrolled pod without having gone through ztunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -94,6 +106,12 @@ pub struct AgentConfig {
     pub dns_capture: bool,
     /// What the guard does.
     pub guard: GuardMode,
+    /// Where ztunnel has its sockets.
+    pub contract: ContractMode,
+    /// The network namespace of the node's ztunnel, where it is not found by its pod.
+    pub ztunnel_netns: Option<PathBuf>,
+    /// Whether connections go on uncaptured while there is no ztunnel with sockets in its own namespace.
+    pub fail_open: bool,
     /// Which host processes are probes.
     pub probes: ProbeMode,
     /// How often each pod is verified.

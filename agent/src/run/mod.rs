@@ -6,6 +6,7 @@ pub mod calls;
 mod claims;
 pub mod config;
 pub mod health;
+pub mod keeper;
 pub mod node;
 mod orphans;
 pub mod registry;

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use weir_common::names::map;
 use weir_common::node::NodeSettings;
@@ -40,6 +41,8 @@ pub enum NodeError {
 pub struct Node {
     /// Cookie of the node's own netns.
     pub host_netns: u64,
+    /// That netns.
+    pub handle: Arc<OwnedFd>,
     /// The cgroup hierarchy.
     pub hierarchy: Hierarchy,
     /// Where pods live in it, if that is known.
@@ -64,6 +67,7 @@ impl Node {
         };
         Ok(Self {
             host_netns: inside::cookie(netns.as_fd())?,
+            handle: Arc::new(netns.into()),
             hierarchy,
             pods_cgroup,
         })

@@ -74,7 +74,7 @@ impl Sweeper {
         if !matches!(*turn, Holder::Nobody) {
             return Ok(());
         }
-        if !all_known && self.datapath.lookup_attached(netns).map_err(EnrollError::from)? {
+        if !all_known && self.is_alive(netns)? {
             self.claims.give_up(netns, turn);
             return Ok(());
         }
@@ -83,6 +83,12 @@ impl Sweeper {
             Err(error) => warn!(netns, %error, "a pod that is gone could not be removed"),
         }
         Ok(())
+    }
+}
+
+impl Sweeper {
+    fn is_alive(&self, netns: u64) -> Result<bool, EnrollError> {
+        Ok(self.datapath.lookup_attached(netns)? || self.datapath.pod_peers_attached(netns)?)
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
+use weir_netdetect::choose::Contract;
+
 use crate::pods::pod::{PodName, PodUid};
 use crate::verify::Problem;
 
@@ -75,6 +77,8 @@ pub struct PodStatus {
     pub since: SystemTime,
     /// Netns cookie, once known.
     pub netns: Option<u64>,
+    /// By which contract it is, or is being, enrolled.
+    pub contract: Contract,
     /// Its addresses, once enrolled.
     pub addresses: Vec<IpAddr>,
     /// What is odd about its annotations.
@@ -95,6 +99,7 @@ impl PodStatus {
             state,
             since: SystemTime::now(),
             netns: None,
+            contract: Contract::InPod,
             addresses: Vec::new(),
             warnings: Vec::new(),
             attempts: 0,

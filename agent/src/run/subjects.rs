@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
+use weir_netdetect::choose::Contract;
+
 use crate::enroll::filters::Filters;
 use crate::pods::pod::{PodName, PodUid};
 
@@ -23,6 +25,8 @@ pub struct Subject {
     pub netns: Arc<OwnedFd>,
     /// Its netns cookie.
     pub cookie: u64,
+    /// Where its ztunnel has its sockets.
+    pub contract: Contract,
     /// What its annotations include and exclude.
     pub filters: Filters,
     /// Its task.

@@ -8,20 +8,24 @@ use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
-use tracing::{info, warn};
+use weir_netdetect::choose::Contract;
 
 mod leave;
 mod netns;
+mod node;
+mod report;
 
 use leave::Leaving;
 
 use super::backoff::Backoff;
 use super::claims::{Claims, Holder};
+use super::config::ContractMode;
 use super::registry::{PodState, PodStatus, Registry};
 use super::release::{Releaser, SharedNetns};
 use super::sandboxes::Sandboxes;
 use super::subjects::{Subject, Subjects, TendNow};
 use crate::enroll::filters::Filters;
+use crate::enroll::redirect::Ztunnels;
 use crate::enroll::watch::AddressWatch;
 use crate::enroll::{EnrollError, Enrolled, Enroller};
 use crate::pods::capture::Capture;
@@ -44,6 +48,10 @@ pub(super) struct Shared {
     pub(super) sandboxes: Sandboxes,
     /// Processes of connected ztunnels.
     pub(super) ztunnels: watch::Receiver<Arc<[u32]>>,
+    /// Where ztunnel is meant to have its sockets.
+    pub(super) contract: ContractMode,
+    /// Ztunnels that have them in their own namespaces, unless nobody looks for any.
+    pub(super) node_ztunnels: Option<watch::Receiver<Arc<Ztunnels>>>,
 }
 
 /// Why a pod is not enrolled yet.
@@ -75,6 +83,9 @@ impl TendError {
                 PodState::Pending("waits for a ztunnel to connect".to_owned())
             }
             Self::Ended => PodState::Pending("was deleted, and its processes have ended".to_owned()),
+            Self::Enroll(EnrollError::NoZtunnel) => {
+                PodState::Pending("waits for a ztunnel to listen in its own network namespace".to_owned())
+            }
             Self::NotStarted | Self::NoSandbox => PodState::Pending("waits for its sandbox".to_owned()),
             other => PodState::Failed(other.to_string()),
         }
@@ -110,6 +121,7 @@ pub(super) struct Tender {
     /// ztunnel has heard of the pod, or will.
     announced: bool,
     leaving: Option<Leaving>,
+    node_ztunnels: Option<watch::Receiver<Arc<Ztunnels>>>,
 }
 
 /// Why the task looks at its pod again.
@@ -132,6 +144,7 @@ impl Tender {
         let (uid, name) = (wanted.borrow().pod.uid.clone(), wanted.borrow().pod.name.clone());
         let selected = matches!(selection(&shared, &wanted.borrow()), Selection::Enrol);
         let (tend_now, asked) = mpsc::channel(1);
+        let node_ztunnels = shared.node_ztunnels.clone();
         let announced = trying.is_some() && selected && shared.zds.keep(uid.clone()).is_ok();
         Self {
             shared,
@@ -144,6 +157,7 @@ impl Tender {
             trying,
             announced,
             leaving: None,
+            node_ztunnels,
         }
     }
 
@@ -228,17 +242,25 @@ impl Tender {
             self.forget().await;
         }
         let filters = Filters::of(&capture, self.shared.dns_capture);
-        self.enroll(netns.clone(), cookie, filters.clone()).await?;
+        let contract = self.contract(cookie)?;
+        self.enroll(netns.clone(), cookie, (contract, filters.clone()))
+            .await?;
         self.close(cookie).await?;
-        self.report_in_mesh(warnings.iter().map(ToString::to_string).collect());
-        self.tell_ztunnel(pod).await?;
-        let first = self.begin_capture().await?;
+        self.report_in_mesh(contract, warnings.iter().map(ToString::to_string).collect());
+        let first = match contract {
+            Contract::InPod => {
+                self.tell_ztunnel(pod).await?;
+                self.begin_capture().await?
+            }
+            Contract::Node => self.begin_redirect().await?,
+        };
         self.shared.sandboxes.note_started(&self.uid);
         self.shared.subjects.put(Subject {
             uid: self.uid.clone(),
             name: self.name.clone(),
             netns,
             cookie,
+            contract,
             filters,
             tend_now: self.tend_now.clone(),
         });
@@ -270,12 +292,17 @@ impl Tender {
         Ok(())
     }
 
-    async fn enroll(&mut self, netns: SharedNetns, cookie: u64, filters: Filters) -> Result<(), TendError> {
+    async fn enroll(
+        &mut self,
+        netns: SharedNetns,
+        cookie: u64,
+        (contract, filters): (Contract, Filters),
+    ) -> Result<(), TendError> {
         let mut turn = self.shared.claims.turn(cookie).await;
         *turn = Holder::Pod(self.uid.clone());
         let before = self.in_mesh.as_mut().and_then(|in_mesh| in_mesh.enrolled.take());
         let (enroller, handle) = (self.shared.enroller.clone(), netns.clone());
-        let work = move || enroller.enroll(handle.as_fd(), cookie, &filters, before.as_ref());
+        let work = move || enroller.enroll(handle.as_fd(), cookie, (contract, &filters), before.as_ref());
         let enrolled = spawn_blocking(work).await.map_err(TendError::from);
         match (enrolled.and_then(|enrolled| Ok(enrolled?)), &mut self.in_mesh) {
             (Ok(enrolled), Some(in_mesh)) => in_mesh.enrolled = Some(enrolled),
@@ -367,52 +394,9 @@ impl Tender {
             changed = self.wanted.changed() => if changed.is_ok() { Wake::Again } else { Wake::Gone },
             () = acked(events, uid.as_str(), served) => Wake::Again,
             () = addresses => Wake::Again,
+            () = node::changed(&mut self.node_ztunnels) => Wake::Again,
             () = pause => Wake::Again,
         }
-    }
-
-    fn report_in_mesh(&self, warnings: Vec<String>) {
-        let Some(InMesh {
-            enrolled: Some(enrolled),
-            ..
-        }) = &self.in_mesh
-        else {
-            return;
-        };
-        self.shared.registry.update(&self.uid, |status| {
-            status.netns = Some(enrolled.netns);
-            status.addresses = enrolled.addresses.own.iter().copied().collect();
-            for warning in warnings
-                .iter()
-                .filter(|warning| !status.warnings.contains(warning))
-            {
-                warn!(pod = %self.name, uid = %self.uid, warning, "annotation");
-            }
-            status.warnings = warnings;
-            status.attempts += 1;
-        });
-    }
-
-    fn report_enrolled(&self, pod: &Pod, took: Option<Duration>) {
-        self.shared.registry.update(&self.uid, |status| {
-            status.state = PodState::Enrolled;
-            status.attempts = 0;
-        });
-        if let Some(took) = took {
-            self.shared.registry.record_enrolment(took);
-            info!(pod = %pod.name, uid = %self.uid, ?took, "enrolled");
-        }
-    }
-
-    fn report_failure(&self, pod: &Pod, error: &TendError) {
-        let state = error.state();
-        if let PodState::Failed(_) = state {
-            self.shared.registry.record_failure();
-            warn!(pod = %pod.name, uid = %self.uid, %error, "not enrolled; trying again");
-        }
-        self.shared
-            .registry
-            .update(&self.uid, |status| status.state = state);
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use super::config::AgentConfig;
 use super::health::Health;
+use super::keeper::KeptList;
 use super::node::Node;
 use super::registry::Registry;
 use super::subjects::Subjects;
@@ -40,6 +41,8 @@ pub struct View {
     pub cni: CniTally,
     /// What is wrong with parts that go on trying.
     pub health: Health,
+    /// Ztunnels that have their sockets in their own namespaces.
+    pub kept: KeptList,
     /// How the source of pods is doing.
     pub source: PodSource,
     /// What was said of pods in the cluster.

@@ -1,6 +1,7 @@
 //! One pod's line.
 
 use weir_common::reason::Verdict;
+use weir_netdetect::choose::{Contract, Path};
 
 use crate::api::status::{PodSummary, Problem, ReasonCount, Verdicts, Verified};
 use crate::datapath::counters::Counts;
@@ -8,7 +9,21 @@ use crate::run::registry::{PodState, PodStatus, Verification};
 use crate::verify;
 
 /// How connections are captured.
-const SOCKET_PATH: &str = "socket";
+const fn path(contract: Contract) -> Path {
+    match contract {
+        Contract::InPod => Path::Socket,
+        Contract::Node => Path::Tc,
+    }
+}
+
+fn why(pod: &PodStatus) -> &str {
+    match (&pod.state, pod.contract) {
+        (PodState::Enrolled, Contract::Node) => {
+            "captured by the tc path: packets are redirected to ztunnel on the node, as they pass the pod's interface"
+        }
+        (state, _) => state.why(),
+    }
+}
 
 /// What the list tells of a pod.
 #[must_use]
@@ -19,8 +34,8 @@ pub fn summary(pod: &PodStatus, counts: Option<&Counts>) -> PodSummary {
         name: pod.name.name().to_owned(),
         state: pod.state.name().to_owned(),
         since: pod.since.into(),
-        path: (pod.state == PodState::Enrolled).then(|| SOCKET_PATH.to_owned()),
-        why: pod.state.why().to_owned(),
+        path: (pod.state == PodState::Enrolled).then(|| path(pod.contract).name().to_owned()),
+        why: why(pod).to_owned(),
         netns: pod.netns,
         addresses: pod.addresses.clone(),
         connections: counts.map(verdicts).unwrap_or_default(),

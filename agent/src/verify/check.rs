@@ -17,13 +17,17 @@ pub enum Check {
     Programs,
     /// ztunnel's listeners.
     Listeners,
+    /// The programs that redirect, at the node's ends of the pod's interfaces (node contract).
+    Redirect,
+    /// A ztunnel that takes connections in its own network namespace (node contract).
+    Ztunnel,
     /// A connection out of the pod.
     Connection,
 }
 
 impl Check {
     /// Every check.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Entry,
         Self::Addresses,
         Self::Routing,
@@ -31,6 +35,8 @@ impl Check {
         Self::Lookup,
         Self::Programs,
         Self::Listeners,
+        Self::Redirect,
+        Self::Ztunnel,
         Self::Connection,
     ];
 
@@ -45,6 +51,8 @@ impl Check {
             Self::Lookup => "lookup",
             Self::Programs => "programs",
             Self::Listeners => "listeners",
+            Self::Redirect => "redirect",
+            Self::Ztunnel => "ztunnel",
             Self::Connection => "connection",
         }
     }
@@ -55,10 +63,11 @@ impl Check {
         Self::ALL.into_iter().find(|check| check.name() == name)
     }
 
-    /// Whether tending the pod again may put it right; the node's programs are loaded when the agent starts.
+    /// Whether tending the pod again may put it right; the node's programs are loaded when the agent starts,
+    /// and ztunnel comes by itself.
     #[must_use]
     pub const fn is_mendable(self) -> bool {
-        !matches!(self, Self::Programs)
+        !matches!(self, Self::Programs | Self::Ztunnel)
     }
 }
 

@@ -74,7 +74,7 @@ pub fn problems(wanted: Wanted, node: &NodeFacts, pod: &PodFacts) -> Vec<Problem
     problems
 }
 
-fn entry(wanted: Wanted, found: Option<PodEntry>) -> Option<Problem> {
+pub(super) fn entry(wanted: Wanted, found: Option<PodEntry>) -> Option<Problem> {
     let Some(found) = found else {
         return Some(Problem::new(
             Check::Entry,
@@ -94,7 +94,7 @@ fn entry(wanted: Wanted, found: Option<PodEntry>) -> Option<Problem> {
     })
 }
 
-fn addresses(known: Option<&BTreeSet<IpAddr>>, held: &BTreeSet<IpAddr>) -> Option<Problem> {
+pub(super) fn addresses(known: Option<&BTreeSet<IpAddr>>, held: &BTreeSet<IpAddr>) -> Option<Problem> {
     let none = BTreeSet::new();
     let known = known.unwrap_or(&none);
     (known != held).then(|| {
@@ -136,7 +136,7 @@ fn listeners(wanted: Wanted, node: &NodeFacts) -> Option<Problem> {
     })
 }
 
-fn connections(tried: &[(IpAddr, Option<String>)]) -> Option<Problem> {
+pub(super) fn connections(tried: &[(IpAddr, Option<String>)]) -> Option<Problem> {
     let failed: Vec<String> = tried
         .iter()
         .filter_map(|(address, failure)| Some(format!("{address}: {}", failure.as_ref()?)))

@@ -70,14 +70,14 @@ pub(super) fn pod(datapath: &Datapath, subject: &Subject, connects: bool) -> Res
     })
 }
 
-fn connect(targets: Vec<IpAddr>) -> Vec<(IpAddr, Option<String>)> {
+pub(super) fn connect(targets: Vec<IpAddr>) -> Vec<(IpAddr, Option<String>)> {
     targets
         .into_iter()
         .map(|address| (address, active::connect(address)))
         .collect()
 }
 
-fn entry(datapath: &Datapath, cookie: u64) -> Result<Option<PodEntry>, DatapathError> {
+pub(super) fn entry(datapath: &Datapath, cookie: u64) -> Result<Option<PodEntry>, DatapathError> {
     match datapath.maps().pods()?.get(&cookie, 0) {
         Ok(entry) => Ok(Some(entry)),
         Err(MapError::KeyNotFound) => Ok(None),

@@ -5,6 +5,7 @@ mod active;
 mod check;
 mod facts;
 mod look;
+mod redirected;
 mod round;
 
 pub use check::{Check, Problem};

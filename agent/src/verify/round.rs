@@ -7,9 +7,10 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
 use tracing::{info, warn};
+use weir_netdetect::choose::Contract;
 
 use super::check::{Check, Problem};
-use super::{active, look, problems};
+use super::{active, look, problems, redirected};
 use crate::api::VERSION;
 use crate::api::verify::{VerifiedPod, VerifyReport};
 use crate::enroll::EnrollError;
@@ -88,6 +89,9 @@ async fn pod(view: &View, subject: &Subject) {
 async fn examine(view: &View, subject: &Subject) -> Vec<Problem> {
     let (view, subject) = (view.clone(), subject.clone());
     let examined: Result<Result<Vec<Problem>, EnrollError>, JoinError> = spawn_blocking(move || {
+        if subject.contract == Contract::Node {
+            return redirected::problems(&view, &subject);
+        }
         let connects = active::is_covered(&view.node.hierarchy, view.datapath.cgroup());
         let pod = look::pod(&view.datapath, &subject, connects)?;
         // After the connection, so that listeners that come meanwhile are not missed.

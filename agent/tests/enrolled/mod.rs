@@ -10,6 +10,7 @@ use weir_agent::enroll::filters::Filters;
 use weir_agent::enroll::interfaces::{self, Wanted};
 use weir_agent::inside;
 use weir_common::reason::Reason;
+use weir_netdetect::choose::Contract;
 use weir_testbeds::link::Device;
 use weir_testbeds::netns::Netns;
 use weir_testbeds::route::Route;
@@ -46,7 +47,7 @@ impl Pod {
         let host = inside::current_cookie().unwrap();
         let enroller = Enroller::new(Arc::clone(&own.datapath), host);
         enroller
-            .enroll(self.netns.as_fd(), self.cookie, filters, None)
+            .enroll(self.netns.as_fd(), self.cookie, (Contract::InPod, filters), None)
             .and_then(|_| enroller.capture(self.cookie))
             .unwrap_or_else(|error| panic!("{error}"));
     }

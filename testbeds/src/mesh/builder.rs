@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::node::Outside;
 use super::{AgentProcess, Error, Mesh, PodLine, at, pods_file};
 use crate::cgroup::Cgroup;
 use crate::netns::Netns;
@@ -16,7 +17,7 @@ pub struct Builder {
     name: String,
     wiring: Wiring,
     family: Family,
-    pods: Vec<(String, Wiring)>,
+    pub(super) pods: Vec<(String, Wiring)>,
     enrolled: Vec<String>,
     annotations: Vec<(String, String, String)>,
     dns: Dns,
@@ -24,6 +25,7 @@ pub struct Builder {
     original_source: bool,
     record: bool,
     proxy: Option<ProxyKind>,
+    pub(super) outside: Option<Outside>,
 }
 
 impl Builder {
@@ -40,6 +42,7 @@ impl Builder {
             original_source: true,
             record: true,
             proxy: None,
+            outside: None,
         }
     }
 
@@ -151,7 +154,7 @@ impl Builder {
         let pods: Vec<PodLine> = world.pods().iter().map(|pod| self.line(pod)).collect();
         pods_file::write(&directory, &pods)?;
         let agent = AgentProcess::start(&world.node.netns, &directory, &self.flags)?;
-        let proxy_netns = Netns::new()?;
+        let proxy_netns = self.proxy_netns(&world)?;
         let proxy_cgroup = Cgroup::new("ztunnel")?;
         let kind = match &self.proxy {
             Some(kind) => kind.clone(),
@@ -172,6 +175,9 @@ impl Builder {
 
     fn line(&self, pod: &Pod) -> PodLine {
         let mut line = PodLine::new(pod);
+        if self.is_ztunnel(pod) {
+            line.be_ztunnel();
+        }
         if self.enrolled.contains(&pod.name) {
             line.enrol();
         }
@@ -187,14 +193,16 @@ impl Builder {
         let members = world
             .pods()
             .iter()
+            .filter(|pod| !self.is_ztunnel(pod))
             .map(|pod| match self.enrolled.contains(&pod.name) {
                 true => Member::of(pod),
                 false => Member::of(pod).plain(),
             });
-        let mut spec = ProxySpec::in_pod(netns, zds)
-            .members(members)
-            .cgroup(cgroup)
-            .dns(self.dns.clone());
+        let spec = match &self.outside {
+            Some(outside) => outside.spec(world, netns),
+            None => ProxySpec::in_pod(netns, zds),
+        };
+        let mut spec = spec.members(members).cgroup(cgroup).dns(self.dns.clone());
         spec.original_source = self.original_source;
         spec.record = self.record;
         spec

@@ -13,6 +13,8 @@ use crate::world::Pod;
 
 /// The namespace of pods that belong to no world.
 const BARE: &str = "bare";
+/// The namespace of ztunnel.
+const SYSTEM: &str = "istio-system";
 const MODE: &str = "istio.io/dataplane-mode";
 
 /// One pod in the file.
@@ -108,6 +110,12 @@ impl PodLine {
     /// Puts the pod into the mesh.
     pub fn enrol(&mut self) {
         self.labels.insert(MODE.to_owned(), "ambient".to_owned());
+    }
+
+    /// Makes it a ztunnel's.
+    pub(super) fn be_ztunnel(&mut self) {
+        self.namespace = SYSTEM;
+        self.labels.insert("app".to_owned(), "ztunnel".to_owned());
     }
 
     /// Takes it out.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use weir_agent::datapath::Sizes;
 use weir_agent::pods::netns::HOST_NETNS;
 use weir_agent::pods::select::{EnablementSelector, EnablementSelectorsError, Rules};
-use weir_agent::run::config::{AgentConfig, GuardMode, ProbeMode};
+use weir_agent::run::config::{AgentConfig, ContractMode, GuardMode, ProbeMode};
 use weir_common::names;
 
 use super::settings::Settings;
@@ -137,6 +137,9 @@ pub fn resolve(
         rules,
         dns_capture: settings.dns_capture.unwrap_or(true),
         guard: settings.guard.unwrap_or(GuardMode::Audit),
+        contract: settings.contract.unwrap_or(ContractMode::Auto),
+        ztunnel_netns: settings.ztunnel_netns,
+        fail_open: settings.fail_open.unwrap_or(false),
         probes: settings.probes.unwrap_or(ProbeMode::OutsidePods),
         verify_interval,
         remove_on_exit: settings.remove_on_exit.unwrap_or(false),

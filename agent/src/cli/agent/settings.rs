@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use weir_agent::pods::source::kubernetes::NodeName;
-use weir_agent::run::config::{GuardMode, ProbeMode};
+use weir_agent::run::config::{ContractMode, GuardMode, ProbeMode};
 
 use super::address::HttpAddress;
 use super::duration::Span;
@@ -94,6 +94,16 @@ pub struct Settings {
     /// What happens to connections that leave an enrolled pod without having gone through ztunnel [default: audit].
     #[arg(long, env = "WEIR_GUARD", value_enum)]
     pub guard: Option<GuardMode>,
+    /// Where ztunnel has its sockets: in the pods (Istio 1.21 and newer), or in a network namespace of its own
+    /// [default: auto, by the ztunnel that is there].
+    #[arg(long, env = "WEIR_CONTRACT", value_enum)]
+    pub contract: Option<ContractMode>,
+    /// The network namespace of a ztunnel that has its sockets there [default: that of ztunnel's pod].
+    #[arg(long, env = "WEIR_ZTUNNEL_NETNS", value_name = "PATH")]
+    pub ztunnel_netns: Option<PathBuf>,
+    /// Let connections go on uncaptured while no such ztunnel is there, instead of stopping them [default: false].
+    #[arg(long, env = "WEIR_FAIL_OPEN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub fail_open: Option<bool>,
     /// Which processes of the node may reach enrolled pods uncaptured [default: outside-pods].
     #[arg(long, env = "WEIR_PROBES", value_enum)]
     pub probes: Option<ProbeMode>,
@@ -157,6 +167,9 @@ impl Settings {
             enablement_selectors: self.enablement_selectors.or(lesser.enablement_selectors),
             dns_capture: self.dns_capture.or(lesser.dns_capture),
             guard: self.guard.or(lesser.guard),
+            contract: self.contract.or(lesser.contract),
+            ztunnel_netns: self.ztunnel_netns.or(lesser.ztunnel_netns),
+            fail_open: self.fail_open.or(lesser.fail_open),
             probes: self.probes.or(lesser.probes),
             verify_interval: self.verify_interval.or(lesser.verify_interval),
             max_pods: self.max_pods.or(lesser.max_pods),

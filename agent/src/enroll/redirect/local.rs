@@ -1,0 +1,125 @@
+//! The maps of who is where on the node.
+
+use weir_common::address::Address;
+use weir_common::local_pod::LocalPod;
+use weir_common::names::map;
+
+use super::Joint;
+use crate::datapath::{DatapathError, Maps, maps};
+use crate::enroll::entries;
+
+/// Makes the maps hold exactly these joints of the pod with this netns cookie.
+///
+/// # Errors
+/// [`DatapathError`], a full map among them.
+pub fn set(
+    maps: &Maps,
+    netns: u64,
+    joints: &[Joint],
+    ztunnels_bridge: Option<u32>,
+) -> Result<(), DatapathError> {
+    let mut wanted = Vec::new();
+    for joint in joints {
+        let on_ztunnels = joint.bridge.is_some() && joint.bridge == ztunnels_bridge;
+        let flags = if on_ztunnels {
+            LocalPod::ON_ZTUNNELS_BRIDGE
+        } else {
+            0
+        };
+        let entry = entry(netns, joint, flags);
+        wanted.extend(
+            joint
+                .addresses
+                .iter()
+                .map(|address| (Address::from(*address), entry)),
+        );
+    }
+    set_addresses(maps, netns, &wanted)?;
+    let mut interfaces = maps.host_interfaces()?;
+    for joint in joints {
+        interfaces
+            .insert(joint.peer.index, netns, 0)
+            .map_err(maps::wrap(map::HOST_INTERFACES))?;
+    }
+    Ok(())
+}
+
+/// Makes the map hold exactly ztunnel's addresses for its netns.
+///
+/// # Errors
+/// [`DatapathError`], a full map among them.
+pub fn set_ztunnel(maps: &Maps, netns: u64, joint: &Joint) -> Result<(), DatapathError> {
+    let entry = entry(netns, joint, LocalPod::ZTUNNEL);
+    let addresses = joint.addresses.iter();
+    let wanted: Vec<_> = addresses
+        .map(|address| (Address::from(*address), entry))
+        .collect();
+    set_addresses(maps, netns, &wanted)
+}
+
+/// Forgets the addresses of a netns.
+///
+/// # Errors
+/// [`DatapathError`].
+pub fn forget_addresses(maps: &Maps, netns: u64) -> Result<(), DatapathError> {
+    set_addresses(maps, netns, &[])
+}
+
+/// Forgets that an interface of the node leads to a pod.
+///
+/// # Errors
+/// [`DatapathError`].
+pub fn forget_interface(maps: &Maps, interface: u32) -> Result<(), DatapathError> {
+    entries::remove(&mut maps.host_interfaces()?, &interface, map::HOST_INTERFACES)
+}
+
+/// Interfaces of the node that lead to the pod, as the map has them.
+///
+/// # Errors
+/// [`DatapathError`].
+pub fn interfaces_of(maps: &Maps, netns: u64) -> Result<Vec<u32>, DatapathError> {
+    let interfaces = maps.host_interfaces()?;
+    let entries = interfaces.iter().filter_map(Result::ok);
+    Ok(entries
+        .filter(|(_, holder)| *holder == netns)
+        .map(|(interface, _)| interface)
+        .collect())
+}
+
+/// Addresses of a netns, as the map has them.
+///
+/// # Errors
+/// [`DatapathError`].
+pub fn addresses_of(maps: &Maps, netns: u64) -> Result<Vec<(Address, LocalPod)>, DatapathError> {
+    let pods = maps.local_pods()?;
+    let entries = pods.iter().filter_map(Result::ok);
+    Ok(entries.filter(|(_, pod)| pod.netns == netns).collect())
+}
+
+const fn entry(netns: u64, joint: &Joint, flags: u32) -> LocalPod {
+    LocalPod {
+        netns,
+        interface: joint.peer.index,
+        flags,
+        mac: joint.mac,
+        gateway: joint.gateway,
+        reserved: 0,
+    }
+}
+
+fn set_addresses(maps: &Maps, netns: u64, wanted: &[(Address, LocalPod)]) -> Result<(), DatapathError> {
+    let held = addresses_of(maps, netns)?;
+    let mut pods = maps.local_pods()?;
+    for (address, entry) in wanted {
+        if !held.contains(&(*address, *entry)) {
+            pods.insert(address, entry, 0)
+                .map_err(maps::wrap(map::LOCAL_PODS))?;
+        }
+    }
+    for (address, _) in held {
+        if !wanted.iter().any(|(kept, _)| *kept == address) {
+            entries::remove(&mut pods, &address, map::LOCAL_PODS)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! The place of a ztunnel that has a netns of its own.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use weir_common::names::map;
+use weir_common::ports;
+use weir_common::ztunnel::{NodeContract, SLOTS, ZtunnelPlace};
+
+use super::local;
+use super::wiring::{self, Joint};
+use crate::datapath::{Datapath, DatapathError, Hook, maps};
+use crate::enroll::socket_table::{self, States};
+use crate::enroll::{EnrollError, netlink, routing};
+
+/// Where redirected connections go.
+const PORTS: [u16; 3] = [ports::OUTBOUND, ports::INBOUND, ports::HBONE];
+
+/// Whether a ztunnel listens in a netns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listening {
+    /// On all its ports, and for foreign addresses.
+    Yes,
+    /// Not on all its ports.
+    No,
+    /// Its listeners take no connections to foreign addresses.
+    Opaque,
+}
+
+/// Whether a ztunnel listens in the netns.
+///
+/// # Errors
+/// [`EnrollError`] if the sockets cannot be listed.
+pub fn listening(netns: BorrowedFd<'_>) -> Result<Listening, EnrollError> {
+    let sockets = socket_table::read(netns, States::LISTENING)?;
+    let on = |port: u16| sockets.iter().filter(move |socket| socket.local.port() == port);
+    if !PORTS.into_iter().all(|port| on(port).next().is_some()) {
+        Ok(Listening::No)
+    } else if PORTS
+        .into_iter()
+        .all(|port| on(port).any(|socket| socket.transparent))
+    {
+        Ok(Listening::Yes)
+    } else {
+        Ok(Listening::Opaque)
+    }
+}
+
+/// Makes all that ztunnel needs where it is, and enters its place in a slot; it gets no connections before it is
+/// appointed. Repeating it brings the place up to date.
+///
+/// # Errors
+/// [`EnrollError`] names the step; [`EnrollError::TooManyZtunnels`] if no slot is free.
+pub fn place(
+    datapath: &Datapath,
+    host: BorrowedFd<'_>,
+    (netns, cookie): (BorrowedFd<'_>, u64),
+) -> Result<(u32, Joint), EnrollError> {
+    datapath.prepare_redirect()?;
+    let joint = wiring::of_ztunnel(netns, host)?;
+    let slot = slot_for(datapath, cookie)?;
+    netlink::run(netns, async |handle| {
+        routing::ensure_ztunnel(handle, &joint.inner.name).await
+    })?;
+    let hook = Hook::of_this_kernel();
+    datapath.attach_ztunnel((host, &joint.peer), (netns, &joint.inner), cookie, hook)?;
+    local::set_ztunnel(datapath.maps(), cookie, &joint)?;
+    let place = ZtunnelPlace {
+        netns: cookie,
+        interface: joint.peer.index,
+        mac: joint.mac,
+        steered: [0; 6],
+    };
+    set_place(datapath, slot, place)?;
+    Ok((slot, joint))
+}
+
+/// Lets the ztunnel in this slot take new connections, or none.
+///
+/// # Errors
+/// [`EnrollError`].
+pub fn appoint(datapath: &Datapath, slot: Option<u32>, fail_open: bool) -> Result<(), EnrollError> {
+    datapath.prepare_redirect()?;
+    let mut contracts = datapath.maps().contract()?;
+    let before = contracts.get(&0, 0).map_err(maps::wrap(map::CONTRACT))?;
+    // Frames that are under way carry the secret: it stays as long as the map.
+    let secret = match before.secret {
+        [0, 0, 0] => new_secret().map_err(EnrollError::Random)?,
+        secret => secret,
+    };
+    let contract = NodeContract {
+        current: slot.unwrap_or(SLOTS),
+        flags: if fail_open { NodeContract::FAIL_OPEN } else { 0 },
+        secret,
+        reserved: 0,
+    };
+    if contract != before {
+        contracts.set(0, contract, 0).map_err(maps::wrap(map::CONTRACT))?;
+    }
+    Ok(())
+}
+
+/// All places that are taken, by slot.
+///
+/// # Errors
+/// [`DatapathError`].
+pub fn places(datapath: &Datapath) -> Result<Vec<(u32, ZtunnelPlace)>, DatapathError> {
+    let places = datapath.maps().places()?;
+    let slots = (0..SLOTS).map(|slot| {
+        let place = places.get(&slot, 0).map_err(maps::wrap(map::PLACES))?;
+        Ok((slot, place))
+    });
+    let mut taken: Vec<_> = slots.collect::<Result<_, DatapathError>>()?;
+    taken.retain(|(_, place)| place.netns != 0);
+    Ok(taken)
+}
+
+/// Takes away all that a ztunnel needed; with `netns` in its own namespace too.
+///
+/// # Errors
+/// The first [`EnrollError`]; the other steps are taken all the same.
+pub fn vacate(
+    datapath: &Datapath,
+    host: BorrowedFd<'_>,
+    netns: Option<BorrowedFd<'_>>,
+    (slot, place): (u32, ZtunnelPlace),
+) -> Result<(), EnrollError> {
+    let emptied = set_place(datapath, slot, ZtunnelPlace::default());
+    let inner = netns.and_then(|netns| Some((netns, wiring::of_ztunnel(netns, host).ok()?.inner.index)));
+    let hook = Hook::of_this_kernel();
+    let detached = datapath.detach_ztunnel((host, place.interface), inner, place.netns, hook);
+    let forgotten = local::forget_addresses(datapath.maps(), place.netns);
+    let routes = netns.map_or(Ok(()), |netns| {
+        netlink::run(netns, async |handle| routing::remove(handle).await)
+    });
+    emptied?;
+    detached?;
+    forgotten?;
+    routes
+}
+
+fn slot_for(datapath: &Datapath, cookie: u64) -> Result<u32, EnrollError> {
+    let taken = places(datapath)?;
+    let own = taken.iter().find(|(_, place)| place.netns == cookie);
+    own.map(|(slot, _)| *slot)
+        .or_else(|| (0..SLOTS).find(|slot| taken.iter().all(|(other, _)| other != slot)))
+        .ok_or(EnrollError::TooManyZtunnels)
+}
+
+fn set_place(datapath: &Datapath, slot: u32, place: ZtunnelPlace) -> Result<(), EnrollError> {
+    let mut places = datapath.maps().places()?;
+    Ok(places.set(slot, place, 0).map_err(maps::wrap(map::PLACES))?)
+}
+
+fn new_secret() -> std::io::Result<[u8; 3]> {
+    let mut random = File::open(Path::new("/dev/urandom"))?;
+    let mut secret = [0; 3];
+    // All zero says that there is none yet.
+    while secret == [0; 3] {
+        random.read_exact(&mut secret)?;
+    }
+    Ok(secret)
+}

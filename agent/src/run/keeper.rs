@@ -1,0 +1,385 @@
+//! Keeps the ztunnel of the node contract: finds it, gives it what it needs where it is, lets it take connections, and
+//! replaces it by another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::net::if_::if_nameindex;
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+use weir_common::names::map;
+
+use super::config::ContractMode;
+use crate::datapath::{Datapath, maps};
+use crate::enroll::EnrollError;
+use crate::enroll::redirect::ztunnel::{self, Listening};
+use crate::enroll::redirect::{Current, Ztunnels};
+use crate::inside;
+use crate::pods::netns::{Netns, NetnsId, find_by_proc};
+use crate::pods::pod::{PodEntry, PodUid};
+use crate::pods::select::is_ztunnel;
+use crate::pods::source::{PodSource, SourceEvent};
+use crate::zds::ZdsServer;
+
+/// How often it is looked whether ztunnel listens: nothing tells when that begins or ends.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Every so many looks what ztunnel needs is put right.
+const LOOKS_PER_MENDING: u64 = 20;
+
+/// What the keeper is told.
+pub(super) struct KeeperConfig {
+    pub(super) mode: ContractMode,
+    pub(super) host: Arc<OwnedFd>,
+    pub(super) host_id: NetnsId,
+    /// Path of ztunnel's netns, if it is not found by its pod.
+    pub(super) named: Option<PathBuf>,
+    pub(super) system_namespace: String,
+    pub(super) fail_open: bool,
+}
+
+/// A ztunnel, for `weir status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its pod, or the path of its netns.
+    pub name: String,
+    /// Whether it listens.
+    pub listening: bool,
+    /// Whether it takes new connections.
+    pub current: bool,
+    /// What is wrong.
+    pub complaint: Option<String>,
+}
+
+/// The ztunnels that are kept; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct KeptList(Arc<Mutex<Vec<Kept>>>);
+
+impl KeptList {
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> Vec<Kept> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a ztunnel may be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Whereabouts {
+    Path(PathBuf),
+    Pod(PodUid, Option<PathBuf>),
+}
+
+/// A netns that may be ztunnel's.
+struct Candidate {
+    name: String,
+    netns: Option<(Arc<OwnedFd>, u64)>,
+    /// Its slot and its bridge, while it listens and has all that it needs.
+    ready: Option<(u32, Option<u32>)>,
+    complaint: Option<String>,
+}
+
+/// The keeper.
+pub(super) struct Keeper {
+    config: KeeperConfig,
+    datapath: Arc<Datapath>,
+    zds: ZdsServer,
+    candidates: BTreeMap<Whereabouts, Candidate>,
+    known: watch::Sender<Arc<Ztunnels>>,
+    kept: KeptList,
+    looks: u64,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        config: KeeperConfig,
+        datapath: Arc<Datapath>,
+        zds: ZdsServer,
+    ) -> (Self, watch::Receiver<Arc<Ztunnels>>, KeptList) {
+        let (known, receiver) = watch::channel(Arc::default());
+        let kept = KeptList::default();
+        let keeper = Self {
+            config,
+            datapath,
+            zds,
+            candidates: BTreeMap::new(),
+            known,
+            kept: kept.clone(),
+            looks: 0,
+        };
+        (keeper, receiver, kept)
+    }
+
+    /// Looks again and again.
+    pub(super) async fn run(mut self, source: PodSource) {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let event = source.events.borrow().clone();
+            let pods = match &event {
+                SourceEvent::Snapshot(snapshot) => snapshot.pods.clone(),
+                SourceEvent::Pending => Arc::from([]),
+            };
+            let looked = spawn_blocking(move || {
+                self.look(&pods);
+                self
+            });
+            match looked.await {
+                Ok(keeper) => self = keeper,
+                // The runtime ends, or a look has panicked and been reported.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn look(&mut self, pods: &[PodEntry]) {
+        self.follow(pods);
+        // A ztunnel that connects has its sockets in the pods.
+        if self.config.mode == ContractMode::Auto && !self.zds.status().connections.is_empty() {
+            return;
+        }
+        let mends = self.looks.is_multiple_of(LOOKS_PER_MENDING);
+        let mut newcomers = Vec::new();
+        for (place, candidate) in &mut self.candidates {
+            let before = candidate.ready.map(|(slot, _)| slot);
+            candidate.look(&self.config, &self.datapath, place, mends);
+            newcomers.extend(
+                candidate
+                    .ready
+                    .map(|(slot, _)| slot)
+                    .filter(|slot| before != Some(*slot)),
+            );
+        }
+        if let Err(error) = self.decide(&newcomers) {
+            warn!(%error, "which ztunnel takes new connections cannot be changed");
+        }
+        self.looks += 1;
+    }
+
+    /// Candidates are the pods that say so, and what was named.
+    fn follow(&mut self, pods: &[PodEntry]) {
+        let mut wanted: BTreeMap<Whereabouts, String> = pods
+            .iter()
+            .map(|entry| &entry.pod)
+            .filter(|pod| is_ztunnel(&pod.name, &pod.labels, &self.config.system_namespace))
+            .filter(|pod| !pod.phase.is_finished() && !pod.host_network)
+            .map(|pod| {
+                let place = Whereabouts::Pod(pod.uid.clone(), pod.netns.clone());
+                (place, pod.name.to_string())
+            })
+            .collect();
+        if let Some(path) = &self.config.named {
+            wanted.insert(Whereabouts::Path(path.clone()), path.display().to_string());
+        }
+        self.candidates.retain(|place, _| wanted.contains_key(place));
+        for (place, name) in wanted {
+            self.candidates.entry(place).or_insert_with(|| Candidate {
+                name,
+                netns: None,
+                ready: None,
+                complaint: None,
+            });
+        }
+    }
+
+    fn decide(&self, newcomers: &[u32]) -> Result<(), EnrollError> {
+        let ready: Vec<u32> = self.ready().map(|(_, slot, _)| slot).collect();
+        // Without a ztunnel ever nothing is loaded for one.
+        if ready.is_empty() && self.known.borrow().netns.is_empty() && !self.is_expected() {
+            self.tell(None);
+            return Ok(());
+        }
+        self.datapath.prepare_redirect()?;
+        let contract = self.datapath.maps().contract().map_err(EnrollError::from)?;
+        let appointed = contract.get(&0, 0).map_err(maps::wrap(map::CONTRACT))?.current;
+        let chosen = choose(&ready, newcomers, appointed, self.looks == 0);
+        ztunnel::appoint(&self.datapath, chosen, self.config.fail_open)?;
+        self.tell(chosen);
+        self.clear_abandoned()
+    }
+
+    /// Whether the kernel may hold something of an earlier run, or pods wait.
+    fn is_expected(&self) -> bool {
+        self.config.mode == ContractMode::Node || self.datapath.pins().map(map::CONTRACT).exists()
+    }
+
+    fn ready(&self) -> impl Iterator<Item = (&Candidate, u32, Option<u32>)> {
+        self.candidates
+            .values()
+            .filter_map(|candidate| candidate.ready.map(|(slot, bridge)| (candidate, slot, bridge)))
+    }
+
+    fn tell(&self, chosen: Option<u32>) {
+        let current =
+            self.ready()
+                .find(|(_, slot, _)| Some(*slot) == chosen)
+                .and_then(|(candidate, _, bridge)| {
+                    let (_, cookie) = candidate.netns.as_ref()?;
+                    Some(Current {
+                        cookie: *cookie,
+                        bridge,
+                    })
+                });
+        *self.kept.lock() = self
+            .candidates
+            .values()
+            .map(|candidate| candidate.kept(chosen))
+            .collect();
+        let netns: Vec<_> = self
+            .candidates
+            .values()
+            .filter_map(|candidate| Some(candidate.netns.as_ref()?.0.clone()))
+            .collect();
+        self.known.send_if_modified(|known| {
+            let changed = known.current != current;
+            if changed {
+                info!(
+                    netns = current.map(|current| current.cookie),
+                    "ztunnel for new connections"
+                );
+            }
+            *known = Arc::new(Ztunnels { current, netns });
+            changed
+        });
+    }
+
+    /// A place is given up when nobody is there any more: until then connections go on there.
+    fn clear_abandoned(&self) -> Result<(), EnrollError> {
+        let held: BTreeSet<u64> = self
+            .candidates
+            .values()
+            .filter_map(|candidate| Some(candidate.netns.as_ref()?.1))
+            .collect();
+        for (slot, place) in ztunnel::places(&self.datapath)? {
+            if !held.contains(&place.netns) && !self.exists(place.interface)? {
+                ztunnel::vacate(&self.datapath, self.config.host.as_fd(), None, (slot, place))?;
+                info!(netns = place.netns, "a ztunnel is gone");
+            }
+        }
+        Ok(())
+    }
+
+    fn exists(&self, interface: u32) -> Result<bool, EnrollError> {
+        let found = inside::run(self.config.host.as_fd(), || {
+            Ok(if_nameindex()?.iter().any(|name| name.index() == interface))
+        })?;
+        found.map_err(|errno: Errno| EnrollError::Interfaces(errno.into()))
+    }
+}
+
+impl Candidate {
+    fn look(&mut self, config: &KeeperConfig, datapath: &Datapath, place: &Whereabouts, mends: bool) {
+        let complaint = self.try_look(config, datapath, place, mends).err();
+        let complaint = complaint.map(|error| error.to_string());
+        if complaint.is_some() && complaint != self.complaint {
+            warn!(ztunnel = self.name, error = complaint, "ztunnel cannot be used");
+        }
+        self.complaint = complaint;
+    }
+
+    fn try_look(
+        &mut self,
+        config: &KeeperConfig,
+        datapath: &Datapath,
+        place: &Whereabouts,
+        mends: bool,
+    ) -> Result<(), LookError> {
+        if self.netns.is_none() {
+            self.netns = open(config, place)?;
+        }
+        let Some((netns, cookie)) = &self.netns else {
+            return Ok(());
+        };
+        let ready = self.ready.take();
+        match ztunnel::listening(netns.as_fd())? {
+            Listening::No => return Ok(()),
+            Listening::Opaque => return Err(LookError::Opaque),
+            Listening::Yes => {}
+        }
+        self.ready = match ready {
+            Some(ready) if !mends => Some(ready),
+            _ => {
+                let (slot, joint) = ztunnel::place(datapath, config.host.as_fd(), (netns.as_fd(), *cookie))?;
+                Some((slot, joint.bridge))
+            }
+        };
+        Ok(())
+    }
+
+    fn kept(&self, chosen: Option<u32>) -> Kept {
+        let slot = self.ready.map(|(slot, _)| slot);
+        Kept {
+            name: self.name.clone(),
+            listening: slot.is_some(),
+            current: slot.is_some() && slot == chosen,
+            complaint: self.complaint.clone(),
+        }
+    }
+}
+
+/// Why a ztunnel cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error(transparent)]
+    Netns(#[from] crate::pods::netns::NetnsError),
+    #[error(transparent)]
+    Inside(#[from] inside::InsideError),
+    #[error(transparent)]
+    Enroll(#[from] EnrollError),
+    #[error("its listeners take no connections to foreign addresses: run it without ENABLE_ORIG_SRC=false")]
+    Opaque,
+}
+
+/// A pod whose processes do not run yet has no netns that could be found.
+fn open(config: &KeeperConfig, place: &Whereabouts) -> Result<Option<(Arc<OwnedFd>, u64)>, LookError> {
+    let netns: OwnedFd = match place {
+        Whereabouts::Path(path) | Whereabouts::Pod(_, Some(path)) => {
+            Netns::open(path, config.host_id)?.into()
+        }
+        Whereabouts::Pod(uid, None) => {
+            match find_by_proc(Path::new("/proc"), uid, config.host_id, |_| true) {
+                Ok(found) => found.into(),
+                Err(_) => return Ok(None),
+            }
+        }
+    };
+    let cookie = inside::cookie(netns.as_fd())?;
+    Ok(Some((Arc::new(netns), cookie)))
+}
+
+/// Which slot takes new connections: one that has just become ready, else the one that did before, else any.
+fn choose(ready: &[u32], newcomers: &[u32], appointed: u32, first: bool) -> Option<u32> {
+    let newcomer = newcomers.last().copied().filter(|_| !first);
+    newcomer
+        .or_else(|| ready.iter().copied().find(|slot| *slot == appointed))
+        .or_else(|| ready.last().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::choose;
+
+    #[test]
+    fn a_newcomer_takes_over_and_an_adopted_one_goes_on() {
+        assert_eq!(choose(&[], &[], 0, false), None);
+        assert_eq!(choose(&[0], &[0], 4, true), Some(0));
+        assert_eq!(choose(&[0, 1], &[1], 0, false), Some(1), "an upgrade");
+        assert_eq!(choose(&[0, 1], &[], 1, false), Some(1));
+        assert_eq!(
+            choose(&[0, 1], &[0, 1], 0, true),
+            Some(0),
+            "a restart of the agent"
+        );
+        assert_eq!(choose(&[0], &[], 1, false), Some(0), "the newer one is gone");
+    }
+}

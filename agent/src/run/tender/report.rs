@@ -1,0 +1,57 @@
+//! What a pod's task says of it.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+use weir_netdetect::choose::Contract;
+
+use super::{InMesh, TendError, Tender};
+use crate::pods::pod::Pod;
+use crate::run::registry::PodState;
+
+impl Tender {
+    pub(super) fn report_in_mesh(&self, contract: Contract, warnings: Vec<String>) {
+        let Some(InMesh {
+            enrolled: Some(enrolled),
+            ..
+        }) = &self.in_mesh
+        else {
+            return;
+        };
+        self.shared.registry.update(&self.uid, |status| {
+            status.netns = Some(enrolled.netns);
+            status.contract = contract;
+            status.addresses = enrolled.addresses.own.iter().copied().collect();
+            for warning in warnings
+                .iter()
+                .filter(|warning| !status.warnings.contains(warning))
+            {
+                warn!(pod = %self.name, uid = %self.uid, warning, "annotation");
+            }
+            status.warnings = warnings;
+            status.attempts += 1;
+        });
+    }
+
+    pub(super) fn report_enrolled(&self, pod: &Pod, took: Option<Duration>) {
+        self.shared.registry.update(&self.uid, |status| {
+            status.state = PodState::Enrolled;
+            status.attempts = 0;
+        });
+        if let Some(took) = took {
+            self.shared.registry.record_enrolment(took);
+            info!(pod = %pod.name, uid = %self.uid, ?took, "enrolled");
+        }
+    }
+
+    pub(super) fn report_failure(&self, pod: &Pod, error: &TendError) {
+        let state = error.state();
+        if let PodState::Failed(_) = state {
+            self.shared.registry.record_failure();
+            warn!(pod = %pod.name, uid = %self.uid, %error, "not enrolled; trying again");
+        }
+        self.shared
+            .registry
+            .update(&self.uid, |status| status.state = state);
+    }
+}

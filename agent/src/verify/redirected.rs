@@ -1,0 +1,94 @@
+//! A pod whose connections are redirected on the node: what is found, and what is wrong with it.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::os::fd::AsFd as _;
+
+use weir_common::pod::PodEntry;
+
+use super::check::{Check, Problem};
+use super::facts::{self, Wanted};
+use super::{active, look};
+use crate::enroll::redirect::inspect;
+use crate::enroll::{EnrollError, addresses, netlink};
+use crate::inside;
+use crate::run::keeper::Kept;
+use crate::run::subjects::Subject;
+use crate::run::view::View;
+
+/// What is wrong.
+pub(super) fn problems(view: &View, subject: &Subject) -> Result<Vec<Problem>, EnrollError> {
+    let netns = subject.netns.as_fd();
+    let held = netlink::run(netns, async |handle| addresses::read(handle).await)?;
+    let targets = active::targets(held.first_v4.is_some(), held.first_v6.is_some(), &subject.filters);
+    let tried = inside::run(netns, || look::connect(targets))?;
+    let wanted = Wanted {
+        cookie: subject.cookie,
+        flags: subject.filters.entry_flags() | PodEntry::NODE | PodEntry::REDIRECTING,
+    };
+    let found = inspect::pod(&view.datapath, view.node.handle.as_fd(), netns, subject.cookie)?;
+    let mut problems = Vec::new();
+    problems.extend(facts::entry(wanted, look::entry(&view.datapath, subject.cookie)?));
+    problems.extend(facts::addresses(Some(&found.addresses), &found.wanted));
+    problems.extend(unattached(&found.unattached));
+    problems.extend(no_ztunnel(&view.kept.all()));
+    problems.extend(unexplained(&tried, &problems));
+    Ok(problems)
+}
+
+fn unattached(interfaces: &[String]) -> Option<Problem> {
+    (!interfaces.is_empty()).then(|| {
+        let names = interfaces.join(", ");
+        let detail = format!("connections by {names} are not redirected: the programs there are gone");
+        Problem::new(Check::Redirect, detail)
+    })
+}
+
+fn no_ztunnel(kept: &[Kept]) -> Option<Problem> {
+    if kept.iter().any(|ztunnel| ztunnel.current) {
+        return None;
+    }
+    let complaints: BTreeSet<&str> = kept
+        .iter()
+        .filter_map(|ztunnel| ztunnel.complaint.as_deref())
+        .collect();
+    let why: String = complaints
+        .iter()
+        .map(|complaint| format!("; {complaint}"))
+        .collect();
+    let detail = format!("no ztunnel listens in a network namespace of its own{why}");
+    Some(Problem::new(Check::Ztunnel, detail))
+}
+
+/// Without a ztunnel no connection can succeed.
+fn unexplained(tried: &[(IpAddr, Option<String>)], problems: &[Problem]) -> Option<Problem> {
+    let explained = problems.iter().any(|problem| problem.check == Check::Ztunnel);
+    facts::connections(tried).filter(|_| !explained)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Check, Kept, no_ztunnel, unattached};
+
+    #[test]
+    fn a_ztunnel_that_cannot_be_used_is_said_to_be_so() {
+        let kept = |current, complaint: Option<&str>| Kept {
+            name: "ztunnel".to_owned(),
+            listening: current,
+            current,
+            complaint: complaint.map(str::to_owned),
+        };
+        assert_eq!(no_ztunnel(&[kept(false, None), kept(true, None)]), None);
+        let problem = no_ztunnel(&[kept(false, Some("it is deaf"))]).unwrap();
+        assert_eq!(problem.check, Check::Ztunnel);
+        assert!(problem.detail.ends_with("; it is deaf"), "{}", problem.detail);
+        assert!(no_ztunnel(&[]).is_some());
+    }
+
+    #[test]
+    fn interfaces_without_programs_are_named() {
+        assert_eq!(unattached(&[]), None);
+        let problem = unattached(&["eth0".to_owned()]).unwrap();
+        assert!(problem.detail.contains("eth0"));
+    }
+}

@@ -1,0 +1,54 @@
+//! What the operator's commands say of such pods.
+
+use std::fs;
+
+use weir_testbeds::deadline::{PATIENCE, eventually};
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::world::Wiring;
+
+use crate::scene::mesh;
+
+fn verify(mesh: &Mesh) -> (bool, String) {
+    let output = mesh.agent.run("verify", &["-o", "json"]).unwrap();
+    (output.status.success(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn verification_finds_and_mends_programs_that_are_gone() {
+    let mesh = mesh("node-verify", Wiring::PointToPoint);
+    let (well, report) = verify(&mesh);
+    assert!(well, "{report}");
+    let pins = mesh.agent.pin_root().join("v1/pods");
+    let mut removed = 0;
+    for pod in fs::read_dir(pins).unwrap() {
+        for pin in fs::read_dir(pod.unwrap().path()).unwrap() {
+            fs::remove_file(pin.unwrap().path()).unwrap();
+            removed += 1;
+        }
+    }
+    assert_eq!(removed, 4, "two programs for each of two pods");
+    let (well, report) = verify(&mesh);
+    assert!(well, "{report}");
+    assert!(report.contains("redirect"), "nothing was mended: {report}");
+}
+
+#[test]
+fn without_a_ztunnel_verification_fails_and_says_why() {
+    let mut mesh = mesh("node-deaf", Wiring::Bridge);
+    mesh.proxy.kill();
+    let said = eventually(PATIENCE, || {
+        let (well, report) = verify(&mesh);
+        (!well && report.contains("no ztunnel listens")).then_some(())
+    });
+    said.unwrap();
+}
+
+#[test]
+fn status_names_the_path() {
+    let mesh = mesh("node-status", Wiring::Bridge);
+    let output = mesh.agent.run("status", &["-o", "json"]).unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let pods = status["pods"].as_array().unwrap();
+    let client = pods.iter().find(|pod| pod["name"] == "client").unwrap();
+    assert_eq!(client["path"], "tc");
+}

@@ -1,0 +1,79 @@
+//! The mesh that the tests share, and the two judgements: captured, or left alone.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use weir_testbeds::deadline::PATIENCE;
+use weir_testbeds::mesh::{Builder, Mesh};
+use weir_testbeds::netns::Netns;
+use weir_testbeds::proxy::{Direction, Record};
+use weir_testbeds::traffic::{Client, ClientSpec, Exchange, Server, ServerSpec};
+use weir_testbeds::world::{Family, Wiring};
+
+/// Where applications listen.
+pub const PORT: u16 = 8080;
+/// Where proxies take tunnels.
+pub const HBONE: u16 = 15008;
+
+/// Two pods in the mesh, one that is not, and ztunnel, all wired alike.
+pub fn builder(name: &str, wiring: Wiring) -> Builder {
+    Mesh::builder(name)
+        .wiring(wiring)
+        .family(Family::Dual)
+        .enrolled("client")
+        .enrolled("server")
+        .outside("plain")
+        .ztunnel_outside(wiring)
+}
+
+/// The same, running.
+pub fn mesh(name: &str, wiring: Wiring) -> Mesh {
+    builder(name, wiring).start().unwrap()
+}
+
+/// Every address of both families.
+pub fn any() -> SocketAddr {
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), PORT)
+}
+
+/// A server at every address.
+pub fn serve(netns: &Netns) -> Server {
+    Server::start(netns, &ServerSpec::new("application", any())).unwrap()
+}
+
+/// All addresses of a pod, with the application's port.
+pub fn of_pod(mesh: &Mesh, pod: &str) -> Vec<SocketAddr> {
+    let addresses = mesh.pod(pod).addresses().iter();
+    addresses.map(|address| SocketAddr::new(address, PORT)).collect()
+}
+
+/// All addresses of the remote host, with the application's port.
+pub fn of_remote(mesh: &Mesh) -> Vec<SocketAddr> {
+    let addresses = mesh.world.remote.addresses.iter();
+    addresses.map(|address| SocketAddr::new(address, PORT)).collect()
+}
+
+/// An exchange by a client without wishes.
+pub fn exchange(netns: &Netns, to: SocketAddr) -> Exchange {
+    Client::exchange(netns, &ClientSpec::to(to)).unwrap_or_else(|failure| panic!("to {to}: {failure}"))
+}
+
+/// The client spoke with the server itself.
+pub fn assert_direct(seen: &Exchange) {
+    assert_eq!(seen.local, seen.server.peer, "the connection did not go straight");
+}
+
+/// The connection went through ztunnel, and the server sees the client's address.
+pub fn assert_captured(mesh: &Mesh, direction: Direction, seen: &Exchange) -> Record {
+    assert_ne!(
+        seen.local.port(),
+        seen.server.peer.port(),
+        "the connection did not go through ztunnel: {seen:?}"
+    );
+    assert_eq!(seen.server.peer.ip(), seen.local.ip(), "the client's address");
+    let wanted = |record: &Record| {
+        record.direction == direction
+            && record.peer == Some(seen.local)
+            && record.original_destination == Some(seen.peer)
+    };
+    mesh.proxy.wait_for(PATIENCE, wanted).unwrap()
+}
