@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
+use weir_common::names::map;
 
 use crate::datapath::{Datapath, DatapathError, Pins, residue};
+use crate::enroll::redirect::{NodeSide, ztunnel};
 use crate::enroll::{EnrollError, Enroller};
 use crate::inside;
+use crate::pods::netns::HOST_NETNS;
 
 /// Where named namespaces are; all others are found by the processes in them.
 const NAMED: &str = "/run/netns";
@@ -46,6 +49,16 @@ pub enum CleanupError {
         /// Why.
         source: EnrollError,
     },
+    /// ztunnel's own namespace cannot be cleared.
+    #[error(
+        "ztunnel's network namespace with the cookie {netns}: {source}; the pins stay, so that `weir cleanup` can try again"
+    )]
+    Ztunnel {
+        /// Its cookie.
+        netns: u64,
+        /// Why.
+        source: EnrollError,
+    },
     /// The namespaces of the node cannot be listed.
     #[error("{}: {source}", path.display())]
     List {
@@ -67,16 +80,35 @@ pub fn run(root: &Path) -> Result<Removed, CleanupError> {
     }
     let pins = Pins::new(root);
     let cookies = residue::known_netns(&pins)?;
-    let namespaces = if cookies.is_empty() {
+    let has_places = pins.map(map::PLACES).exists();
+    let datapath = Arc::new(Datapath::adopt(pins));
+    let places = if has_places {
+        ztunnel::places(&datapath)?
+    } else {
+        Vec::new()
+    };
+    let wanted: BTreeSet<u64> = places
+        .iter()
+        .map(|(_, place)| place.netns)
+        .chain(cookies.clone())
+        .collect();
+    let namespaces = if wanted.is_empty() {
         BTreeMap::new()
     } else {
-        find(&cookies)?
+        find(&wanted)?
     };
-    let datapath = Arc::new(Datapath::adopt(pins));
+    let host = Arc::new(host()?);
     let mut failure = None;
+    for (slot, place) in places {
+        let namespace = namespaces.get(&place.netns).map(OwnedFd::as_fd);
+        if let Err(source) = ztunnel::vacate(&datapath, host.as_fd(), namespace, (slot, place)) {
+            let netns = place.netns;
+            _ = failure.get_or_insert(CleanupError::Ztunnel { netns, source });
+        }
+    }
     for netns in cookies {
         let namespace = namespaces.get(&netns);
-        match clear(&datapath, netns, namespace) {
+        match clear(&datapath, &host, netns, namespace) {
             Ok(()) if namespace.is_some() => removed.pods.push(netns),
             Ok(()) => removed.gone.push(netns),
             Err(source) => _ = failure.get_or_insert(CleanupError::Pod { netns, source }),
@@ -90,10 +122,26 @@ pub fn run(root: &Path) -> Result<Removed, CleanupError> {
     Ok(removed)
 }
 
-fn clear(datapath: &Arc<Datapath>, cookie: u64, namespace: Option<&OwnedFd>) -> Result<(), EnrollError> {
+fn clear(
+    datapath: &Arc<Datapath>,
+    host: &Arc<OwnedFd>,
+    cookie: u64,
+    namespace: Option<&OwnedFd>,
+) -> Result<(), EnrollError> {
+    let side = NodeSide::abandoned(host.clone());
     // No pod has the cookie 0, so none is taken for the host.
-    let enroller = Enroller::new(datapath.clone(), 0);
+    let enroller = Enroller::new(datapath.clone(), 0).with_node_side(Some(side));
     enroller.remove(namespace.map(OwnedFd::as_fd), cookie)
+}
+
+/// The node's own namespace; whoever may not look at its first process is on the node's network.
+fn host() -> Result<OwnedFd, CleanupError> {
+    let path = Path::new("/proc/self/ns/net");
+    let host = File::open(HOST_NETNS).or_else(|_| File::open(path));
+    host.map(OwnedFd::from).map_err(|source| CleanupError::List {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The namespaces with these cookies, as far as a process or a name holds them.

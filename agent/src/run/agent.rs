@@ -86,11 +86,7 @@ impl Agent {
         change_settings(&datapath, |current| *current = settings.after(*current))?;
         let guards = config.guard != GuardMode::Off;
         let (ztunnels, processes) = Ztunnels::new(datapath.clone(), node.clone());
-        let zds_config = ZdsConfig {
-            socket: config.zds_socket.clone(),
-            ..ZdsConfig::default()
-        };
-        let zds = ZdsServer::start_with(zds_config, ztunnels)?;
+        let zds = ZdsServer::start_with(zds_config(&config), ztunnels)?;
         let (keeper, side, kept) = keeper(&config, &node, &datapath, &zds)?;
         let node_ztunnels = side.as_ref().map(NodeSide::ztunnels);
         let enroller = Enroller::new(datapath.clone(), node.host_netns)
@@ -227,6 +223,13 @@ fn uninstall(config: &AgentConfig) {
     match cni_conf::remove(&install.conf_dir, &install.bin_dir, &install.last_word) {
         Ok(_) => info!("the CNI plugin is removed"),
         Err(error) => warn!(%error, "the CNI plugin stays; `weir cleanup` tries again"),
+    }
+}
+
+fn zds_config(config: &AgentConfig) -> ZdsConfig {
+    ZdsConfig {
+        socket: config.zds_socket.clone(),
+        ..ZdsConfig::default()
     }
 }
 

@@ -13,6 +13,8 @@ macro_rules! on_every_wiring {
     };
 }
 
+mod life;
 mod proof;
 mod reach;
+mod safety;
 mod scene;

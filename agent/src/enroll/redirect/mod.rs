@@ -53,6 +53,14 @@ impl NodeSide {
         Self { host, ztunnels }
     }
 
+    /// The same, where nobody keeps ztunnels any more.
+    #[must_use]
+    pub fn abandoned(host: Arc<OwnedFd>) -> Self {
+        // What is read from it stays as it is.
+        let (_, ztunnels) = watch::channel(Arc::default());
+        Self { host, ztunnels }
+    }
+
     /// The ztunnels, to be watched.
     #[must_use]
     pub fn ztunnels(&self) -> watch::Receiver<Arc<Ztunnels>> {

@@ -1,0 +1,126 @@
+//! Forgers, and those whose rules must be kept.
+
+use std::process::Command;
+use std::time::Duration;
+
+use weir_testbeds::capture::Capture;
+use weir_testbeds::mesh::ZTUNNEL;
+use weir_testbeds::netns::Netns;
+use weir_testbeds::proxy::Direction;
+use weir_testbeds::traffic::{Client, ClientSpec};
+use weir_testbeds::world::Wiring;
+
+use crate::life::count;
+use crate::scene::{HBONE, PORT, assert_captured, exchange, mesh, of_pod, of_remote, serve};
+
+on_every_wiring! {
+    a_pod_that_forges_anothers_address_gets_nowhere,
+    bulk_data_arrives_unaltered,
+}
+
+const QUICK: Duration = Duration::from_millis(500);
+
+fn run(netns: &Netns, line: &str) -> String {
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().unwrap());
+    let command = command.args(words);
+    let output = netns.run(|| command.output()).unwrap();
+    assert!(
+        output.status.success(),
+        "{line}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn a_pod_that_forges_anothers_address_gets_nowhere(wiring: Wiring) {
+    let mesh = mesh("node-spoof", wiring);
+    let server = serve(&mesh.world.remote.netns);
+    for to in of_remote(&mesh) {
+        let other = mesh.address("server", to.ip()).unwrap();
+        let forged = ClientSpec::to(to).transparent().from(other).deadline(QUICK);
+        assert!(Client::exchange(&mesh.pod("client").netns, &forged).is_err());
+    }
+    assert!(count(&mesh, "client", "foreign_source") >= 2);
+    assert!(mesh.proxy.connections().is_empty());
+    assert!(server.connections().is_empty());
+}
+
+/// The Ethernet address of a pod on the bridge looks like a tag.
+#[test]
+fn a_frame_that_looks_redirected_does_not_reach_ztunnel() {
+    let mesh = mesh("node-forged", Wiring::Bridge);
+    let plain = &mesh.pod("plain").netns;
+    let to = std::net::SocketAddr::new(mesh.pod(ZTUNNEL).address(), HBONE);
+    Client::prepare(plain, &ClientSpec::to(to)).unwrap();
+    let arriving = Capture::start(mesh.proxy_netns(), "eth0").unwrap();
+    for mac in ["02:0a:01:00:00:01", "02:0a:02:00:00:01"] {
+        run(plain, &format!("ip link set dev eth0 address {mac}"));
+        run(plain, "ip neigh flush dev eth0");
+        let spec = ClientSpec::to(to).deadline(QUICK);
+        assert!(Client::connect(plain, &spec).is_err());
+        assert!(arriving.tcp_syns().is_empty());
+    }
+}
+
+/// A policy that the node's packet filter carries out, as CNIs do it.
+#[test]
+fn the_nodes_packet_filter_has_its_say_in_both_directions() {
+    let mesh = mesh("node-policy", Wiring::PointToPoint);
+    let server = serve(&mesh.world.remote.netns);
+    let application = serve(&mesh.pod("server").netns);
+    let interface = |pod: &str| mesh.pod(pod).primary.host_interface.clone().unwrap();
+    let rules = format!(
+        "table inet rules {{ chain pass {{ type filter hook forward priority 0; ct state invalid drop; \
+         iifname {} tcp dport {PORT} ct state new drop; oifname {} tcp dport {PORT} ct state new drop; }}; }}",
+        interface("client"),
+        interface("server")
+    );
+    let mut nft = Command::new("nft");
+    let done = mesh.world.node.netns.run(|| nft.arg(&rules).status()).unwrap();
+    assert!(done.success());
+    let quick = |to| ClientSpec::to(to).deadline(QUICK);
+    for to in of_remote(&mesh) {
+        assert!(Client::exchange(&mesh.pod("client").netns, &quick(to)).is_err());
+    }
+    for to in of_pod(&mesh, "server") {
+        assert!(Client::exchange(&mesh.world.remote.netns, &quick(to)).is_err());
+    }
+    assert!(server.connections().is_empty());
+    assert!(application.connections().is_empty());
+    for to in of_remote(&mesh) {
+        let seen = exchange(&mesh.pod("server").netns, to);
+        assert_captured(&mesh, Direction::Outbound, &seen);
+    }
+}
+
+#[test]
+fn the_bridge_learns_each_pod_at_its_own_port() {
+    let mesh = mesh("node-fdb", Wiring::Bridge);
+    let _server = serve(&mesh.world.remote.netns);
+    let _application = serve(&mesh.pod("server").netns);
+    for to in of_remote(&mesh).into_iter().chain(of_pod(&mesh, "server")) {
+        exchange(&mesh.pod("client").netns, to);
+    }
+    let table = run(&mesh.world.node.netns, "bridge fdb show");
+    for pod in ["client", "server", ZTUNNEL] {
+        let primary = &mesh.pod(pod).primary;
+        let mac = primary.mac.to_string();
+        let port = primary.host_interface.clone().unwrap();
+        let wrong = table
+            .lines()
+            .find(|line| line.starts_with(&mac) && !line.contains(&port));
+        assert_eq!(wrong, None, "{pod} is not at {port}");
+    }
+    assert!(!table.contains("02:0a:0"), "a tag was learnt: {table}");
+}
+
+fn bulk_data_arrives_unaltered(wiring: Wiring) {
+    let mesh = mesh("node-bulk", wiring);
+    let _server = serve(&mesh.world.remote.netns);
+    let _application = serve(&mesh.pod("server").netns);
+    for to in of_remote(&mesh).into_iter().chain(of_pod(&mesh, "server")) {
+        let mut connection = Client::connect(&mesh.pod("client").netns, &ClientSpec::to(to)).unwrap();
+        connection.bulk(16 << 20).unwrap();
+    }
+}
