@@ -76,12 +76,24 @@ impl Hierarchy {
     /// The cgroup of a process, if it is not the root.
     #[must_use]
     pub fn of_process(&self, process: u32) -> Option<Cgroup> {
-        let text = fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
-        let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
-        if path.is_empty() {
+        let path = self.path_of_process(process)?;
+        if path == self.root {
             return None;
         }
-        Cgroup::open(&self.root, &self.root.join(path)).ok()
+        Cgroup::open(&self.root, &path).ok()
+    }
+
+    /// The directory of a process's cgroup.
+    #[must_use]
+    pub fn path_of_process(&self, process: u32) -> Option<PathBuf> {
+        let text = fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
+        let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        Some(
+            self.root
+                .components()
+                .chain(Path::new(path).components())
+                .collect(),
+        )
     }
 }
 

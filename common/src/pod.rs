@@ -38,6 +38,8 @@ impl PodEntry {
     pub const REDIRECTING: u32 = 1 << 8;
     /// ztunnel is outside of the pod (node contract).
     pub const NODE: u32 = 1 << 9;
+    /// The pod's own connections are made to ztunnel in the first place (node contract).
+    pub const DETOURED: u32 = 1 << 10;
     /// ztunnel's connections to the application are looked after.
     pub const SERVED: u32 = Self::CAPTURING | Self::DRAINING;
     /// The pod has rules in the maps of ports or ranges.

@@ -8,6 +8,7 @@ use aya::Ebpf;
 use aya::programs::TcAttachType;
 
 use super::interface::{Hook, Interface, Role, put, take_away};
+use super::steer::STEER_OUT;
 use super::sys::LinkTarget;
 use super::{Datapath, DatapathError, Pins, links, object, sys};
 use crate::inside;
@@ -194,7 +195,9 @@ impl Datapath {
 /// [`DatapathError`] if a link cannot be read.
 pub fn attached(pins: &Pins, cookie: u64) -> Result<bool, DatapathError> {
     for pin in pins.pod_links(cookie)? {
-        let is_ours = POD_OUT.index_of_pin(&pin).is_some();
+        let is_ours = [POD_OUT, STEER_OUT]
+            .iter()
+            .any(|role| role.index_of_pin(&pin).is_some());
         if is_ours && target(&pins.pod_link(cookie, &pin))?.is_some() {
             return Ok(true);
         }
@@ -203,7 +206,7 @@ pub fn attached(pins: &Pins, cookie: u64) -> Result<bool, DatapathError> {
 }
 
 /// The interface that a pinned link is attached to.
-fn target(pin: &Path) -> Result<Option<u32>, DatapathError> {
+pub(super) fn target(pin: &Path) -> Result<Option<u32>, DatapathError> {
     let Some(link) = links::open(pin)? else {
         return Ok(None);
     };

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use aya::programs::TcAttachType;
 
 use super::interface::{Hook, Interface, Role, put, take_away};
+use super::redirect::target;
 use super::{Datapath, DatapathError, Pins, object};
 use crate::inside;
 
@@ -19,11 +20,9 @@ const fn role(program: &'static str, direction: TcAttachType) -> Role {
     }
 }
 
+pub(super) const STEER_OUT: Role = role("weir_steer_out", TcAttachType::Egress);
 /// At a pod's own interface. What checks frames that are sent on comes before what sends them.
-const OF_POD: [Role; 2] = [
-    role("weir_steer_out", TcAttachType::Egress),
-    role("weir_steer_in", TcAttachType::Ingress),
-];
+const OF_POD: [Role; 2] = [STEER_OUT, role("weir_steer_in", TcAttachType::Ingress)];
 /// At ztunnel's own interface.
 const OF_ZTUNNEL: [Role; 2] = [
     role("weir_steer_back", TcAttachType::Egress),
@@ -55,6 +54,47 @@ impl Datapath {
     ) -> Result<(), DatapathError> {
         self.pins.create_pod_directory(cookie)?;
         self.put_all(Site::pod(netns, cookie), &OF_POD, hook, interfaces)
+    }
+
+    /// Steers what passes exactly these interfaces of the pod. (Filters at others, where the kernel has no links, go
+    /// with their interface.)
+    ///
+    /// # Errors
+    /// [`DatapathError`] names the interface.
+    pub fn steer_exactly(
+        &self,
+        netns: BorrowedFd<'_>,
+        cookie: u64,
+        hook: Hook,
+        interfaces: &[Interface],
+    ) -> Result<(), DatapathError> {
+        if !interfaces.is_empty() {
+            self.attach_steering(netns, cookie, hook, interfaces)?;
+        }
+        let mut stale: Vec<u32> = self
+            .pins
+            .pod_links(cookie)?
+            .iter()
+            .filter_map(|pin| STEER_OUT.index_of_pin(pin))
+            .collect();
+        stale.retain(|index| interfaces.iter().all(|interface| interface.index != *index));
+        self.detach_steering(netns, cookie, hook, &stale)
+    }
+
+    /// Whether all programs of the pod run at this interface of its own; filters without links are believed to.
+    ///
+    /// # Errors
+    /// [`DatapathError`] if a link cannot be read.
+    pub fn steering_attached(&self, cookie: u64, hook: Hook, interface: u32) -> Result<bool, DatapathError> {
+        if hook == Hook::Clsact {
+            return Ok(true);
+        }
+        for role in OF_POD {
+            if target(&self.pins.pod_link(cookie, &role.pin(interface)))? != Some(interface) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Ends steering at these interfaces of the pod, as far as they are there.

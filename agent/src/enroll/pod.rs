@@ -23,6 +23,8 @@ pub struct Enrolled {
     pub netns: u64,
     /// Its addresses.
     pub addresses: Addresses,
+    /// What of its traffic cannot be captured, and why.
+    pub uncaptured: Vec<String>,
 }
 
 /// How far the removal of a pod is.
@@ -320,6 +322,7 @@ impl Enroller {
         Ok(Enrolled {
             netns: cookie,
             addresses,
+            uncaptured: Vec::new(),
         })
     }
 

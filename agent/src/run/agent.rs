@@ -252,7 +252,8 @@ fn keeper(
         fail_open: config.fail_open,
     };
     let (keeper, ztunnels, kept) = Keeper::new(keeper, datapath.clone(), zds.clone());
-    let side = NodeSide::new(node.handle.clone(), ztunnels);
+    let side = NodeSide::new(node.handle.clone(), node.hierarchy.clone(), ztunnels)
+        .with_macvlan_outbound(config.macvlan_outbound.into());
     Ok((Some(keeper), Some(side), kept))
 }
 

@@ -24,6 +24,25 @@ pub enum ContractMode {
     Node,
 }
 
+/// How connections of pods on macvlan leave for a ztunnel beside them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum MacvlanOutbound {
+    /// They are made to ztunnel's address; servers see ztunnel's.
+    Socket,
+    /// Their frames go to ztunnel's interface; servers see the pod's address.
+    Steer,
+}
+
+impl From<MacvlanOutbound> for weir_netdetect::choose::MacvlanOutbound {
+    fn from(way: MacvlanOutbound) -> Self {
+        match way {
+            MacvlanOutbound::Socket => Self::Socket,
+            MacvlanOutbound::Steer => Self::Steer,
+        }
+    }
+}
+
 /// What happens to connections that leave an enrolled pod without having gone through ztunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -110,6 +129,8 @@ pub struct AgentConfig {
     pub contract: ContractMode,
     /// The network namespace of the node's ztunnel, where it is not found by its pod.
     pub ztunnel_netns: Option<PathBuf>,
+    /// How connections of pods on macvlan leave for a ztunnel beside them.
+    pub macvlan_outbound: MacvlanOutbound,
     /// Whether connections go on uncaptured while there is no ztunnel with sockets in its own namespace.
     pub fail_open: bool,
     /// Which host processes are probes.

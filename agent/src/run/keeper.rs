@@ -83,8 +83,8 @@ enum Whereabouts {
 struct Candidate {
     name: String,
     netns: Option<(Arc<OwnedFd>, u64)>,
-    /// Its slot and its bridge, while it listens and has all that it needs.
-    ready: Option<(u32, Option<u32>)>,
+    /// Its slot and where it is, while it listens and has all that it needs.
+    ready: Option<(u32, Current)>,
     complaint: Option<String>,
 }
 
@@ -193,7 +193,7 @@ impl Keeper {
     }
 
     fn decide(&self, newcomers: &[u32]) -> Result<(), EnrollError> {
-        let ready: Vec<u32> = self.ready().map(|(_, slot, _)| slot).collect();
+        let ready: Vec<u32> = self.ready().map(|(slot, _)| slot).collect();
         // Without a ztunnel ever nothing is loaded for one.
         if ready.is_empty() && self.known.borrow().netns.is_empty() && !self.is_expected() {
             self.tell(None);
@@ -213,23 +213,14 @@ impl Keeper {
         self.config.mode == ContractMode::Node || self.datapath.pins().map(map::CONTRACT).exists()
     }
 
-    fn ready(&self) -> impl Iterator<Item = (&Candidate, u32, Option<u32>)> {
-        self.candidates
-            .values()
-            .filter_map(|candidate| candidate.ready.map(|(slot, bridge)| (candidate, slot, bridge)))
+    fn ready(&self) -> impl Iterator<Item = (u32, Current)> {
+        self.candidates.values().filter_map(|candidate| candidate.ready)
     }
 
     fn tell(&self, chosen: Option<u32>) {
-        let current =
-            self.ready()
-                .find(|(_, slot, _)| Some(*slot) == chosen)
-                .and_then(|(candidate, _, bridge)| {
-                    let (_, cookie) = candidate.netns.as_ref()?;
-                    Some(Current {
-                        cookie: *cookie,
-                        bridge,
-                    })
-                });
+        let mut ready = self.ready();
+        let current = ready.find(|(slot, _)| Some(*slot) == chosen);
+        let current = current.map(|(_, current)| current);
         *self.kept.lock() = self
             .candidates
             .values()
@@ -309,8 +300,8 @@ impl Candidate {
         self.ready = match ready {
             Some(ready) if !mends => Some(ready),
             _ => {
-                let (slot, joint) = ztunnel::place(datapath, config.host.as_fd(), (netns.as_fd(), *cookie))?;
-                Some((slot, joint.bridge))
+                let (slot, site) = ztunnel::place(datapath, config.host.as_fd(), (netns.as_fd(), *cookie))?;
+                Some((slot, Current::at(*cookie, &site)))
             }
         };
         Ok(())

@@ -15,6 +15,7 @@ use super::registry::{PodState, Registry};
 use super::release::{ReleaseError, Releaser, SharedNetns};
 use crate::datapath::{Datapath, DatapathError, residue};
 use crate::enroll::EnrollError;
+use crate::enroll::redirect::detour;
 use crate::inside;
 
 /// Where network namespaces are mounted.
@@ -88,7 +89,9 @@ impl Sweeper {
 
 impl Sweeper {
     fn is_alive(&self, netns: u64) -> Result<bool, EnrollError> {
-        Ok(self.datapath.lookup_attached(netns)? || self.datapath.pod_peers_attached(netns)?)
+        Ok(self.datapath.lookup_attached(netns)?
+            || self.datapath.pod_peers_attached(netns)?
+            || detour::is_made(&self.datapath, netns)?)
     }
 }
 

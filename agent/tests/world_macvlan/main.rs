@@ -5,5 +5,6 @@
 mod detour;
 mod forged;
 mod limits;
+mod measure;
 mod scene;
 mod steer;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use weir_agent::datapath::Sizes;
 use weir_agent::pods::netns::HOST_NETNS;
 use weir_agent::pods::select::{EnablementSelector, EnablementSelectorsError, Rules};
-use weir_agent::run::config::{AgentConfig, ContractMode, GuardMode, ProbeMode};
+use weir_agent::run::config::{AgentConfig, ContractMode, GuardMode, MacvlanOutbound, ProbeMode};
 use weir_common::names;
 
 use super::settings::Settings;
@@ -139,6 +139,7 @@ pub fn resolve(
         guard: settings.guard.unwrap_or(GuardMode::Audit),
         contract: settings.contract.unwrap_or(ContractMode::Auto),
         ztunnel_netns: settings.ztunnel_netns,
+        macvlan_outbound: settings.macvlan_outbound.unwrap_or(MacvlanOutbound::Socket),
         fail_open: settings.fail_open.unwrap_or(false),
         probes: settings.probes.unwrap_or(ProbeMode::OutsidePods),
         verify_interval,

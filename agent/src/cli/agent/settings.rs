@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use weir_agent::pods::source::kubernetes::NodeName;
-use weir_agent::run::config::{ContractMode, GuardMode, ProbeMode};
+use weir_agent::run::config::{ContractMode, GuardMode, MacvlanOutbound, ProbeMode};
 
 use super::address::HttpAddress;
 use super::duration::Span;
@@ -101,6 +101,9 @@ pub struct Settings {
     /// The network namespace of a ztunnel that has its sockets there [default: that of ztunnel's pod].
     #[arg(long, env = "WEIR_ZTUNNEL_NETNS", value_name = "PATH")]
     pub ztunnel_netns: Option<PathBuf>,
+    /// How connections of pods on macvlan leave for such a ztunnel on the same parent [default: socket].
+    #[arg(long, env = "WEIR_MACVLAN_OUTBOUND", value_enum)]
+    pub macvlan_outbound: Option<MacvlanOutbound>,
     /// Let connections go on uncaptured while no such ztunnel is there, instead of stopping them [default: false].
     #[arg(long, env = "WEIR_FAIL_OPEN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub fail_open: Option<bool>,
@@ -169,6 +172,7 @@ impl Settings {
             guard: self.guard.or(lesser.guard),
             contract: self.contract.or(lesser.contract),
             ztunnel_netns: self.ztunnel_netns.or(lesser.ztunnel_netns),
+            macvlan_outbound: self.macvlan_outbound.or(lesser.macvlan_outbound),
             fail_open: self.fail_open.or(lesser.fail_open),
             probes: self.probes.or(lesser.probes),
             verify_interval: self.verify_interval.or(lesser.verify_interval),

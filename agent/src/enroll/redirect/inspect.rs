@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
+use weir_common::local_pod::LocalPod;
+use weir_netdetect::choose::ChoiceConfig;
+
 use super::{local, wiring};
 use crate::datapath::{Datapath, Hook};
 use crate::enroll::EnrollError;
@@ -29,7 +32,8 @@ pub fn pod(
     netns: BorrowedFd<'_>,
     cookie: u64,
 ) -> Result<Found, EnrollError> {
-    let joints = wiring::of_pod(netns, host)?;
+    // Where ztunnel is does not matter: what is beside it is what the kernel side knows as such.
+    let wiring::Reach { joints, beside, .. } = wiring::of_pod(netns, host, &ChoiceConfig::default())?;
     let known = local::addresses_of(datapath.maps(), cookie)?;
     let leads = local::interfaces_of(datapath.maps(), cookie)?;
     let hook = Hook::of_this_kernel();
@@ -40,15 +44,26 @@ pub fn pod(
             unattached.push(joint.inner.name.clone());
         }
     }
-    let here = |interface: u32| joints.iter().any(|joint| joint.peer.index == interface);
+    let is_steered = |beside: &&wiring::Beside| {
+        let mut steered = known.iter().filter(|(_, pod)| pod.has(LocalPod::STEERED));
+        steered.any(|(address, _)| beside.addresses.contains(&IpAddr::from(*address)))
+    };
+    let beside: Vec<_> = beside.iter().filter(is_steered).collect();
+    for beside in &beside {
+        if !datapath.steering_attached(cookie, hook, beside.inner.index)? {
+            unattached.push(beside.inner.name.clone());
+        }
+    }
+    let here = |pod: &LocalPod| {
+        pod.has(LocalPod::STEERED) || joints.iter().any(|joint| joint.peer.index == pod.interface)
+    };
+    let at_peers = joints.iter().flat_map(|joint| joint.addresses.iter().copied());
+    let besides = beside.iter().flat_map(|beside| beside.addresses.iter().copied());
     Ok(Found {
-        wanted: joints
-            .iter()
-            .flat_map(|joint| joint.addresses.iter().copied())
-            .collect(),
+        wanted: at_peers.chain(besides).collect(),
         addresses: known
             .into_iter()
-            .filter(|(_, pod)| here(pod.interface))
+            .filter(|(_, pod)| here(pod))
             .map(|(address, _)| address.into())
             .collect(),
         unattached,

@@ -4,7 +4,7 @@ use weir_common::address::Address;
 use weir_common::local_pod::LocalPod;
 use weir_common::names::map;
 
-use super::Joint;
+use super::wiring::{Beside, Joint, Reach, Site};
 use crate::datapath::{DatapathError, Maps, maps};
 use crate::enroll::entries;
 
@@ -15,11 +15,14 @@ use crate::enroll::entries;
 pub fn set(
     maps: &Maps,
     netns: u64,
-    joints: &[Joint],
+    reach: &Reach,
     ztunnels_bridge: Option<u32>,
 ) -> Result<(), DatapathError> {
     let mut wanted = Vec::new();
-    for joint in joints {
+    for beside in &reach.beside {
+        wanted.extend(steered(netns, beside, 0));
+    }
+    for joint in &reach.joints {
         let on_ztunnels = joint.bridge.is_some() && joint.bridge == ztunnels_bridge;
         let flags = if on_ztunnels {
             LocalPod::ON_ZTUNNELS_BRIDGE
@@ -36,7 +39,7 @@ pub fn set(
     }
     set_addresses(maps, netns, &wanted)?;
     let mut interfaces = maps.host_interfaces()?;
-    for joint in joints {
+    for joint in &reach.joints {
         interfaces
             .insert(joint.peer.index, netns, 0)
             .map_err(maps::wrap(map::HOST_INTERFACES))?;
@@ -48,12 +51,16 @@ pub fn set(
 ///
 /// # Errors
 /// [`DatapathError`], a full map among them.
-pub fn set_ztunnel(maps: &Maps, netns: u64, joint: &Joint) -> Result<(), DatapathError> {
-    let entry = entry(netns, joint, LocalPod::ZTUNNEL);
-    let addresses = joint.addresses.iter();
-    let wanted: Vec<_> = addresses
-        .map(|address| (Address::from(*address), entry))
-        .collect();
+pub fn set_ztunnel(maps: &Maps, netns: u64, site: &Site) -> Result<(), DatapathError> {
+    let mut wanted = Vec::new();
+    if let Some(joint) = &site.joint {
+        let entry = entry(netns, joint, LocalPod::ZTUNNEL);
+        let addresses = joint.addresses.iter();
+        wanted.extend(addresses.map(|address| (Address::from(*address), entry)));
+    }
+    if let Some(beside) = &site.beside {
+        wanted.extend(steered(netns, beside, LocalPod::ZTUNNEL));
+    }
     set_addresses(maps, netns, &wanted)
 }
 
@@ -105,6 +112,19 @@ const fn entry(netns: u64, joint: &Joint, flags: u32) -> LocalPod {
         gateway: joint.gateway,
         reserved: 0,
     }
+}
+
+fn steered(netns: u64, beside: &Beside, flags: u32) -> impl Iterator<Item = (Address, LocalPod)> {
+    let entry = LocalPod {
+        netns,
+        interface: 0,
+        flags: flags | LocalPod::STEERED,
+        mac: beside.mac,
+        gateway: [0; 6],
+        reserved: 0,
+    };
+    let addresses = beside.addresses.iter();
+    addresses.map(move |address| (Address::from(*address), entry))
 }
 
 fn set_addresses(maps: &Maps, netns: u64, wanted: &[(Address, LocalPod)]) -> Result<(), DatapathError> {

@@ -1,5 +1,6 @@
 //! What a pod needs whose connections are redirected on the node to a ztunnel that has a netns of its own.
 
+pub mod detour;
 pub mod inspect;
 mod local;
 mod open;
@@ -7,19 +8,23 @@ mod wiring;
 pub mod ztunnel;
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use weir_common::detour::Detour;
 use weir_common::pod::PodEntry;
+use weir_netdetect::choose::{ChoiceConfig, MacvlanOutbound, Ztunnel};
 
 use super::addresses::{self, Addresses};
 use super::filters::{self, Filters};
 use super::own::{self, Known};
 use super::pod::{Enrolled, Enroller};
 use super::{EnrollError, netlink};
+use crate::cgroups::Hierarchy;
 use crate::datapath::Hook;
 
-pub use wiring::Joint;
+pub use wiring::{Beside, Joint, Site};
 
 /// The ztunnels of the node, as pods' enrolment needs to know them.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +42,33 @@ pub struct Current {
     pub cookie: u64,
     /// The bridge that its interface is a port of.
     pub bridge: Option<u32>,
+    /// Whether an interface of the node leads to it.
+    pub has_host_side: bool,
+    /// The node's interface of which it has a child that is reached by Ethernet address.
+    pub parent: Option<u32>,
+    /// Where connections are made to it.
+    pub detour: Detour,
+}
+
+impl Current {
+    /// The ztunnel with this netns cookie at `site`.
+    #[must_use]
+    pub fn at(cookie: u64, site: &Site) -> Self {
+        let joint = site.joint.as_ref();
+        let beside = site.beside.as_ref();
+        let addresses = beside.map(|beside| &beside.addresses);
+        Self {
+            cookie,
+            bridge: joint.and_then(|joint| joint.bridge),
+            has_host_side: joint.is_some(),
+            parent: beside.map(|beside| beside.parent.index),
+            detour: detour::to(
+                addresses
+                    .or(joint.map(|joint| &joint.addresses))
+                    .map_or(&[], Vec::as_slice),
+            ),
+        }
+    }
 }
 
 /// The node's side of redirecting.
@@ -44,13 +76,42 @@ pub struct Current {
 pub struct NodeSide {
     host: Arc<OwnedFd>,
     ztunnels: watch::Receiver<Arc<Ztunnels>>,
+    hierarchy: Hierarchy,
+    macvlan_outbound: MacvlanOutbound,
 }
 
 impl NodeSide {
-    /// The side of the node with this netns.
+    /// The side of the node with this netns and these cgroups.
     #[must_use]
-    pub const fn new(host: Arc<OwnedFd>, ztunnels: watch::Receiver<Arc<Ztunnels>>) -> Self {
-        Self { host, ztunnels }
+    pub const fn new(
+        host: Arc<OwnedFd>,
+        hierarchy: Hierarchy,
+        ztunnels: watch::Receiver<Arc<Ztunnels>>,
+    ) -> Self {
+        Self {
+            host,
+            ztunnels,
+            hierarchy,
+            macvlan_outbound: MacvlanOutbound::Socket,
+        }
+    }
+
+    /// The same, with another way out for pods on macvlan.
+    #[must_use]
+    pub const fn with_macvlan_outbound(mut self, way: MacvlanOutbound) -> Self {
+        self.macvlan_outbound = way;
+        self
+    }
+
+    fn choice(&self) -> ChoiceConfig {
+        ChoiceConfig {
+            macvlan_outbound: self.macvlan_outbound,
+            ztunnel: self.current().map(|current| Ztunnel {
+                has_host_peer: current.has_host_side,
+                macvlan_parents: current.parent.into_iter().collect(),
+            }),
+            ..ChoiceConfig::default()
+        }
     }
 
     /// The same, where nobody keeps ztunnels any more.
@@ -58,7 +119,11 @@ impl NodeSide {
     pub fn abandoned(host: Arc<OwnedFd>) -> Self {
         // What is read from it stays as it is.
         let (_, ztunnels) = watch::channel(Arc::default());
-        Self { host, ztunnels }
+        let nothing_is_attached = Hierarchy {
+            root: PathBuf::new(),
+            hybrid: false,
+        };
+        Self::new(host, nothing_is_attached, ztunnels)
     }
 
     /// The ztunnels, to be watched.
@@ -90,22 +155,30 @@ impl Enroller {
     ) -> Result<Enrolled, EnrollError> {
         let had = entry.unwrap_or_default();
         self.datapath.prepare_redirect()?;
-        let joints = wiring::of_pod(netns, side.host())?;
+        let reach = wiring::of_pod(netns, side.host(), &side.choice())?;
+        let joints = &reach.joints;
         let addresses = netlink::run(netns, async |handle| addresses::read(handle).await)?;
-        if joints.iter().all(|joint| joint.addresses.is_empty()) {
+        if addresses.own.is_empty() {
             return Err(EnrollError::NoAddress);
         }
         let maps = self.datapath.maps();
         own::set(maps, cookie, &addresses, known)?;
         filters::apply(maps, cookie, filters, had.has(PodEntry::RULES))?;
-        let flags = filters.entry_flags() | PodEntry::NODE | (had.flags & PodEntry::REDIRECTING);
-        self.set_entry(cookie, PodEntry { flags, sysctls: 0 })?;
+        let detoured = if reach.detour { PodEntry::DETOURED } else { 0 };
+        let flags = filters.entry_flags() | PodEntry::NODE | detoured | (had.flags & PodEntry::REDIRECTING);
+        let entry = PodEntry { flags, sysctls: 0 };
+        self.set_entry(cookie, entry)?;
         let bridge = side.current().and_then(|current| current.bridge);
-        local::set(maps, cookie, &joints, bridge)?;
+        local::set(maps, cookie, &reach, bridge)?;
         let peers: Vec<_> = joints.iter().map(|joint| joint.peer.clone()).collect();
         let hook = Hook::of_this_kernel();
         self.datapath
             .attach_pod_peers(side.host(), cookie, hook, &peers)?;
+        let own: Vec<_> = reach.beside.iter().map(|beside| beside.inner.clone()).collect();
+        self.datapath.steer_exactly(netns, cookie, hook, &own)?;
+        if entry.has(PodEntry::REDIRECTING) {
+            detour::follow(&self.datapath, side, cookie, entry)?;
+        }
         let mut stale = local::interfaces_of(maps, cookie)?;
         stale.retain(|interface| peers.iter().all(|peer| peer.index != *interface));
         self.datapath
@@ -116,6 +189,7 @@ impl Enroller {
         Ok(Enrolled {
             netns: cookie,
             addresses,
+            uncaptured: reach.uncaptured,
         })
     }
 
@@ -139,7 +213,8 @@ impl Enroller {
         }
         open::pass(self.datapath.maps(), netns, cookie, &addresses.own)?;
         entry.flags |= PodEntry::REDIRECTING;
-        self.set_entry(cookie, entry)
+        self.set_entry(cookie, entry)?;
+        detour::follow(&self.datapath, self.side()?, cookie, entry)
     }
 
     /// Ends redirecting new connections; what is known of the others stays.
@@ -150,6 +225,7 @@ impl Enroller {
             ..entry
         };
         let steps = [
+            detour::end(&self.datapath, cookie),
             self.set_entry(cookie, draining),
             self.datapath.retire_counts(cookie).map_err(EnrollError::from),
             own::hide(maps, cookie).map_err(EnrollError::from),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
-use weir_netdetect::choose::{ChoiceConfig, Contract, Path, Plan, Ztunnel, choose};
-use weir_netdetect::facts::{self, KernelFacts, Kind, Place, PodFacts};
+use weir_netdetect::choose::{ChoiceConfig, Contract, Leg, Path, choose};
+use weir_netdetect::facts::{self, KernelFacts, Kind, MacvlanMode, Place, PodFacts};
 use weir_netdetect::read::{self, Known};
 
 use crate::datapath::{Interface, Link};
@@ -28,62 +28,139 @@ pub struct Joint {
     pub addresses: Vec<IpAddr>,
 }
 
-/// Reads where the interfaces of a pod come out, if that is how its connections can be redirected.
+/// An interface of a pod or of ztunnel whose parent is on the node: frames get there by Ethernet address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// The interface.
+    pub inner: Interface,
+    /// Its Ethernet address.
+    pub mac: [u8; 6],
+    /// The parent.
+    pub parent: Interface,
+    /// Addresses that connections over it have at this end.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// How a pod's connections can be redirected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// By interfaces of the node.
+    pub joints: Vec<Joint>,
+    /// By Ethernet address.
+    pub beside: Vec<Beside>,
+    /// The pod's own connections are made to ztunnel in the first place.
+    pub detour: bool,
+    /// Interfaces of which a direction cannot be redirected, and why.
+    pub uncaptured: Vec<String>,
+}
+
+/// Where ztunnel takes connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// By an interface of the node.
+    pub joint: Option<Joint>,
+    /// By Ethernet address.
+    pub beside: Option<Beside>,
+}
+
+/// Reads how a pod's connections can be redirected.
 ///
 /// # Errors
 /// [`EnrollError::Wiring`] if the facts cannot be read, [`EnrollError::NoHostSide`] with what would help.
-pub fn of_pod(netns: BorrowedFd<'_>, host: BorrowedFd<'_>) -> Result<Vec<Joint>, EnrollError> {
+pub fn of_pod(
+    netns: BorrowedFd<'_>,
+    host: BorrowedFd<'_>,
+    config: &ChoiceConfig,
+) -> Result<Reach, EnrollError> {
     let facts = read::pod(netns, &Known::new(host))?;
-    let config = ChoiceConfig {
-        ztunnel: Some(Ztunnel {
-            has_host_peer: true,
-            macvlan_parents: Vec::new(),
-        }),
-        ..ChoiceConfig::default()
-    };
     let kernel = KernelFacts::of_this_kernel().map_err(EnrollError::Kernel)?;
-    let plan = choose(&facts, Contract::Node, &kernel, &config);
-    for leg in [&plan.outbound, &plan.inbound] {
-        if leg.path != Path::Tc {
-            let remedy = leg
-                .remedy
-                .as_ref()
-                .map_or_else(String::new, |remedy| format!("; it takes {remedy}"));
-            return Err(EnrollError::NoHostSide {
-                why: format!("{}{remedy}", leg.why),
-            });
-        }
-    }
-    joints(&facts, &plan, host)
-}
-
-/// The same for ztunnel's own netns: its first interface.
-///
-/// # Errors
-/// [`EnrollError::Wiring`], [`EnrollError::ZtunnelWithoutPeer`].
-pub fn of_ztunnel(netns: BorrowedFd<'_>, host: BorrowedFd<'_>) -> Result<Joint, EnrollError> {
-    let facts = read::pod(netns, &Known::new(host))?;
+    let plan = choose(&facts, Contract::Node, &kernel, config);
     let nodes = interfaces_of_node(host)?;
-    let primary = facts.primary().ok_or(EnrollError::ZtunnelWithoutPeer)?;
-    joint(primary, other_addresses(&facts), &nodes).ok_or(EnrollError::ZtunnelWithoutPeer)
-}
-
-fn joints(facts: &PodFacts, plan: &Plan, host: BorrowedFd<'_>) -> Result<Vec<Joint>, EnrollError> {
-    let nodes = interfaces_of_node(host)?;
-    let by_tc = |index: u32| {
-        let mut plans = plan.interfaces.iter();
-        plans.any(|plan| plan.index == index && plan.outbound.path == Path::Tc)
-    };
-    let mut joints = Vec::new();
-    for interface in facts.interfaces.iter().filter(|interface| by_tc(interface.index)) {
-        let others = if Some(interface.index) == plan.primary {
-            other_addresses(facts)
+    let mut reach = Reach::default();
+    for planned in &plan.interfaces {
+        let is_primary = Some(planned.index) == plan.primary;
+        let found = facts.interfaces.iter().find(|found| found.index == planned.index);
+        let Some(interface) = found else { continue };
+        let others = if is_primary {
+            other_addresses(&facts)
         } else {
             Vec::new()
         };
-        joints.extend(joint(interface, others, &nodes));
+        match (planned.outbound.path, planned.inbound.path) {
+            (Path::Tc, Path::Tc) => reach.joints.extend(joint(interface, others, &nodes)),
+            (outbound @ (Path::Socket | Path::Steer), Path::Steer) => {
+                reach.beside.extend(beside(interface, others, &nodes));
+                reach.detour |= outbound == Path::Socket;
+            }
+            (Path::Socket, _) => {
+                reach.detour = true;
+                reach
+                    .uncaptured
+                    .push(complaint("to", interface, &planned.inbound));
+            }
+            _ if is_primary => return Err(no_way(&planned.inbound)),
+            _ => reach
+                .uncaptured
+                .push(complaint("by", interface, &planned.inbound)),
+        }
     }
-    Ok(joints)
+    if plan.primary.is_none() {
+        return Err(no_way(&plan.inbound));
+    }
+    // A connection that is made to ztunnel goes there by any interface; what the node sees needs no detour.
+    reach.detour &= reach.joints.is_empty();
+    Ok(reach)
+}
+
+/// Reads where ztunnel takes connections: by its first interface, and by one whose parent is on the node.
+///
+/// # Errors
+/// [`EnrollError::Wiring`], [`EnrollError::ZtunnelWithoutPeer`].
+pub fn of_ztunnel(netns: BorrowedFd<'_>, host: BorrowedFd<'_>) -> Result<Site, EnrollError> {
+    let facts = read::pod(netns, &Known::new(host))?;
+    let nodes = interfaces_of_node(host)?;
+    let primary = facts.primary();
+    let others = |interface: &facts::Interface| match primary {
+        Some(primary) if primary.index == interface.index => other_addresses(&facts),
+        _ => Vec::new(),
+    };
+    let site = Site {
+        joint: primary.and_then(|interface| joint(interface, others(interface), &nodes)),
+        beside: facts
+            .interfaces
+            .iter()
+            .filter(|interface| is_switched(&interface.kind))
+            .find_map(|interface| beside(interface, others(interface), &nodes)),
+    };
+    if site.joint.is_none() && site.beside.is_none() {
+        return Err(EnrollError::ZtunnelWithoutPeer);
+    }
+    Ok(site)
+}
+
+/// Whether interfaces of this kind on one parent reach each other by Ethernet address.
+fn is_switched(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Macvlan {
+            mode: MacvlanMode::Bridge
+        }
+    )
+}
+
+fn complaint(direction: &str, interface: &facts::Interface, leg: &Leg) -> String {
+    let name = &interface.name;
+    format!("connections {direction} {name} are not captured: {}", told(leg))
+}
+
+fn no_way(leg: &Leg) -> EnrollError {
+    EnrollError::NoHostSide { why: told(leg) }
+}
+
+fn told(leg: &Leg) -> String {
+    let remedy = leg.remedy.as_ref();
+    let remedy = remedy.map_or_else(String::new, |remedy| format!("; it takes {remedy}"));
+    format!("{}{remedy}", leg.why)
 }
 
 type Nodes = BTreeMap<u32, facts::Interface>;
@@ -127,6 +204,16 @@ fn joint(interface: &facts::Interface, others: Vec<IpAddr>, nodes: &Nodes) -> Op
         mac: interface.mac?.0,
         gateway: gateway.0,
         bridge: bridge.map(|bridge| bridge.index),
+        addresses: usable(interface).chain(others).collect(),
+    })
+}
+
+fn beside(interface: &facts::Interface, others: Vec<IpAddr>, nodes: &Nodes) -> Option<Beside> {
+    let parent = nodes.get(&interface.host_parent()?)?;
+    Some(Beside {
+        inner: ethernet(interface),
+        mac: interface.mac?.0,
+        parent: ethernet(parent),
         addresses: usable(interface).chain(others).collect(),
     })
 }

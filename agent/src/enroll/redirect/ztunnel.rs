@@ -10,10 +10,11 @@ use weir_common::ports;
 use weir_common::ztunnel::{NodeContract, SLOTS, ZtunnelPlace};
 
 use super::local;
-use super::wiring::{self, Joint};
+use super::wiring::{self, Beside, Site};
 use crate::datapath::{Datapath, DatapathError, Hook, maps};
 use crate::enroll::socket_table::{self, States};
 use crate::enroll::{EnrollError, netlink, routing};
+use crate::inside;
 
 /// Where redirected connections go.
 const PORTS: [u16; 3] = [ports::OUTBOUND, ports::INBOUND, ports::HBONE];
@@ -57,24 +58,48 @@ pub fn place(
     datapath: &Datapath,
     host: BorrowedFd<'_>,
     (netns, cookie): (BorrowedFd<'_>, u64),
-) -> Result<(u32, Joint), EnrollError> {
+) -> Result<(u32, Site), EnrollError> {
     datapath.prepare_redirect()?;
-    let joint = wiring::of_ztunnel(netns, host)?;
+    let site = wiring::of_ztunnel(netns, host)?;
     let slot = slot_for(datapath, cookie)?;
+    let (joint, beside) = (site.joint.as_ref(), site.beside.as_ref());
+    let inner = joint.map(|joint| &joint.inner).into_iter();
+    let inner = inner.chain(beside.map(|beside| &beside.inner));
     netlink::run(netns, async |handle| {
-        routing::ensure_ztunnel(handle, &joint.inner.name).await
+        for interface in inner {
+            routing::ensure_ztunnel(handle, &interface.name).await?;
+        }
+        Ok(())
     })?;
     let hook = Hook::of_this_kernel();
-    datapath.attach_ztunnel((host, &joint.peer), (netns, &joint.inner), cookie, hook)?;
-    local::set_ztunnel(datapath.maps(), cookie, &joint)?;
+    if let Some(joint) = joint {
+        datapath.attach_ztunnel((host, &joint.peer), (netns, &joint.inner), cookie, hook)?;
+    }
+    if let Some(beside) = beside {
+        steer(datapath, host, (netns, cookie), beside)?;
+    }
+    local::set_ztunnel(datapath.maps(), cookie, &site)?;
     let place = ZtunnelPlace {
         netns: cookie,
-        interface: joint.peer.index,
-        mac: joint.mac,
-        steered: [0; 6],
+        interface: joint.map_or(0, |joint| joint.peer.index),
+        mac: joint.map_or([0; 6], |joint| joint.mac),
+        steered: beside.map_or([0; 6], |beside| beside.mac),
     };
     set_place(datapath, slot, place)?;
-    Ok((slot, joint))
+    Ok((slot, site))
+}
+
+fn steer(
+    datapath: &Datapath,
+    host: BorrowedFd<'_>,
+    (netns, cookie): (BorrowedFd<'_>, u64),
+    beside: &Beside,
+) -> Result<(), EnrollError> {
+    let hook = Hook::of_this_kernel();
+    let own = std::slice::from_ref(&beside.inner);
+    datapath.attach_steering_of_ztunnel(netns, cookie, hook, own)?;
+    let parent = std::slice::from_ref(&beside.parent);
+    Ok(datapath.attach_fence(host, inside::cookie(host)?, hook, parent)?)
 }
 
 /// Lets the ztunnel in this slot take new connections, or none.
@@ -128,7 +153,8 @@ pub fn vacate(
     (slot, place): (u32, ZtunnelPlace),
 ) -> Result<(), EnrollError> {
     let emptied = set_place(datapath, slot, ZtunnelPlace::default());
-    let inner = netns.and_then(|netns| Some((netns, wiring::of_ztunnel(netns, host).ok()?.inner.index)));
+    let inner =
+        netns.and_then(|netns| Some((netns, wiring::of_ztunnel(netns, host).ok()?.joint?.inner.index)));
     let hook = Hook::of_this_kernel();
     let detached = datapath.detach_ztunnel((host, place.interface), inner, place.netns, hook);
     let forgotten = local::forget_addresses(datapath.maps(), place.netns);

@@ -18,6 +18,10 @@ impl Tender {
         else {
             return;
         };
+        let warnings: Vec<_> = warnings
+            .into_iter()
+            .chain(enrolled.uncaptured.iter().cloned())
+            .collect();
         self.shared.registry.update(&self.uid, |status| {
             status.netns = Some(enrolled.netns);
             status.contract = contract;

@@ -51,7 +51,7 @@ fn flags_and_keys_say_the_same() {
                 --cni-exempt n/b --take-over --http-address none --pod-metrics --pin-root r \
                 --cgroup c --pods-cgroup d --host-netns h --exclude-namespace x --exclude-namespace y \
                 --system-namespace s --enablement-selectors e --dns-capture=false --guard off \
-                --contract node --ztunnel-netns t --fail-open \
+                --contract node --ztunnel-netns t --macvlan-outbound socket --fail-open \
                 --probes any-host-process --verify-interval 2m --max-pods 1 --max-addresses-per-pod 2 \
                 --max-probes 3 --max-connections 4 --max-rules 5 --trace-buffer 4096 --remove-on-exit \
                 --log-format json --log debug";
@@ -59,7 +59,7 @@ fn flags_and_keys_say_the_same() {
                 take-over: true, http-address: none, pod-metrics: true, pin-root: r, \
                 cgroup: c, pods-cgroup: d, host-netns: h, exclude-namespace: [x, y], \
                 system-namespace: s, enablement-selectors: e, dns-capture: false, guard: off, \
-                contract: node, ztunnel-netns: t, fail-open: true, \
+                contract: node, ztunnel-netns: t, macvlan-outbound: socket, fail-open: true, \
                 probes: any-host-process, verify-interval: 2m, max-pods: 1, max-addresses-per-pod: 2, \
                 max-probes: 3, max-connections: 4, max-rules: 5, trace-buffer: 4096, remove-on-exit: true, \
                 log-format: json, log: debug}";

@@ -1,0 +1,99 @@
+//! The agent, with pods on macvlan and a ztunnel in a pod beside them.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use weir_testbeds::deadline::PATIENCE;
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::netns::Netns;
+use weir_testbeds::proxy::{Direction, Learnt, Record};
+use weir_testbeds::traffic::{Client, ClientSpec, Exchange, Server, ServerSpec};
+use weir_testbeds::world::{Family, Wiring};
+
+const PORT: u16 = 8080;
+
+fn mesh(name: &str, outbound: &str) -> Mesh {
+    Mesh::builder(name)
+        .wiring(Wiring::MacvlanBridge)
+        .family(Family::Dual)
+        .enrolled("client")
+        .enrolled("server")
+        .outside("plain")
+        .ztunnel_outside(Wiring::MacvlanBridge)
+        .flag("--macvlan-outbound")
+        .flag(outbound)
+        .start()
+        .unwrap()
+}
+
+fn serve(netns: &Netns) -> Server {
+    let any = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), PORT);
+    Server::start(netns, &ServerSpec::new("application", any)).unwrap()
+}
+
+fn exchange(netns: &Netns, to: IpAddr) -> Exchange {
+    let to = SocketAddr::new(to, PORT);
+    Client::exchange(netns, &ClientSpec::to(to)).unwrap_or_else(|failure| panic!("to {to}: {failure}"))
+}
+
+fn record(mesh: &Mesh, direction: Direction, seen: &Exchange) -> Record {
+    let wanted = |record: &Record| {
+        record.direction == direction
+            && record.peer == Some(seen.local)
+            && record.original_destination == Some(seen.peer)
+    };
+    mesh.proxy.wait_for(PATIENCE, wanted).unwrap()
+}
+
+#[test]
+fn what_a_pod_opens_is_made_to_ztunnel_by_default() {
+    let mesh = mesh("macvlan-socket", "socket");
+    let _server = serve(&mesh.world.remote.netns);
+    for to in mesh.world.remote.addresses.iter() {
+        let seen = exchange(&mesh.pod("client").netns, to);
+        assert_eq!(
+            record(&mesh, Direction::Outbound, &seen).learnt,
+            Some(Learnt::SoOriginalDst)
+        );
+        assert_eq!(Some(seen.server.peer.ip()), mesh.pod("ztunnel").address_like(to));
+    }
+}
+
+#[test]
+fn what_a_pod_opens_keeps_its_source_where_it_is_steered() {
+    let mesh = mesh("macvlan-steer", "steer");
+    let _server = serve(&mesh.world.remote.netns);
+    for to in mesh.world.remote.addresses.iter() {
+        let seen = exchange(&mesh.pod("client").netns, to);
+        assert_eq!(
+            record(&mesh, Direction::Outbound, &seen).learnt,
+            Some(Learnt::LocalAddress)
+        );
+        assert_eq!(seen.server.peer.ip(), seen.local.ip());
+    }
+}
+
+#[test]
+fn what_comes_to_a_pod_keeps_its_source_either_way() {
+    for outbound in ["socket", "steer"] {
+        let mesh = mesh(&format!("macvlan-in-{outbound}"), outbound);
+        let _server = serve(&mesh.pod("server").netns);
+        for to in mesh.pod("server").addresses().iter() {
+            for client in [&mesh.world.remote.netns, &mesh.pod("plain").netns] {
+                let seen = exchange(client, to);
+                record(&mesh, Direction::Inbound, &seen);
+                assert_eq!(seen.server.peer.ip(), seen.local.ip());
+            }
+        }
+    }
+}
+
+#[test]
+fn pods_that_are_not_in_the_mesh_are_left_alone() {
+    let mesh = mesh("macvlan-plain", "socket");
+    let _server = serve(&mesh.world.remote.netns);
+    for to in mesh.world.remote.addresses.iter() {
+        let seen = exchange(&mesh.pod("plain").netns, to);
+        assert_eq!(seen.server.peer, seen.local);
+    }
+}
