@@ -11,7 +11,9 @@ use weir_testbeds::proxy::Direction;
 use weir_testbeds::traffic::{Client, ClientSpec, Exchange};
 use weir_testbeds::world::Wiring;
 
-use crate::scene::{assert_captured, assert_direct, builder, exchange, mesh, of_pod, of_remote, serve};
+use crate::scene::{
+    assert_captured, assert_direct, builder, exchange, mesh, mesh_of_the_stand_in, of_pod, of_remote, serve,
+};
 
 on_every_wiring! {
     connections_open_at_enrolment_and_at_release_go_on,
@@ -29,7 +31,7 @@ fn try_quickly(mesh: &Mesh, to: std::net::SocketAddr) -> Option<Exchange> {
 }
 
 fn connections_open_at_enrolment_and_at_release_go_on(wiring: Wiring) {
-    let mut mesh = mesh("node-relabel", wiring);
+    let mut mesh = mesh_of_the_stand_in("node-relabel", wiring);
     let _server = serve(&mesh.world.remote.netns);
     let _application = serve(&mesh.pod("client").netns);
     mesh.relabel("client", false).unwrap();

@@ -12,7 +12,8 @@ use weir_testbeds::proxy::{Direction, Outcome};
 use weir_testbeds::world::Wiring;
 
 use crate::scene::{
-    HBONE, PORT, assert_captured, assert_direct, builder, exchange, mesh, of_pod, of_remote, serve,
+    HBONE, PORT, assert_captured, assert_direct, builder, exchange, mesh, mesh_of_the_stand_in, of_pod,
+    of_remote, serve,
 };
 
 on_every_wiring! {
@@ -54,7 +55,7 @@ fn the_world_reaches_pods_through_ztunnel(wiring: Wiring) {
 }
 
 fn pods_of_one_node_reach_each_other(wiring: Wiring) {
-    let mesh = mesh("node-one", wiring);
+    let mesh = mesh_of_the_stand_in("node-one", wiring);
     let _server = serve(&mesh.pod("server").netns);
     for to in of_pod(&mesh, "server") {
         let seen = exchange(&mesh.pod("client").netns, to);
@@ -81,7 +82,7 @@ fn pods_of_one_node_reach_each_other_by_a_tunnel(wiring: Wiring) {
 
 /// The remote host plays the proxy of another node.
 fn pods_of_other_nodes_reach_the_tunnel_port(wiring: Wiring) {
-    let mesh = mesh("node-tunnel", wiring);
+    let mesh = mesh_of_the_stand_in("node-tunnel", wiring);
     let server = serve(&mesh.pod("server").netns);
     for (count, to) in of_pod(&mesh, "server").into_iter().enumerate() {
         let mut tunnel = open_tunnel(&mesh, to);

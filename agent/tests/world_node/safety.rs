@@ -11,7 +11,9 @@ use weir_testbeds::traffic::{Client, ClientSpec};
 use weir_testbeds::world::Wiring;
 
 use crate::life::count;
-use crate::scene::{HBONE, PORT, assert_captured, exchange, mesh, of_pod, of_remote, serve};
+use crate::scene::{
+    HBONE, PORT, assert_captured, exchange, mesh, mesh_of_the_stand_in, of_pod, of_remote, serve,
+};
 
 on_every_wiring! {
     a_pod_that_forges_anothers_address_gets_nowhere,
@@ -116,7 +118,7 @@ fn the_bridge_learns_each_pod_at_its_own_port() {
 }
 
 fn bulk_data_arrives_unaltered(wiring: Wiring) {
-    let mesh = mesh("node-bulk", wiring);
+    let mesh = mesh_of_the_stand_in("node-bulk", wiring);
     let _server = serve(&mesh.world.remote.netns);
     let _application = serve(&mesh.pod("server").netns);
     for to in of_remote(&mesh).into_iter().chain(of_pod(&mesh, "server")) {

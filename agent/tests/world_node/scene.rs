@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use weir_testbeds::deadline::PATIENCE;
 use weir_testbeds::mesh::{Builder, Mesh};
 use weir_testbeds::netns::Netns;
-use weir_testbeds::proxy::{Direction, Record};
+use weir_testbeds::proxy::{Direction, ProxyKind, Record};
 use weir_testbeds::traffic::{Client, ClientSpec, Exchange, Server, ServerSpec};
 use weir_testbeds::world::{Family, Wiring};
 
@@ -28,6 +28,14 @@ pub fn builder(name: &str, wiring: Wiring) -> Builder {
 /// The same, running.
 pub fn mesh(name: &str, wiring: Wiring) -> Mesh {
     builder(name, wiring).start().unwrap()
+}
+
+/// The same with the stand-in, whatever the environment asks for: the real ztunnel tells of a connection when it is
+/// over, opens tunnels to those with certificates, tunnels to itself always, and keeps the last bytes of a long stream
+/// until more come.
+pub fn mesh_of_the_stand_in(name: &str, wiring: Wiring) -> Mesh {
+    let kind = ProxyKind::stand_in().unwrap();
+    builder(name, wiring).proxy_kind(kind).start().unwrap()
 }
 
 /// Every address of both families.
