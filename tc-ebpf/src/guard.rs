@@ -5,8 +5,7 @@
 
 use core::ptr::null_mut;
 
-use aya_ebpf::bindings::bpf_sock;
-use aya_ebpf::helpers::generated::{bpf_sk_fullsock, bpf_sk_storage_get, bpf_skb_cgroup_id};
+use aya_ebpf::helpers::generated::{bpf_sk_storage_get, bpf_skb_cgroup_id};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use weir_common::flow::SocketNote;
@@ -98,7 +97,7 @@ fn is_exempt(netns: u64, pod: PodEntry, segment: &Segment) -> bool {
 /// The connect hook may have let the connection go by a service address, of which the packet knows nothing any more.
 #[inline(always)]
 fn was_excluded(packet: &Packet) -> bool {
-    full_socket(packet).is_some_and(|socket| {
+    packet.full_socket().is_some_and(|socket| {
         // SAFETY: the kernel checked the socket; the pointer is null or a live value of the map's type.
         unsafe {
             let note: *const SocketNote = bpf_sk_storage_get(
@@ -111,15 +110,4 @@ fn was_excluded(packet: &Packet) -> bool {
             !note.is_null() && (*note).kind == SocketNote::EXCLUDED
         }
     })
-}
-
-#[inline(always)]
-fn full_socket(packet: &Packet) -> Option<*mut bpf_sock> {
-    let socket = packet.socket();
-    if socket.is_null() {
-        return None;
-    }
-    // SAFETY: the pointer is checked; the helper answers null for sockets that are not full ones.
-    let socket = unsafe { bpf_sk_fullsock(socket) };
-    if socket.is_null() { None } else { Some(socket) }
 }

@@ -4,7 +4,7 @@ use core::ptr::addr_of;
 
 use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_sock};
 use aya_ebpf::helpers::generated::{
-    bpf_redirect, bpf_redirect_peer, bpf_skb_change_type, bpf_skb_store_bytes,
+    bpf_redirect, bpf_redirect_peer, bpf_sk_fullsock, bpf_skb_change_type, bpf_skb_store_bytes,
 };
 use aya_ebpf::programs::TcContext;
 use weir_common::mark;
@@ -122,10 +122,16 @@ impl Packet {
         Verdict::Redirect
     }
 
-    /// The socket that sent the packet; null if there is none. Helpers take it, nobody else may look into it.
+    /// The socket that sent the packet, if there is one and it is a full one.
     #[inline(always)]
-    pub fn socket(&self) -> *mut bpf_sock {
-        read!(self, __bindgen_anon_2.sk)
+    pub fn full_socket(&self) -> Option<*mut bpf_sock> {
+        let socket: *mut bpf_sock = read!(self, __bindgen_anon_2.sk);
+        if socket.is_null() {
+            return None;
+        }
+        // SAFETY: the pointer is checked; the helper answers null for sockets that are not full ones.
+        let socket = unsafe { bpf_sk_fullsock(socket) };
+        if socket.is_null() { None } else { Some(socket) }
     }
 
     /// The context, as helpers take it.

@@ -16,7 +16,7 @@ use crate::scene::{
 };
 
 on_every_wiring! {
-    a_pod_that_forges_anothers_address_gets_nowhere,
+    a_pod_that_forges_an_address_gets_nowhere,
     bulk_data_arrives_unaltered,
 }
 
@@ -35,7 +35,7 @@ fn run(netns: &Netns, line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn a_pod_that_forges_anothers_address_gets_nowhere(wiring: Wiring) {
+fn a_pod_that_forges_an_address_gets_nowhere(wiring: Wiring) {
     let mesh = mesh("node-spoof", wiring);
     let server = serve(&mesh.world.remote.netns);
     for to in of_remote(&mesh) {

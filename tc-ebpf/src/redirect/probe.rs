@@ -1,7 +1,7 @@
 //! Connections that the node's own processes (kubelet, the runtime) make to pods.
 
-use aya_ebpf::bindings::{BPF_TCP_SYN_SENT, bpf_sock};
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sk_fullsock, bpf_skb_ancestor_cgroup_id};
+use aya_ebpf::bindings::BPF_TCP_SYN_SENT;
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_skb_ancestor_cgroup_id};
 use weir_common::flow::Flow;
 use weir_common::node::NodeSettings;
 use weir_ebpf_shared::maps::{PASSES, node};
@@ -22,7 +22,7 @@ pub fn is_noted(flow: &Flow) -> bool {
 /// when they are translated on their way. A pod on the host's network is a client like any other.
 #[inline(always)]
 pub fn is_sent_by_host(packet: &Packet) -> bool {
-    let Some(socket) = full_socket(packet) else {
+    let Some(socket) = packet.full_socket() else {
         return false;
     };
     // SAFETY: the kernel checked the socket.
@@ -37,15 +37,4 @@ pub fn is_sent_by_host(packet: &Packet) -> bool {
     let ancestor =
         unsafe { bpf_skb_ancestor_cgroup_id(packet.helper_context(), node.pods_cgroup_level.cast_signed()) };
     ancestor != node.pods_cgroup
-}
-
-#[inline(always)]
-fn full_socket(packet: &Packet) -> Option<*mut bpf_sock> {
-    let socket = packet.socket();
-    if socket.is_null() {
-        return None;
-    }
-    // SAFETY: the pointer is checked; the helper answers null for sockets that are not full ones.
-    let socket = unsafe { bpf_sk_fullsock(socket) };
-    if socket.is_null() { None } else { Some(socket) }
 }
