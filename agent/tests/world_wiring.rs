@@ -9,6 +9,7 @@ use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::link::Device;
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::netlink::Netlink;
+use weir_testbeds::rule::Rule;
 use weir_testbeds::unique;
 
 /// A directory that is gone when dropped.
@@ -99,4 +100,20 @@ fn the_wiring_is_told_and_followed() {
     let add = async |netlink: Netlink| netlink.add_bridge(&Device::named("flannel.1")).await;
     mesh.world.node.netns.netlink(add).unwrap();
     wait_for(&mesh, &["web"], "/wiring/0/plugin", &"flannel".into());
+}
+
+#[test]
+fn what_gets_in_the_way_in_a_pod_is_told() {
+    let builder = Mesh::builder("obstacle").enrolled("web").enrolled("other");
+    let world = builder.world().unwrap();
+    world
+        .pod("web")
+        .netns
+        .netlink(async |netlink| netlink.add_rule(&Rule::v4(32764, 100).mark(0x111, 0xfff)).await)
+        .unwrap();
+    let mesh = builder.start_in(world).unwrap();
+    let warnings = |pod| status(&mesh, &[pod])["warnings"].clone();
+    let rule = "the routing rule 32764 to table 100 for mark 0x111/0xfff asks for a mark that Weir uses; Weir's rules are asked first";
+    assert_eq!(warnings("web"), serde_json::json!([rule]));
+    assert_eq!(warnings("other"), serde_json::json!([]));
 }

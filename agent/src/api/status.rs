@@ -97,7 +97,7 @@ pub struct PodSummary {
     pub addresses: Vec<IpAddr>,
     /// Its connections, by what happened to them.
     pub connections: Verdicts,
-    /// What is odd about its annotations.
+    /// What is odd about its annotations, is not captured, or gets in the way.
     pub warnings: Vec<String>,
     /// How often enrolment was tried since it last worked.
     pub attempts: u32,

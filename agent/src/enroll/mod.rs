@@ -16,6 +16,7 @@ pub mod routing;
 mod socket_table;
 pub mod sysctls;
 pub mod watch;
+mod wiring;
 
 pub use error::EnrollError;
 pub use pod::{Enrolled, Enroller, Removal};

@@ -1,6 +1,6 @@
 //! One pod's way into the mesh and out of it.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use weir_common::names::map;
@@ -12,7 +12,7 @@ use super::filters::{self, Filters};
 use super::interfaces::{self, Wanted};
 use super::own::{self, Known};
 use super::redirect::NodeSide;
-use super::{EnrollError, captured, entries, listeners, netlink, routing, sysctls};
+use super::{EnrollError, captured, entries, listeners, netlink, routing, sysctls, wiring};
 use crate::datapath::{Datapath, maps};
 use crate::inside;
 
@@ -23,7 +23,7 @@ pub struct Enrolled {
     pub netns: u64,
     /// Its addresses.
     pub addresses: Addresses,
-    /// What of its traffic cannot be captured, and why.
+    /// What of its traffic is not captured, and what gets in the way.
     pub uncaptured: Vec<String>,
 }
 
@@ -45,6 +45,7 @@ pub struct Enroller {
     pub(super) datapath: Arc<Datapath>,
     host_netns: u64,
     guards: bool,
+    host: Option<Arc<OwnedFd>>,
     pub(super) side: Option<NodeSide>,
 }
 
@@ -56,6 +57,7 @@ impl Enroller {
             datapath,
             host_netns,
             guards: false,
+            host: None,
             side: None,
         }
     }
@@ -64,6 +66,13 @@ impl Enroller {
     #[must_use]
     pub fn with_node_side(mut self, side: Option<NodeSide>) -> Self {
         self.side = side;
+        self
+    }
+
+    /// The same, which knows the node's netns, and so how pods are connected to it.
+    #[must_use]
+    pub fn with_host(mut self, host: Arc<OwnedFd>) -> Self {
+        self.host = Some(host);
         self
     }
 
@@ -296,7 +305,7 @@ impl Enroller {
             guard: self.guards,
             virtual_interfaces: filters.virtual_interfaces.clone(),
         };
-        let (addresses, interfaces) = netlink::run(netns, async |handle| {
+        let (addresses, interfaces, uncaptured) = netlink::run(netns, async |handle| {
             let addresses = addresses::read(handle).await?;
             if addresses.own.is_empty() {
                 return Err(EnrollError::NoAddress);
@@ -313,7 +322,13 @@ impl Enroller {
             tracked.sysctls |= sysctls::ensure()?;
             self.set_entry(cookie, tracked)?;
             routing::ensure(handle, &addresses).await?;
-            Ok((addresses, interfaces::prepare(handle, &wanted).await?))
+            let uncaptured = match &self.host {
+                Some(host) => {
+                    wiring::complaints(handle, (netns, host.as_fd()), &wanted.virtual_interfaces).await
+                }
+                None => Vec::new(),
+            };
+            Ok((addresses, interfaces::prepare(handle, &wanted).await?, uncaptured))
         })?;
         if before.is_none() || !self.datapath.lookup_attached(cookie)? {
             self.datapath.attach_lookup(netns, cookie)?;
@@ -322,7 +337,7 @@ impl Enroller {
         Ok(Enrolled {
             netns: cookie,
             addresses,
-            uncaptured: Vec::new(),
+            uncaptured,
         })
     }
 

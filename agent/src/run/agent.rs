@@ -90,6 +90,7 @@ impl Agent {
         let (keeper, side, kept) = keeper(&config, &node, &datapath, &zds)?;
         let node_ztunnels = side.as_ref().map(NodeSide::ztunnels);
         let enroller = Enroller::new(datapath.clone(), node.host_netns)
+            .with_host(node.handle.clone())
             .with_guard(guards)
             .with_node_side(side);
         let begun = source::begin(&config.source).await?;

@@ -10,6 +10,7 @@ use weir_netdetect::read::{self, Known};
 
 use crate::datapath::{Interface, Link};
 use crate::enroll::EnrollError;
+use crate::enroll::wiring::{told, uncaptured};
 
 /// An interface of a pod and its other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,12 +97,12 @@ pub fn of_pod(
                 reach.detour = true;
                 reach
                     .uncaptured
-                    .push(complaint("to", interface, &planned.inbound));
+                    .push(uncaptured("to", &interface.name, &planned.inbound));
             }
             _ if is_primary => return Err(no_way(&planned.inbound)),
             _ => reach
                 .uncaptured
-                .push(complaint("by", interface, &planned.inbound)),
+                .push(uncaptured("by", &interface.name, &planned.inbound)),
         }
     }
     if plan.primary.is_none() {
@@ -148,19 +149,8 @@ fn is_switched(kind: &Kind) -> bool {
     )
 }
 
-fn complaint(direction: &str, interface: &facts::Interface, leg: &Leg) -> String {
-    let name = &interface.name;
-    format!("connections {direction} {name} are not captured: {}", told(leg))
-}
-
 fn no_way(leg: &Leg) -> EnrollError {
     EnrollError::NoHostSide { why: told(leg) }
-}
-
-fn told(leg: &Leg) -> String {
-    let remedy = leg.remedy.as_ref();
-    let remedy = remedy.map_or_else(String::new, |remedy| format!("; it takes {remedy}"));
-    format!("{}{remedy}", leg.why)
 }
 
 type Nodes = BTreeMap<u32, facts::Interface>;

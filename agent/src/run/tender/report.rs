@@ -30,7 +30,7 @@ impl Tender {
                 .iter()
                 .filter(|warning| !status.warnings.contains(warning))
             {
-                warn!(pod = %self.name, uid = %self.uid, warning, "annotation");
+                warn!(pod = %self.name, uid = %self.uid, warning, "in the mesh, but");
             }
             status.warnings = warnings;
             status.attempts += 1;
