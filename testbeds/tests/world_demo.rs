@@ -136,6 +136,38 @@ fn the_table_shows_who_is_captured_and_how() {
 }
 
 #[test]
+fn a_proxy_in_a_pod_of_its_own_captures_the_same() {
+    let output = Demo::start(&["--family", "dual", "--contract", "node"]).finish();
+    let text = text(&output);
+    let expected = [
+        ["veth-a", "veth-b", "yes,", "HBONE"],
+        ["veth-a", "remote", "yes,", "plaintext"],
+        ["veth-a", "outside", "yes,", "plaintext"],
+        ["remote", "veth-b", "yes,", "plaintext"],
+        ["outside", "veth-b", "yes,", "plaintext"],
+        ["node", "veth-b", "no,", "bypass"],
+        ["outside", "remote", "no,", "bypass"],
+    ];
+    let twice: Vec<_> = expected.iter().flat_map(|row| [*row, *row]).collect();
+    assert_eq!(rows(&text), twice, "{text}");
+    assert!(text.contains("\nall 14 as expected\n"), "{text}");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn kept_the_pod_of_the_proxy_has_a_name_too() {
+    let mut demo = Demo::start(&["--keep", "--contract", "node"]);
+    let printed = demo.read_until("weir status").concat();
+    let path = format!("/run/netns/weir-demo-{}-ztunnel", demo.id());
+    assert!(Path::new(&path).exists(), "{path}");
+    let sockets = printed.lines().find(|line| line.ends_with("ss -ltn")).unwrap();
+    let sockets = Command::new("sh").args(["-c", sockets]).output().unwrap();
+    assert!(text(&sockets).contains(":15001"), "{sockets:?}");
+    demo.signal(Signal::SIGTERM);
+    assert_eq!(demo.finish().status.code(), Some(0));
+}
+
+#[test]
 fn kept_it_has_names_until_a_signal() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let mut demo = Demo::start(&["--keep", "--family", "v6"]);

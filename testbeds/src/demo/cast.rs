@@ -1,9 +1,11 @@
 //! Who takes part: pods, hosts, and the servers that all of them talk to.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::pair::PAIRS;
-use crate::mesh::{Builder, Mesh};
+use super::ContractName;
+use super::pair::Pair;
+use crate::mesh::{Builder, Mesh, ZTUNNEL};
 use crate::netns::Netns;
 use crate::traffic::{Failure, Server, ServerSpec};
 use crate::world::{Addresses, Family, Wiring, World};
@@ -16,22 +18,41 @@ pub(super) const OUTSIDE: &str = "outside";
 pub(super) const NODE: &str = "node";
 pub(super) const REMOTE: &str = "remote";
 
-pub(super) const ALL: [&str; 7] = [VETH_A, VETH_B, MACVLAN_A, MACVLAN_B, OUTSIDE, NODE, REMOTE];
+/// Everybody, where the proxy has its sockets in the pods.
+const IN_POD: &[&str] = &[VETH_A, VETH_B, MACVLAN_A, MACVLAN_B, OUTSIDE, NODE, REMOTE];
+/// Everybody, where it has a pod of its own.
+const OF_NODE: &[&str] = &[VETH_A, VETH_B, OUTSIDE, ZTUNNEL, NODE, REMOTE];
 
 /// Where every server listens.
 pub(super) const PORT: u16 = 8080;
 
 /// The mesh, to be started.
-pub(super) fn mesh(family: Family) -> Builder {
-    Mesh::builder("demo")
+pub(super) fn mesh(family: Family, contract: ContractName) -> Builder {
+    let veth = Mesh::builder("demo")
         .family(family)
         .wiring(Wiring::PointToPoint)
         .enrolled(VETH_A)
         .enrolled(VETH_B)
-        .outside(OUTSIDE)
-        .wiring(Wiring::MacvlanBridge)
-        .enrolled(MACVLAN_A)
-        .enrolled(MACVLAN_B)
+        .outside(OUTSIDE);
+    match contract {
+        ContractName::InPod => veth
+            .wiring(Wiring::MacvlanBridge)
+            .enrolled(MACVLAN_A)
+            .enrolled(MACVLAN_B),
+        // Beside pods on macvlan ztunnel would have to be on macvlan too.
+        ContractName::Node => veth
+            .ztunnel_outside(Wiring::PointToPoint)
+            .hairpin()
+            .flag("--contract=node"),
+    }
+}
+
+/// Who is there.
+pub(super) const fn all(contract: ContractName) -> &'static [&'static str] {
+    match contract {
+        ContractName::InPod => IN_POD,
+        ContractName::Node => OF_NODE,
+    }
 }
 
 /// The servers. They start before the pods are in the mesh and never notice that they are.
@@ -41,9 +62,9 @@ pub(super) struct Cast {
 }
 
 impl Cast {
-    pub(super) fn start(world: &World) -> Result<Self, Failure> {
-        let is_server = |name: &&&str| PAIRS.iter().any(|pair| pair.to == **name);
-        let servers = ALL.iter().filter(is_server).flat_map(|&name| {
+    pub(super) fn start(world: &World, pairs: &[&Pair]) -> Result<Self, Failure> {
+        let names: BTreeSet<_> = pairs.iter().map(|pair| pair.to).collect();
+        let servers = names.into_iter().flat_map(|name| {
             addresses(world, name).iter().map(move |address| {
                 let spec = ServerSpec::new(name, SocketAddr::new(address, PORT));
                 Server::start(netns(world, name), &spec)

@@ -4,21 +4,26 @@ use std::process::{Command, Stdio};
 
 use weir_common::mark::TABLE;
 
-use super::cast::{self, ALL, PORT, REMOTE, VETH_A, VETH_B};
+use super::cast::{self, PORT, REMOTE, VETH_A, VETH_B};
 use super::screen::Screen;
 use super::stop::Stop;
-use super::{Error, Mesh};
-use crate::mesh::{self, AgentProcess};
+use super::{ContractName, Error, Mesh};
+use crate::mesh::{self, AgentProcess, ZTUNNEL};
 use crate::publish::Published;
 
 /// The operator's commands, as far as `weir` has them; most need a pod.
 const COMMANDS: [(&str, &str); 4] = [("status", ""), ("status", VETH_A), ("verify", ""), ("trace", "")];
 
 /// Keeps the mesh until a signal or Enter comes.
-pub(super) fn until_told(mesh: &Mesh, screen: &Screen, stop: &Stop) -> Result<(), Error> {
-    let _names = publish(mesh)?;
+pub(super) fn until_told(
+    mesh: &Mesh,
+    contract: ContractName,
+    screen: &Screen,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let _names = publish(mesh, cast::all(contract))?;
     screen.line("up until you press Enter or Ctrl-C. Look around from another terminal, as root:\n")?;
-    for (title, commands) in sections(mesh)? {
+    for (title, commands) in sections(mesh, contract)? {
         screen.line(&format!("  # {title}"))?;
         for command in commands {
             screen.line(&format!("  {command}"))?;
@@ -29,8 +34,8 @@ pub(super) fn until_told(mesh: &Mesh, screen: &Screen, stop: &Stop) -> Result<()
     screen.line("taking everything down")
 }
 
-fn publish(mesh: &Mesh) -> Result<Vec<Published>, Error> {
-    ALL.iter()
+fn publish(mesh: &Mesh, all: &[&'static str]) -> Result<Vec<Published>, Error> {
+    all.iter()
         .map(|&name| {
             let published = cast::netns(&mesh.world, name).publish(&netns_name(name));
             published.map_err(|source| Error::Publish { name, source })
@@ -43,13 +48,10 @@ fn netns_name(name: &str) -> String {
     format!("weir-demo-{}-{name}", std::process::id())
 }
 
-fn sections(mesh: &Mesh) -> Result<[(&'static str, Vec<String>); 3], Error> {
+fn sections(mesh: &Mesh, contract: ContractName) -> Result<[(&'static str, Vec<String>); 3], Error> {
     Ok([
         ("each server says whom it sees", greetings(mesh)),
-        (
-            "what a pod in the mesh has that others have not",
-            inside_of_a_pod(),
-        ),
+        where_sockets_are(contract),
         (
             "what the kernel holds, and what the agent says",
             operators(&mesh.agent)?,
@@ -65,11 +67,14 @@ fn greetings(mesh: &Mesh) -> Vec<String> {
         .collect()
 }
 
-fn inside_of_a_pod() -> Vec<String> {
+fn where_sockets_are(contract: ContractName) -> (&'static str, Vec<String>) {
+    let (title, name) = match contract {
+        ContractName::InPod => ("what a pod in the mesh has that others have not", VETH_A),
+        ContractName::Node => ("what ztunnel's pod has that others have not", ZTUNNEL),
+    };
     let routes = format!("ip route show table {TABLE}");
-    ["ip rule", &routes, "ss -ltn"]
-        .map(|command| inside(VETH_A, command))
-        .to_vec()
+    let commands = ["ip rule", &routes, "ss -ltn"].map(|command| inside(name, command));
+    (title, commands.to_vec())
 }
 
 fn operators(agent: &AgentProcess) -> Result<Vec<String>, Error> {

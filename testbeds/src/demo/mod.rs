@@ -19,7 +19,7 @@ use crate::proxy::{self, ProxyKind};
 use crate::traffic::Failure;
 use crate::world::{Family, World};
 use cast::Cast;
-use pair::{PAIRS, Pair};
+use pair::Pair;
 use screen::{Colour, Screen};
 use stop::Stop;
 use table::Row;
@@ -38,6 +38,15 @@ pub struct Args {
     /// Address families of the world.
     #[arg(long, value_enum, default_value_t = FamilyName::V4)]
     family: FamilyName,
+    /// Where the proxy has its sockets: in the pods, or in a pod of its own (pods on veth only).
+    #[arg(long, value_enum, default_value_t = ContractName::InPod)]
+    contract: ContractName,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ContractName {
+    InPod,
+    Node,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -121,28 +130,32 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
     let stop = Stop::listen().map_err(Error::Signals)?;
     let screen = Screen::stdout();
     screen.line(&format!("weir check: {}", verdict()?))?;
-    let builder = cast::mesh(args.family.into()).proxy_kind(args.proxy()?);
+    let builder = cast::mesh(args.family.into(), args.contract).proxy_kind(args.proxy()?);
+    let pairs = pair::of(args.contract);
     let world = builder.world()?;
-    let cast = Cast::start(&world)?;
-    let direct = trials(&world, &stop, |pair, to| trial::direct(&world, pair, to));
+    let cast = Cast::start(&world, &pairs)?;
+    let direct = trials(&world, &pairs, &stop, |pair, to| trial::direct(&world, pair, to));
     if stop.is_raised() {
         return Ok(Outcome::Stopped);
     }
     let began = Instant::now();
     let mesh = builder.start_in(world)?;
     screen.line(&format!(
-        "agent, {} and four pods in the mesh: up in {:.1} s\n",
+        "agent, {} and {} in the mesh: up in {:.1} s\n",
         args.proxy_name(),
+        args.contract.pods(),
         began.elapsed().as_secs_f64()
     ))?;
-    let meshed = trials(&mesh.world, &stop, |pair, to| trial::in_mesh(&mesh, pair, to));
+    let meshed = trials(&mesh.world, &pairs, &stop, |pair, to| {
+        trial::in_mesh(&mesh, pair, to)
+    });
     if stop.is_raised() {
         return Ok(Outcome::Stopped);
     }
     let rows: Vec<Row> = direct.into_iter().zip(meshed).map(Row::from).collect();
     let outcome = tell(args, &screen, &rows)?;
     if args.keep {
-        keep::until_told(&mesh, &screen, &stop)?;
+        keep::until_told(&mesh, args.contract, &screen, &stop)?;
     }
     drop(cast);
     Ok(outcome)
@@ -151,12 +164,13 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
 /// A connection of each pair in each family, until a signal comes.
 fn trials(
     world: &World,
+    pairs: &[&'static Pair],
     stop: &Stop,
     attempt: impl Fn(&'static Pair, std::net::IpAddr) -> Trial,
 ) -> Vec<Trial> {
-    PAIRS
+    pairs
         .iter()
-        .flat_map(|pair| cast::addresses(world, pair.to).iter().map(move |to| (pair, to)))
+        .flat_map(|&pair| cast::addresses(world, pair.to).iter().map(move |to| (pair, to)))
         .take_while(|_| !stop.is_raised())
         .map(|(pair, to)| attempt(pair, to))
         .collect()
@@ -226,8 +240,19 @@ proxy; a stand-in of a debug build says nothing about ztunnel.
 
 next:  ./x demo --keep             leaves all this up and prints how to look around
        ./x demo --ztunnel PATH     the same with a real ztunnel
+       ./x demo --contract node    the proxy in a pod of its own, as before Istio 1.21
        docs/reasons.md             why a connection was treated as it was
        ARCHITECTURE.md             how it works";
+
+impl ContractName {
+    /// How many are in the mesh.
+    const fn pods(self) -> &'static str {
+        match self {
+            Self::InPod => "four pods",
+            Self::Node => "two pods",
+        }
+    }
+}
 
 impl From<FamilyName> for Family {
     fn from(name: FamilyName) -> Self {

@@ -1,6 +1,7 @@
 //! Who connects to whom, and which way it must go.
 
-use super::cast::{MACVLAN_A, MACVLAN_B, NODE, OUTSIDE, REMOTE, VETH_A, VETH_B};
+use super::ContractName;
+use super::cast::{self, MACVLAN_A, MACVLAN_B, NODE, OUTSIDE, REMOTE, VETH_A, VETH_B};
 
 /// A client, a server, and what is right between them.
 #[derive(Debug)]
@@ -56,6 +57,15 @@ pub(super) const PAIRS: &[Pair] = &[
     // Neither side is in the mesh.
     pair(OUTSIDE, REMOTE, Way::Bypass),
 ];
+
+/// The pairs of which both are there.
+pub(super) fn of(contract: ContractName) -> Vec<&'static Pair> {
+    let is_there = |name| cast::all(contract).contains(&name);
+    let pairs = PAIRS.iter();
+    pairs
+        .filter(|pair| is_there(pair.from) && is_there(pair.to))
+        .collect()
+}
 
 const fn pair(from: &'static str, to: &'static str, expected: Way) -> Pair {
     Pair { from, to, expected }

@@ -24,7 +24,7 @@ pub(crate) struct Command {
 const COMMANDS: &[Command] = &[
     Command {
         name: "demo",
-        arguments: "[--keep] [--family v4|v6|dual] [--ztunnel PATH]",
+        arguments: "[--keep] [--family v4|v6|dual] [--contract in-pod|node] [--ztunnel PATH]",
         help: "Show what Weir does, in network namespaces on this machine",
         run: demo::run,
     },
