@@ -1,14 +1,31 @@
 //! Pods whose connections are redirected on the node, to a ztunnel in a pod of its own.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-/// Each test on each wiring whose pods have an interface on the node.
+/// Makes a test of each function for ways of connecting a pod to its node.
 macro_rules! on_every_wiring {
     ($($test:ident),+ $(,)?) => {
-        mod bridge {
-            $(#[test] fn $test() { super::$test(weir_testbeds::world::Wiring::Bridge); })+
-        }
-        mod point_to_point {
-            $(#[test] fn $test() { super::$test(weir_testbeds::world::Wiring::PointToPoint); })+
+        on_wiring!(bridge, Bridge, $($test),+);
+        on_wiring!(point_to_point, PointToPoint, $($test),+);
+    };
+}
+
+/// The same for other people's ways.
+macro_rules! on_other_wirings {
+    ($($test:ident),+ $(,)?) => {
+        on_wiring!(azure_transparent, AzureTransparent, $($test),+);
+        on_wiring!(azure_bridge, AzureBridge, $($test),+);
+        on_wiring!(aws_vpc, AwsVpc, $($test),+);
+        on_wiring!(gke, Gke, $($test),+);
+    };
+}
+
+macro_rules! on_wiring {
+    ($module:ident, $wiring:ident, $($test:ident),+) => {
+        mod $module {
+            $(#[test]
+            fn $test() {
+                super::$test(weir_testbeds::world::Wiring::$wiring);
+            })+
         }
     };
 }

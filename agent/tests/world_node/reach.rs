@@ -28,6 +28,18 @@ on_every_wiring! {
     translated_connections_are_captured_although_they_have_the_nodes_address,
 }
 
+// Azure's bridge passes the node's address translation.
+on_other_wirings! {
+    the_world_is_reached_through_ztunnel,
+    the_world_reaches_pods_through_ztunnel,
+    pods_of_one_node_reach_each_other,
+    pods_of_one_node_reach_each_other_by_a_tunnel,
+    pods_of_other_nodes_reach_the_tunnel_port,
+    pods_outside_are_clients_and_servers_like_any_other,
+    the_node_probes_pods_with_its_own_address,
+    pods_reach_the_node_through_ztunnel,
+}
+
 fn the_world_is_reached_through_ztunnel(wiring: Wiring) {
     let mesh = mesh("node-out", wiring);
     let _server = serve(&mesh.world.remote.netns);

@@ -20,6 +20,26 @@ macro_rules! on_reachable_wirings {
     };
 }
 
+/// The same for other people's ways of connecting a veth.
+macro_rules! on_other_veths {
+    ($($test:ident),+ $(,)?) => {
+        on_wiring!(azure_transparent, AzureTransparent, $($test),+);
+        on_wiring!(azure_bridge, AzureBridge, $($test),+);
+        on_wiring!(aws_vpc, AwsVpc, $($test),+);
+        on_wiring!(gke, Gke, $($test),+);
+    };
+}
+
+/// The same for the wirings by which pods of one node do not reach each other.
+macro_rules! on_lonely_wirings {
+    ($($test:ident),+ $(,)?) => {
+        on_wiring!(macvlan_vepa, MacvlanVepa, $($test),+);
+        on_wiring!(macvlan_private, MacvlanPrivate, $($test),+);
+        on_wiring!(macvlan_passthru, MacvlanPassthru, $($test),+);
+        on_wiring!(device, Device, $($test),+);
+    };
+}
+
 macro_rules! on_wiring {
     ($module:ident, $wiring:ident, $($test:ident),+) => {
         mod $module {

@@ -27,6 +27,17 @@ on_every_wiring! {
     one_family_alone_is_enough,
 }
 
+on_other_veths! {
+    pods_speak_by_tunnel_and_see_each_other,
+    the_world_is_reached_through_the_proxy,
+    the_world_reaches_pods_through_the_proxy,
+}
+
+on_lonely_wirings! {
+    the_world_is_reached_through_the_proxy,
+    the_world_reaches_pods_through_the_proxy,
+}
+
 fn pods_speak_by_tunnel_and_see_each_other(wiring: Wiring) {
     let mesh = mesh("tunnel", wiring);
     let arriving = Capture::start(&mesh.pod("server").netns, "eth0").unwrap();
