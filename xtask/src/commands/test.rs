@@ -52,11 +52,11 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
     if layer.has_worlds() {
         require_for_worlds()?;
     }
+    setup::ebpf_toolchain()?;
+    build::all_binaries(false)?;
     if layer == Layer::Vm {
         return vm::test_drivers();
     }
-    setup::ebpf_toolchain()?;
-    build::all_binaries(false)?;
     for selection in layer.selections() {
         let mut cargo = workspace::cargo()?;
         cargo.args(["test", "--no-fail-fast"]).args(*selection).args(rest);

@@ -28,6 +28,7 @@ const PACKAGES: &[&str] = &[
 const DRIVER_TESTS: &[(&str, &str)] = &[
     ("weir-netdetect", "world_wirings"),
     ("weir-netdetect", "world_plugins"),
+    ("weir-agent", "world_drivers"),
 ];
 /// Tells tests that a missing driver is a failure.
 const ALL_DRIVERS: &str = "WEIR_ALL_DRIVERS=1";
