@@ -39,6 +39,9 @@ pub struct AgentStatus {
     pub source_error: Option<String>,
     /// The connected ztunnels, the oldest first.
     pub ztunnels: Vec<ZtunnelStatus>,
+    /// Those that have their sockets in namespaces of their own.
+    #[serde(default)]
+    pub node_ztunnels: Vec<NodeZtunnel>,
     /// How the node is connected, once that was looked at.
     #[serde(default)]
     pub wiring: Option<NodeWiring>,
@@ -72,6 +75,19 @@ pub struct ZtunnelStatus {
     pub pending: usize,
     /// Its last refusal.
     pub last_error: Option<String>,
+}
+
+/// A ztunnel with its sockets in a namespace of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeZtunnel {
+    /// Its pod, or the path of its namespace.
+    pub name: String,
+    /// Whether it listens.
+    pub listening: bool,
+    /// Whether new connections go to this one.
+    pub current: bool,
+    /// What is wrong with it.
+    pub complaint: Option<String>,
 }
 
 /// A pod in the list.

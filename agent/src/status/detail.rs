@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::PathBuf;
 
 use weir_common::ports;
+use weir_netdetect::choose::Contract;
 
 use super::pinned::kernel_state;
 use super::{reasons, summary};
@@ -31,7 +32,9 @@ pub fn of_pod(view: &View, pod: &PodStatus) -> Result<PodDetail, EnrollError> {
         .transpose()?
         .flatten();
     let zds = view.zds.status();
-    let served = zds.pods.get(&pod.uid);
+    // By the node contract no ztunnel is told of pods.
+    let told = pod.contract == Contract::InPod;
+    let served = zds.pods.get(&pod.uid).filter(|_| told);
     Ok(PodDetail {
         api_version: VERSION,
         pod: summary(pod, counts),

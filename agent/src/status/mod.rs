@@ -7,7 +7,7 @@ mod summary;
 
 use weir_common::names::LAYOUT_VERSION;
 
-use crate::api::status::{AgentStatus, Status, ZtunnelStatus};
+use crate::api::status::{AgentStatus, NodeZtunnel, Status, ZtunnelStatus};
 use crate::api::{VERSION, time::Timestamp};
 use crate::datapath::{DatapathError, counters};
 use crate::run::view::View;
@@ -36,6 +36,7 @@ pub fn of_node(view: &View) -> Result<Status, DatapathError> {
 }
 
 fn agent(view: &View) -> AgentStatus {
+    let connections = view.zds.status().connections;
     AgentStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         layout: LAYOUT_VERSION,
@@ -45,9 +46,23 @@ fn agent(view: &View) -> AgentStatus {
         pin_root: view.config.pin_root.clone(),
         hybrid_cgroups: view.node.hierarchy.hybrid,
         source_error: view.source_error(),
-        ztunnels: view.zds.status().connections.iter().map(ztunnel).collect(),
+        ztunnels: connections.iter().map(ztunnel).collect(),
+        node_ztunnels: node_ztunnels(view, connections.is_empty()),
         wiring: view.wiring.node(),
     }
+}
+
+/// Where ztunnel is connected, its pod has no sockets of its own, and nobody misses them.
+fn node_ztunnels(view: &View, alone: bool) -> Vec<NodeZtunnel> {
+    let kept = view.kept.all().into_iter();
+    kept.filter(|ztunnel| alone || ztunnel.listening)
+        .map(|ztunnel| NodeZtunnel {
+            name: ztunnel.name,
+            listening: ztunnel.listening,
+            current: ztunnel.current,
+            complaint: ztunnel.complaint,
+        })
+        .collect()
 }
 
 fn ztunnel(connection: &ConnectionStatus) -> ZtunnelStatus {

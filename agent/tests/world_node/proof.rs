@@ -51,4 +51,16 @@ fn status_names_the_path() {
     let pods = status["pods"].as_array().unwrap();
     let client = pods.iter().find(|pod| pod["name"] == "client").unwrap();
     assert_eq!(client["path"], "tc");
+    let ztunnels = status["agent"]["node_ztunnels"].as_array().unwrap();
+    assert_eq!(ztunnels.len(), 1, "{ztunnels:?}");
+    assert_eq!(ztunnels[0]["current"], true);
+    assert_eq!(ztunnels[0]["complaint"], serde_json::Value::Null);
+    for arguments in [&[][..], &["client"]] {
+        let output = mesh.agent.run("status", arguments).unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            !text.contains("no ztunnel") && !text.contains("does not"),
+            "{text}"
+        );
+    }
 }

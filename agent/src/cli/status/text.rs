@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use weir_agent::api::status::{
-    AgentStatus, KernelState, Pinned, PinnedPod, PodDetail, PodSummary, ReasonCount, Status, Verified,
+    AgentStatus, KernelState, NodeZtunnel, Pinned, PinnedPod, PodDetail, PodSummary, ReasonCount, Status,
+    Verified,
 };
 use weir_agent::api::time::Timestamp;
 
@@ -65,7 +66,7 @@ fn agent(agent: &AgentStatus, now: Timestamp, style: Style) -> String {
     if agent.hybrid_cgroups {
         text += "cgroups are hybrid: pods on the host's network may pass for probes\n";
     }
-    if agent.ztunnels.is_empty() {
+    if agent.ztunnels.is_empty() && agent.node_ztunnels.is_empty() {
         text += &format!("{}\n", style.paint(Colour::Bad, "no ztunnel is connected"));
     }
     for ztunnel in &agent.ztunnels {
@@ -83,7 +84,20 @@ fn agent(agent: &AgentStatus, now: Timestamp, style: Style) -> String {
             ztunnel.pending
         );
     }
+    for ztunnel in &agent.node_ztunnels {
+        text += &format!("{}\n", node_ztunnel(ztunnel, style));
+    }
     text
+}
+
+fn node_ztunnel(ztunnel: &NodeZtunnel, style: Style) -> String {
+    let name = &ztunnel.name;
+    match (&ztunnel.complaint, ztunnel.listening, ztunnel.current) {
+        (Some(complaint), ..) => style.paint(Colour::Bad, &format!("ztunnel ({name}): {complaint}")),
+        (None, true, true) => format!("ztunnel ({name}) takes connections"),
+        (None, true, false) => format!("ztunnel ({name}) keeps the connections that it has, on its way out"),
+        (None, false, _) => style.paint(Colour::Bad, &format!("ztunnel ({name}) does not listen")),
+    }
 }
 
 /// One pod.

@@ -50,6 +50,7 @@ fn agent() -> AgentStatus {
         hybrid_cgroups: false,
         source_error: Some("no file".to_owned()),
         ztunnels: Vec::new(),
+        node_ztunnels: Vec::new(),
         wiring: None,
     }
 }
