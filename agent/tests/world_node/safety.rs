@@ -1,8 +1,10 @@
 //! Forgers, and those whose rules must be kept.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::Command;
 use std::time::Duration;
 
+use weir_agent::datapath::sys::{self, AttachType, Insn, ProgramSpec, ProgramType, Register, Target};
 use weir_testbeds::capture::Capture;
 use weir_testbeds::mesh::ZTUNNEL;
 use weir_testbeds::netns::Netns;
@@ -125,4 +127,42 @@ fn bulk_data_arrives_unaltered(wiring: Wiring) {
         let mut connection = Client::connect(&mesh.pod("client").netns, &ClientSpec::to(to)).unwrap();
         connection.bulk(16 << 20).unwrap();
     }
+}
+
+/// What ztunnel says in a pod's name arrives at the pod's interface, where a CNI's own programs look at it.
+#[test]
+fn programs_of_the_cni_judge_what_ztunnel_says_in_a_pods_name() {
+    let mesh = mesh("node-cni", Wiring::PointToPoint);
+    let _server = serve(&mesh.world.remote.netns);
+    let (client, node) = (mesh.pod("client"), &mesh.world.node.netns);
+    let to = of_remote(&mesh)[0];
+    let name = client.host_interface().unwrap();
+    let interface = node
+        .netlink(async |netlink| netlink.interface(name).await)
+        .unwrap();
+    exchange(&client.netns, to);
+    let program = dropping("cali_policy");
+    let target = Target::Interface(interface.index);
+    let attached =
+        node.run(|| sys::link_create(program.as_fd(), target, AttachType::TCX_INGRESS, 0).unwrap());
+    let quickly = ClientSpec::to(to).deadline(Duration::from_millis(500));
+    assert!(
+        Client::exchange(&client.netns, &quickly).is_err(),
+        "past the CNI's program"
+    );
+    drop(attached);
+    exchange(&client.netns, to);
+}
+
+/// A program of this name that drops all packets.
+fn dropping(name: &str) -> OwnedFd {
+    const DROP: i32 = 2;
+    sys::prog_load(&ProgramSpec {
+        kind: ProgramType::SCHED_CLS,
+        attach: None,
+        insns: &[Insn::set(Register::R0, DROP), Insn::exit()],
+        license: c"GPL",
+        name,
+    })
+    .unwrap()
 }
