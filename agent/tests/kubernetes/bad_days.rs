@@ -137,11 +137,13 @@ async fn a_server_that_ends_all_watches_is_not_asked_without_end() {
         fake.fail(Fault::EndWatches);
     });
     scene.expect(&["a"]).await;
-    let before = scene.fake.asked().len();
+    let (before, begun) = (scene.fake.asked().len(), Instant::now());
+    // A rate takes a span of time; on a busy machine it is a longer one.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let asked = scene.fake.asked().len() - before;
     // Two watches, with pauses of 50 ms or more.
-    assert!(asked <= 42, "{asked} requests in a second");
+    let most = 2 + 2 * usize::try_from(begun.elapsed().as_millis() / 50).unwrap();
+    assert!(asked <= most, "{asked} requests, not {most}");
     scene.expect_current().await;
     scene.fake.put(Kind::Pod, pod("b", NODE));
     scene.fake.fail(None);
