@@ -70,6 +70,15 @@ fn decide(arrival: &Arrival) -> Delivery {
     };
     let to_pod = maps::is_own(netns, destination);
     let (source, _) = arrival.remote();
+    // By loopback come what the routing rules captured, and ztunnel's connections to the application: those are bound
+    // to it, where nothing from outside arrives.
+    if arrival.interface() == LOOPBACK_INDEX {
+        return if !to_pod && maps::is_own(netns, source) {
+            Delivery::Ztunnel(ports::OUTBOUND, None)
+        } else {
+            Delivery::Pass(None)
+        };
+    }
     // The kernel takes packets from loopback addresses only from inside.
     if to_pod && source.is_loopback() {
         return Delivery::Pass(None);
@@ -87,10 +96,6 @@ fn decide(arrival: &Arrival) -> Delivery {
             Some(_) => Delivery::Pass(None),
             None => Delivery::Ztunnel(ports::OUTBOUND, None),
         };
-    }
-    // ztunnel's connection to the application: bound to loopback, where nothing from outside arrives.
-    if arrival.interface() == LOOPBACK_INDEX {
-        return Delivery::Pass(None);
     }
     // An address that is not known as the pod's: it is new, or there was no room for it. To ztunnel it would be the
     // world's, and straight to the application would be past the mesh.

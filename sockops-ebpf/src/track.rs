@@ -44,20 +44,28 @@ fn connecting(stream: &Stream) {
     if netns == node().host_netns {
         return let_probe_pass(stream);
     }
-    match maps::pod(netns) {
-        Some(pod) if pod.has(PodEntry::SERVED) => match mark::ours(stream.mark()) {
-            mark::TO_APPLICATION => {
-                let client = stream.local();
-                if given_ports::contain(client.1) {
-                    client_port::ensure_claimed(&client_port::key(netns, client));
-                    stream.watch_state();
-                }
-            }
-            mark::OUTBOUND | mark::ZTUNNEL => {}
-            _ if pod.has(PodEntry::CAPTURING) => capture_late(stream, netns, pod),
-            _ => {}
-        },
-        _ => {}
+    // Most connections were decided by the connect hook: those must not pay for a look-up.
+    let mark = mark::ours(stream.mark());
+    if matches!(mark, mark::OUTBOUND | mark::ZTUNNEL) {
+        return;
+    }
+    let Some(pod) = maps::pod(netns).filter(|pod| pod.has(PodEntry::SERVED)) else {
+        return;
+    };
+    if mark == mark::TO_APPLICATION {
+        claim_chosen(stream, netns);
+    } else if pod.has(PodEntry::CAPTURING) {
+        capture_late(stream, netns, pod);
+    }
+}
+
+/// ztunnel's connection to the application: the `bind` hook has claimed its port, unless the kernel has chosen it.
+#[inline(always)]
+fn claim_chosen(stream: &Stream, netns: u64) {
+    let client = stream.local();
+    if given_ports::contain(client.1) {
+        client_port::ensure_claimed(&client_port::key(netns, client));
+        stream.watch_state();
     }
 }
 

@@ -19,13 +19,22 @@ const TRANSFERS: [u64; 2] = [64 << 20, 640 << 20];
 /// which can only add.
 const REPETITIONS: usize = 5;
 
-/// The cost of the programs behind one proxy.
+/// A connection of an application is redirected to ztunnel in its own pod, and by ztunnel to the application in the other.
+const REDIRECTIONS: f64 = 2.0;
+
+const GUARD: &str = "weir_guard";
+
+/// The cost of the programs behind one proxy, without the guard.
 #[derive(Clone, Debug, Serialize)]
 pub struct Hooks {
     pub proxy: &'static str,
     pub connections: u32,
+    /// Nanoseconds that the kernel's counting adds to each run.
+    pub counting: f64,
     pub programs: Vec<Program>,
     pub transfers: Vec<Transfer>,
+    /// Nanoseconds of the guard for a packet that leaves the pod, without the counting.
+    pub guard: f64,
 }
 
 /// One program, per end-to-end connection of an application.
@@ -46,9 +55,25 @@ pub struct Transfer {
 }
 
 impl Hooks {
-    /// Time in all programs per connection.
+    /// Time in all programs per connection, the kernel's counting of it included.
     pub fn nanoseconds(&self) -> f64 {
         total(&self.programs)
+    }
+
+    /// Time in all programs per redirection, without the counting.
+    pub fn redirection(&self) -> f64 {
+        let net: f64 = self
+            .programs
+            .iter()
+            .map(|program| program.net(self.counting))
+            .sum();
+        net / REDIRECTIONS
+    }
+}
+
+impl Program {
+    fn net(&self, counting: f64) -> f64 {
+        (self.nanoseconds - self.runs * counting).max(0.0)
     }
 }
 
@@ -60,9 +85,11 @@ pub fn total(programs: &[Program]) -> f64 {
 /// Measures behind one proxy.
 pub fn run(proxy: &ProxyKind, cli: &Cli) -> Result<Hooks> {
     eprintln!("bench: programs of Weir with {}", proxy_name(proxy));
-    let mut stage = Variant::Weir.start(proxy)?;
     let connections = if cli.quick { 200 } else { 2000 };
     let _counting = Counting::start()?;
+    let counting = bpf::counting_cost()?;
+    let guard = guard(proxy, connections, counting)?;
+    let mut stage = Stage::unguarded(proxy)?;
     let programs = per_connection(&mut stage, connections)?;
     let mut transfers = Vec::new();
     for bytes in TRANSFERS {
@@ -71,9 +98,19 @@ pub fn run(proxy: &ProxyKind, cli: &Cli) -> Result<Hooks> {
     Ok(Hooks {
         proxy: proxy_name(proxy),
         connections,
+        counting,
         programs,
         transfers,
+        guard,
     })
+}
+
+/// What a packet costs where the guard looks at it, as it does by default.
+fn guard(proxy: &ProxyKind, connections: u32, counting: f64) -> Result<f64> {
+    let programs = per_connection(&mut Variant::Weir.start(proxy)?, connections)?;
+    let guard = programs.iter().find(|program| program.name.starts_with(GUARD));
+    let guard = guard.context("the guard did not run")?;
+    Ok(guard.net(counting) / guard.runs)
 }
 
 /// The programs' runs while one client makes one connection after the other; counting must be on.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
-use weir_testbeds::mesh::Mesh;
+use weir_testbeds::mesh::{self, Mesh};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::ProxyKind;
 use weir_testbeds::world::{Wiring, World};
@@ -47,15 +47,28 @@ impl Variant {
         let world = match self {
             Self::Direct => Behind::Nothing(world()?),
             Self::Iptables => Behind::Rules(Baseline::start(world()?, proxy)?),
-            Self::Weir => Behind::Weir(mesh(proxy)?),
+            Self::Weir => Behind::Weir(mesh(proxy).start()?),
         };
+        Stage::on(world, self)
+    }
+}
+
+impl Stage {
+    /// Weir without what looks at packets.
+    pub fn unguarded(proxy: &ProxyKind) -> Result<Self> {
+        let mesh = mesh(proxy).flag("--guard=off").start()?;
+        Self::on(Behind::Weir(mesh), Variant::Weir)
+    }
+
+    /// Puts a server into the world and proves which way connections take.
+    fn on(world: Behind, variant: Variant) -> Result<Self> {
         let server = Server::start(world.netns(SERVER), world.world().pod(SERVER).address())?;
-        let stage = Stage { server, world };
+        let stage = Self { server, world };
         let proxied = load::passes_proxy(stage.client(), stage.to(KEEP_ALIVE_PORT))?;
         ensure!(
-            proxied == (self != Self::Direct),
+            proxied == (variant != Variant::Direct),
             "{}: the connection went the wrong way",
-            self.name()
+            variant.name()
         );
         Ok(stage)
     }
@@ -69,14 +82,13 @@ fn world() -> Result<World> {
 }
 
 /// Two pods in the mesh.
-pub fn mesh(proxy: &ProxyKind) -> Result<Mesh> {
-    Ok(Mesh::builder("bench")
+fn mesh(proxy: &ProxyKind) -> mesh::Builder {
+    Mesh::builder("bench")
         .wiring(WIRING)
         .enrolled(CLIENT)
         .enrolled(SERVER)
         .proxy_kind(proxy.clone())
         .without_records()
-        .start()?)
 }
 
 /// A world that is ready for load.

@@ -69,9 +69,13 @@ fn comparison(compared: &Compared) -> String {
 
 fn programs(hooks: &Hooks) -> String {
     let mut text = format!(
-        "\nPrograms of Weir with {}, per connection: {:.0} ns\n",
+        "\nPrograms of Weir with {}: {:.0} ns per redirection\nPer connection {:.0} ns, of which the kernel's counting \
+         {:.0} ns a run; the guard, if on: {:.0} ns a packet\n",
         hooks.proxy,
-        hooks.nanoseconds()
+        hooks.redirection(),
+        hooks.nanoseconds(),
+        hooks.counting,
+        hooks.guard,
     );
     for program in &hooks.programs {
         text += &format!(
