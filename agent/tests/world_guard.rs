@@ -7,6 +7,8 @@
 )]
 
 mod enrolled;
+#[path = "support/frame.rs"]
+mod frame;
 mod own_datapath;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,8 @@ use weir_common::filter::{EXCLUDE, OUTBOUND};
 use weir_common::mark;
 use weir_common::node::NodeSettings;
 use weir_common::reason::Reason;
+use weir_testbeds::capture::{Capture, Frame};
+use weir_testbeds::netlink::Netlink;
 use weir_testbeds::netns::Netns;
 use weir_testbeds::packet::Packet;
 
@@ -111,6 +115,49 @@ fn enforcing_drops_a_raw_socket_but_not_ztunnel() {
     send_raw_syn(&pod, 4002, mark::ZTUNNEL);
     assert_eq!(world.ports_until(4002), [4002]);
     assert_eq!(own.count(pod.cookie, Reason::Leaked), 1);
+}
+
+/// Sends a SYN from a packet socket, which goes past the whole stack; the kernel tells the sender of a drop.
+fn send_framed_syn(pod: &Pod, from: SocketAddr, to: SocketAddr) -> io::Result<()> {
+    let near = async |netlink: Netlink| netlink.interface("eth0").await;
+    let far = async |netlink: Netlink| netlink.interface("pod0").await;
+    let (near, far) = (pod.netns.netlink(near).unwrap(), pod.world.netlink(far).unwrap());
+    let packet = Packet::syn(from, to).ethernet(near.mac.unwrap(), far.mac.unwrap());
+    let neighbour = "10.66.0.1:7777".parse().unwrap();
+    pod.netns
+        .run(|| frame::send(near.index, neighbour, &packet.build()))
+}
+
+#[test]
+fn a_packet_socket_is_counted_and_stopped_where_that_is_asked_for() {
+    for (label, flags, passes) in [("packet_audit", AUDIT, true), ("packet_enforce", ENFORCE, false)] {
+        let (own, pod) = enrolled_pod(label, flags, &Filters::default());
+        let arriving = Capture::start(&pod.world, "pod0").unwrap();
+        let from = ["10.66.0.2:4001", "[fd66::2]:4001"].map(|end| end.parse().unwrap());
+        let to = ["10.66.0.1:7777", "[fd66::1]:7777"].map(|end| end.parse().unwrap());
+        for (from, to) in from.into_iter().zip(to) {
+            assert_eq!(send_framed_syn(&pod, from, to).is_ok(), passes, "{label}");
+        }
+        // What is sent later arrives later.
+        send_raw_syn(&pod, 4002, mark::ZTUNNEL);
+        let last = |frames: &[Frame]| frames.iter().any(|frame| port(frame) == Some(4002));
+        let frames = arriving.settle(DEADLINE, last).unwrap();
+        let sources: Vec<SocketAddr> = frames
+            .iter()
+            .filter_map(|frame| Some(frame.tcp?.source))
+            .collect();
+        let passed: Vec<_> = sources
+            .into_iter()
+            .filter(|source| source.port() == 4001)
+            .collect();
+        assert_eq!(passed, if passes { from.to_vec() } else { Vec::new() }, "{label}");
+        assert_eq!(own.count(pod.cookie, Reason::Leaked), 2, "{label}");
+    }
+}
+
+/// The port that a frame's TCP segment comes from.
+fn port(frame: &Frame) -> Option<u16> {
+    Some(frame.tcp?.source.port())
 }
 
 #[test]

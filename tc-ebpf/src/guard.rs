@@ -1,7 +1,8 @@
 //! Egress of a pod's interfaces: finds TCP connections that leave the pod without having gone through ztunnel.
 //!
 //! The socket hooks do not see everything: MPTCP's further subflows, raw and packet sockets, connections of another
-//! netns inside the pod, connections from before the enrolment, hooks that somebody removed.
+//! netns inside the pod, connections from before the enrolment, hooks that somebody removed. Nor does this program see
+//! everything: with `PACKET_QDISC_BYPASS` the kernel does not run it.
 
 use core::ptr::null_mut;
 
