@@ -18,7 +18,7 @@ pub const BELOW: Ports = Ports {
     count: 32768 - 16384,
 };
 /// From one port that is tried to the next. Ports in use come in long rows; the step has no factor in common with the
-/// count of either range.
+/// count of either range, nor with both counts together.
 pub const STRIDE: u32 = 521;
 
 impl Ports {
@@ -37,6 +37,18 @@ impl Ports {
     }
 }
 
+/// The port of both ranges together when it is `turn`'s turn: each rests as long as it can.
+#[must_use]
+#[inline(always)]
+pub const fn of_both(turn: u32) -> u16 {
+    let turn = turn % (ABOVE.count + BELOW.count);
+    if turn < ABOVE.count {
+        ABOVE.port(turn)
+    } else {
+        BELOW.port(turn - ABOVE.count)
+    }
+}
+
 /// Whether ztunnel may be given this port.
 #[must_use]
 #[inline(always)]
@@ -46,19 +58,24 @@ pub const fn contain(port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{ABOVE, BELOW, STRIDE, contain};
+    use super::{ABOVE, BELOW, STRIDE, contain, of_both};
+
+    fn assert_each_once(count: u32, port: impl Fn(u32) -> u16) {
+        let mut seen = [false; 65536];
+        for turn in 0..count {
+            let port = port(turn * STRIDE);
+            assert!(contain(port), "{port}");
+            assert!(!seen[usize::from(port)], "{port} twice");
+            seen[usize::from(port)] = true;
+        }
+    }
 
     #[test]
     fn every_port_of_a_range_has_its_turn() {
         for ports in [ABOVE, BELOW] {
-            let mut seen = [false; 65536];
-            for turn in 0..ports.count {
-                let port = ports.port(turn * STRIDE);
-                assert!(contain(port), "{port}");
-                assert!(!seen[usize::from(port)], "{port} twice");
-                seen[usize::from(port)] = true;
-            }
+            assert_each_once(ports.count, |turn| ports.port(turn));
         }
+        assert_each_once(ABOVE.count + BELOW.count, of_both);
     }
 
     #[test]

@@ -40,6 +40,9 @@ impl PodEntry {
     pub const NODE: u32 = 1 << 9;
     /// The pod's own connections are made to ztunnel in the first place (node contract).
     pub const DETOURED: u32 = 1 << 10;
+    /// Without TCP timestamps the kernel gives a port of a closed connection a minute's rest: ztunnel gets those last that
+    /// it had last.
+    pub const PORTS_REST: u32 = 1 << 11;
     /// ztunnel's connections to the application are looked after.
     pub const SERVED: u32 = Self::CAPTURING | Self::DRAINING;
     /// The pod has rules in the maps of ports or ranges.

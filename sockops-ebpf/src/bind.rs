@@ -5,7 +5,7 @@ use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 use weir_common::address::OwnAddress;
 use weir_common::flow::SocketNote;
-use weir_common::given_ports::{ABOVE, BELOW, STRIDE};
+use weir_common::given_ports::{self, ABOVE, BELOW, STRIDE};
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
@@ -39,7 +39,7 @@ fn bind(call: &Call) -> Answer {
             know_listener(call);
         }
         if pod.has(PodEntry::SERVED) {
-            enrolled(call, netns);
+            enrolled(call, netns, pod);
         }
     }
     Answer::Allow
@@ -58,13 +58,13 @@ fn know_listener(call: &Call) {
 }
 
 #[inline(always)]
-fn enrolled(call: &Call, netns: u64) {
+fn enrolled(call: &Call, netns: u64, pod: PodEntry) {
     if call.port() != 0 {
         // Captured connections hold the application's port; without this it could not listen again after a restart.
         reuse(call, netns);
     } else if ztunnel::calls(call) && !maps::is_own(netns, call.address()) {
         reuse(call, netns);
-        if let Some(port) = claim_port(call, netns) {
+        if let Some(port) = claim_port(call, netns, pod) {
             call.set_port(port);
         }
     }
@@ -81,7 +81,7 @@ pub fn reuse(call: &Call, netns: u64) {
 /// Claims the next port in turn that no connection of this client uses and nothing listens on. In turn, so that a port
 /// rests as long as possible before it is used again; the claim ends when the connection is closed.
 #[inline(always)]
-fn claim_port(call: &Call, netns: u64) -> Option<u16> {
+fn claim_port(call: &Call, netns: u64, pod: PodEntry) -> Option<u16> {
     let address = call.address();
     let cursor = cursor(OwnAddress { netns, address })?;
     let mut tries = 0;
@@ -91,7 +91,9 @@ fn claim_port(call: &Call, netns: u64) -> Option<u16> {
             *cursor = (*cursor).wrapping_add(if tries == 0 { 1 } else { STRIDE });
             *cursor
         };
-        let port = if tries < TRIES_ABOVE {
+        let port = if pod.has(PodEntry::PORTS_REST) {
+            given_ports::of_both(turn)
+        } else if tries < TRIES_ABOVE {
             ABOVE.port(turn)
         } else {
             BELOW.port(turn)

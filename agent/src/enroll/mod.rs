@@ -19,4 +19,5 @@ pub mod watch;
 mod wiring;
 
 pub use error::EnrollError;
+pub(crate) use pod::port_flags;
 pub use pod::{Enrolled, Enroller, Removal};

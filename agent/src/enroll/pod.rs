@@ -27,6 +27,10 @@ pub struct Enrolled {
     pub uncaptured: Vec<String>,
 }
 
+/// A minute of all ports that ztunnel is given for one client, and half the ports that the pod has for one destination.
+const NO_TIMESTAMPS: &str = "TCP timestamps are off (net.ipv4.tcp_timestamps=0), so each port rests for a minute: \
+    connections fail beyond some 300 a second from one client, or some 200 a second to one destination; leave them on";
+
 /// How far the removal of a pod is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
@@ -312,8 +316,9 @@ impl Enroller {
             }
             own::set(self.datapath.maps(), cookie, &addresses, known)?;
             filters::apply(self.datapath.maps(), cookie, filters, had.has(PodEntry::RULES))?;
+            let timestamps = sysctls::has_timestamps()?;
             let mut tracked = PodEntry {
-                flags: filters.entry_flags() | (had.flags & PodEntry::CAPTURING),
+                flags: filters.entry_flags() | port_flags(timestamps) | (had.flags & PodEntry::CAPTURING),
                 sysctls: had.sysctls,
             };
             // ztunnel's listeners are noted from now on; what is not captured yet stays so. And the entry is where it
@@ -322,12 +327,15 @@ impl Enroller {
             tracked.sysctls |= sysctls::ensure()?;
             self.set_entry(cookie, tracked)?;
             routing::ensure(handle, &addresses).await?;
-            let uncaptured = match &self.host {
+            let mut uncaptured = match &self.host {
                 Some(host) => {
                     wiring::complaints(handle, (netns, host.as_fd()), &wanted.virtual_interfaces).await
                 }
                 None => Vec::new(),
             };
+            if !timestamps {
+                uncaptured.push(NO_TIMESTAMPS.to_owned());
+            }
             Ok((addresses, interfaces::prepare(handle, &wanted).await?, uncaptured))
         })?;
         if before.is_none() || !self.datapath.lookup_attached(cookie)? {
@@ -349,6 +357,11 @@ impl Enroller {
         let mut pods = self.datapath.maps().pods()?;
         Ok(pods.insert(cookie, entry, 0).map_err(maps::wrap(map::PODS))?)
     }
+}
+
+/// Flags of the entry of a pod with, or without, TCP timestamps.
+pub(crate) const fn port_flags(timestamps: bool) -> u32 {
+    if timestamps { 0 } else { PodEntry::PORTS_REST }
 }
 
 fn known(entry: Option<PodEntry>, before: Option<&Enrolled>) -> Known<'_> {

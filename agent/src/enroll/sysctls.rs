@@ -15,6 +15,9 @@ struct Setting {
 }
 
 const ON: &str = "1";
+const OFF: &str = "0";
+/// The pod's own affair; whether it is on is asked all the same.
+const TIMESTAMPS: &str = "net.ipv4.tcp_timestamps";
 
 /// All of them are switched from their defaults to [`ON`].
 const SETTINGS: [Setting; 4] = [
@@ -104,6 +107,18 @@ pub fn are_on() -> Result<bool, EnrollError> {
         }
     }
     Ok(true)
+}
+
+/// Whether the kernel can tell a new connection from an old one by timestamps, and so let it have the old one's port.
+///
+/// # Errors
+/// [`EnrollError::Sysctl`].
+pub fn has_timestamps() -> Result<bool, EnrollError> {
+    let value = read_sysctl(TIMESTAMPS).map_err(|source| EnrollError::Sysctl {
+        name: TIMESTAMPS,
+        source,
+    })?;
+    Ok(value != OFF)
 }
 
 /// Writes only over the value `from`; says whether it was there.

@@ -13,7 +13,7 @@ use crate::api::status::{KernelState, Pinned, PinnedPod};
 use crate::datapath::{DatapathError, Maps, Pins, counters, lookup, maps};
 
 /// The flags of a pod's entry, by name.
-const FLAGS: [(u32, &str); 9] = [
+const FLAGS: [(u32, &str); 10] = [
     (PodEntry::CAPTURING, "capturing"),
     (PodEntry::INBOUND_BYPASS, "inbound-bypass"),
     (PodEntry::DNS, "dns"),
@@ -23,6 +23,7 @@ const FLAGS: [(u32, &str); 9] = [
     (PodEntry::INBOUND_BY_INCLUSION, "inbound-by-inclusion"),
     (PodEntry::REDIRECTING, "redirecting"),
     (PodEntry::NODE, "node-contract"),
+    (PodEntry::PORTS_REST, "ports-rest"),
 ];
 
 /// The kernel's entry for a pod, if there is one.

@@ -25,6 +25,8 @@ pub struct NodeFacts {
 pub struct PodFacts {
     /// The kernel side's entry.
     pub entry: Option<PodEntry>,
+    /// Flags of the entry that settings of the netns ask for.
+    pub flags: u32,
     /// The addresses in the netns.
     pub addresses: BTreeSet<IpAddr>,
     /// Whether rules and routes are there.
@@ -50,7 +52,8 @@ pub struct Wanted {
 #[must_use]
 pub fn problems(wanted: Wanted, node: &NodeFacts, pod: &PodFacts) -> Vec<Problem> {
     let mut problems = Vec::new();
-    problems.extend(entry(wanted, pod.entry));
+    let flags = wanted.flags | pod.flags;
+    problems.extend(entry(Wanted { flags, ..wanted }, pod.entry));
     problems.extend(addresses(node.addresses.get(&wanted.cookie), &pod.addresses));
     if !pod.routing {
         let detail = "a routing rule or route that leads captured connections to ztunnel is gone";

@@ -10,7 +10,7 @@ use weir_common::pod::PodEntry;
 use super::facts::{NodeFacts, PodFacts};
 use super::{Wanted, active};
 use crate::datapath::{Datapath, DatapathError, maps};
-use crate::enroll::{EnrollError, addresses, netlink, routing, sysctls};
+use crate::enroll::{EnrollError, addresses, netlink, port_flags, routing, sysctls};
 use crate::inside;
 use crate::run::subjects::Subject;
 
@@ -59,9 +59,12 @@ pub(super) fn pod(datapath: &Datapath, subject: &Subject, connects: bool) -> Res
     } else {
         Vec::new()
     };
-    let (sysctls, connections) = inside::run(netns, || (sysctls::are_on(), connect(targets)))?;
+    let (sysctls, timestamps, connections) = inside::run(netns, || {
+        (sysctls::are_on(), sysctls::has_timestamps(), connect(targets))
+    })?;
     Ok(PodFacts {
         entry: entry(datapath, subject.cookie)?,
+        flags: port_flags(timestamps?),
         addresses: addresses.own,
         routing,
         sysctls: sysctls?,

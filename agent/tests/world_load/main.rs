@@ -11,12 +11,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use caller::Caller;
 use server::{Closer, LoadServer};
-use weir_testbeds::mesh::Mesh;
+use weir_testbeds::mesh::{Builder, Mesh};
 use weir_testbeds::world::{Family, Wiring};
 
 const PORT: u16 = 8080;
 
 fn mesh(name: &str) -> Mesh {
+    builder(name).start().unwrap()
+}
+
+fn builder(name: &str) -> Builder {
     Mesh::builder(name)
         .wiring(Wiring::PointToPoint)
         .family(Family::Dual)
@@ -24,8 +28,6 @@ fn mesh(name: &str) -> Mesh {
         .enrolled("server")
         .outside("plain")
         .without_records()
-        .start()
-        .unwrap()
 }
 
 /// A server in a pod, at its address of the family of another.

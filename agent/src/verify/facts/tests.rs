@@ -22,6 +22,7 @@ fn well() -> (NodeFacts, PodFacts) {
             flags: WANTED.flags,
             sysctls: 5,
         }),
+        flags: 0,
         addresses,
         routing: true,
         sysctls: true,
@@ -49,12 +50,17 @@ fn nothing_is_wrong_with_what_is_right() {
 #[test]
 fn each_fact_has_its_problem() {
     type Break = fn(&mut NodeFacts, &mut PodFacts);
-    let cases: [(Break, Check, &str); 12] = [
+    let cases: [(Break, Check, &str); 13] = [
         (|_, pod| pod.entry = None, Check::Entry, "does not know the pod"),
         (
             |_, pod| pod.entry.as_mut().unwrap().flags = PodEntry::DNS,
             Check::Entry,
             "flags dns, not capturing,dns",
+        ),
+        (
+            |_, pod| pod.flags = PodEntry::PORTS_REST,
+            Check::Entry,
+            "flags capturing,dns, not capturing,dns,ports-rest",
         ),
         (|node, _| node.addresses.clear(), Check::Addresses, "knows none"),
         (
