@@ -228,7 +228,6 @@ impl Enroller {
         };
         let steps = [
             self.set_entry(cookie, draining),
-            self.datapath.retire_counts(cookie).map_err(EnrollError::from),
             self.datapath.detach_pod(cookie).map_err(EnrollError::from),
             own::hide(maps, cookie).map_err(EnrollError::from),
             filters::apply(maps, cookie, &Filters::default(), had_rules),
@@ -277,7 +276,8 @@ impl Enroller {
         self.forget(cookie)
     }
 
-    /// Forgets a pod; its entry goes last, so that an interrupted removal is found again.
+    /// Forgets a pod; its entry goes last, so that an interrupted removal is found again. As long as it is there the
+    /// kernel side counts, so only the counts go after it.
     fn forget(&self, cookie: u64) -> Result<(), EnrollError> {
         if self.is_redirected(cookie)? {
             self.clear_redirect(cookie)?;
@@ -288,11 +288,8 @@ impl Enroller {
             &Addresses::default(),
             Known::Unclear,
         )?;
-        Ok(entries::remove(
-            &mut self.datapath.maps().pods()?,
-            &cookie,
-            map::PODS,
-        )?)
+        entries::remove(&mut self.datapath.maps().pods()?, &cookie, map::PODS)?;
+        Ok(self.datapath.retire_counts(cookie)?)
     }
 
     fn apply(

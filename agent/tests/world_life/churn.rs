@@ -5,11 +5,12 @@ use std::fs;
 use std::time::Instant;
 
 use ipnetwork::IpNetwork;
+use weir_testbeds::deadline::eventually;
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::netns::Netns;
 use weir_testbeds::world::{Family, Wiring};
 
-use crate::support::{maps, open, serve, wait};
+use crate::support::{PATIENCE, maps, open, serve, wait};
 
 const PODS: usize = 500;
 const ROUNDS: usize = 3;
@@ -78,7 +79,8 @@ fn pods_that_come_and_go_leave_nothing() {
             "{PODS} pods came in {came:?} and were gone after {:?}",
             start.elapsed()
         );
-        wait("nothing is left in the maps", || entries(&mesh) == before);
+        eventually(PATIENCE, || (entries(&mesh) == before).then_some(()))
+            .unwrap_or_else(|late| panic!("{late}: {:?} in the maps, not {before:?}", entries(&mesh)));
         let links = fs::read_dir(mesh.agent.pin_root().join("v1/pods")).unwrap();
         assert_eq!(links.count(), 1);
         resident.push(resident_kib(mesh.agent.id().unwrap()));

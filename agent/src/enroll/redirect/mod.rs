@@ -227,7 +227,6 @@ impl Enroller {
         let steps = [
             detour::end(&self.datapath, cookie),
             self.set_entry(cookie, draining),
-            self.datapath.retire_counts(cookie).map_err(EnrollError::from),
             own::hide(maps, cookie).map_err(EnrollError::from),
             filters::apply(maps, cookie, &Filters::default(), entry.has(PodEntry::RULES)),
         ];
