@@ -1,6 +1,6 @@
 //! Learns which processes are ztunnel, and tells the kernel side whose mark it may believe.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -35,6 +35,15 @@ impl Ztunnels {
         )
     }
 
+    /// Cgroups of the ztunnels that are connected.
+    fn cgroups(&self) -> BTreeSet<u64> {
+        let connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        let cgroups = connected
+            .values()
+            .filter_map(|process| self.node.hierarchy.of_process(*process));
+        cgroups.map(|cgroup| cgroup.id).collect()
+    }
+
     fn change(&self, change: impl FnOnce(&mut BTreeMap<ConnectionId, u32>)) {
         // A panic elsewhere leaves plain data behind, which is still true.
         let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,9 +67,10 @@ impl Ztunnels {
         let mut ztunnels = self.datapath.maps().ztunnels()?;
         if ztunnels.insert(cgroup.id, 1, 0).is_err() {
             // The map is full of cgroups that are gone.
+            let living = self.cgroups();
             let known: Vec<u64> = ztunnels.keys().filter_map(Result::ok).collect();
-            for id in known {
-                ztunnels.remove(&id).map_err(maps::wrap(map::ZTUNNELS))?;
+            for id in known.iter().filter(|id| !living.contains(id)) {
+                ztunnels.remove(id).map_err(maps::wrap(map::ZTUNNELS))?;
             }
             ztunnels
                 .insert(cgroup.id, 1, 0)

@@ -128,6 +128,27 @@ fn when_the_newer_of_two_proxies_dies_the_older_takes_over() {
     }
 }
 
+/// Cgroups of ztunnels that are gone are kept until there is no room for another's.
+#[test]
+fn a_proxy_is_known_although_many_were_before_it() {
+    let mesh = start("many-before");
+    let to = destinations(&mesh);
+    let _servers: Vec<_> = to.iter().map(|to| serve(&mesh, "server", *to)).collect();
+    let mut known = maps(&mesh).ztunnels().unwrap();
+    let gone = (1 << 40..).find(|id| known.insert(id, 1, 0).is_err()).unwrap();
+    let cgroup = Cgroup::new("newer").unwrap();
+    let newer = mesh.another_proxy(Some(&cgroup)).unwrap();
+    newer.wait_ready(PATIENCE).unwrap();
+    for &to in &to {
+        goes_through(&mesh, &newer, to);
+    }
+    drop(newer);
+    for &to in &to {
+        goes_through(&mesh, &mesh.proxy, to);
+    }
+    assert!(known.get(&(gone - 1), 0).is_err(), "there was room");
+}
+
 #[test]
 fn proxies_that_listened_before_the_agent_came_are_found() {
     let mut mesh = start("takeover");
