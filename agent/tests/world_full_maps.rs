@@ -19,7 +19,9 @@ use tally::Tally;
 use weir_agent::enroll::{netlink, routing};
 use weir_common::reason::Reason;
 use weir_testbeds::deadline::{PATIENCE, eventually};
+use weir_testbeds::link::Device;
 use weir_testbeds::mesh::{Builder, Mesh, PodLine};
+use weir_testbeds::netlink::Netlink;
 use weir_testbeds::traffic::{Client, ClientSpec, Exchange, Server, ServerSpec};
 use weir_testbeds::world::{Family, Wiring};
 
@@ -123,6 +125,24 @@ fn more_rules_than_there_is_room_for() {
         mesh.change("pod", PodLine::enrol).unwrap();
         assert_left_out(&mesh, "pod", map, "--max-rules");
     }
+}
+
+#[test]
+fn more_virtual_interfaces_than_there_is_room_for() {
+    let builder = mesh(
+        "full-virtual",
+        &["--max-pods", "1", "--max-addresses-per-pod", "16"],
+    )
+    .outside("pod")
+    .annotate("pod", "istio.io/reroute-virtual-interfaces", "tap0,tap1");
+    let world = builder.world().unwrap();
+    for name in ["tap0", "tap1"] {
+        let add = async |netlink: Netlink| netlink.add_bridge(&Device::named(name)).await;
+        world.pod("pod").netns.netlink(add).unwrap();
+    }
+    let mut mesh = builder.start_in(world).unwrap();
+    mesh.change("pod", PodLine::enrol).unwrap();
+    assert_left_out(&mesh, "pod", "weir_virtual_if", "--max-pods");
 }
 
 /// These maps make room by themselves: the oldest entries go, and connections that are open do not need theirs.

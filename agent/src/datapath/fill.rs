@@ -9,7 +9,7 @@ use super::{DatapathError, Pins};
 
 /// Maps that grow with pods and their rules. Those that make room by themselves when they are full, and that hold as
 /// many entries as there are connections, are left out.
-const MAPS: [&str; 11] = [
+const MAPS: [&str; 12] = [
     map::PODS,
     map::OWN_ADDRESSES,
     map::PODS_BY_ADDRESS,
@@ -18,6 +18,7 @@ const MAPS: [&str; 11] = [
     map::ZTUNNELS,
     map::PORT_RULES,
     map::RANGE_RULES,
+    map::VIRTUAL_INTERFACES,
     map::LOCAL_PODS,
     map::HOST_INTERFACES,
     map::COUNTERS,

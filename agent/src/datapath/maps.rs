@@ -10,7 +10,7 @@ use weir_common::event::CounterKey;
 use weir_common::filter::{PortRule, RangeRule};
 use weir_common::flow::{Decided, Flow};
 use weir_common::interface::InterfaceKey;
-use weir_common::listener::ListenerKey;
+use weir_common::listener::{ListenerKey, SLOTS};
 use weir_common::local_pod::LocalPod;
 use weir_common::names::map;
 use weir_common::node::NodeSettings;
@@ -52,18 +52,20 @@ impl Default for Sizes {
 
 impl Sizes {
     /// Entries of each map whose size is not fixed.
-    pub(super) fn by_map(&self) -> [(&'static str, u32); 17] {
+    pub(super) fn by_map(&self) -> [(&'static str, u32); 18] {
         let addresses = self.pods.saturating_mul(self.addresses_per_pod);
         let reasons = u32::try_from(Reason::ALL.len()).unwrap_or(u32::MAX);
         [
             (map::PODS, self.pods),
             (map::OWN_ADDRESSES, addresses),
             (map::PODS_BY_ADDRESS, addresses),
-            // Two ports, and room for listeners that overlap.
-            (map::LISTENERS, self.pods.saturating_mul(4)),
+            // All slots of two ports: whatever ztunnels overlap, a pod that there is room for has room for their listeners.
+            (map::LISTENERS, self.pods.saturating_mul(2 * SLOTS)),
             (map::NEWEST, self.pods.saturating_mul(2)),
             (map::PASSES, self.probes),
             (map::CLIENT_PORTS, self.connections),
+            // Clients, of which each has several connections.
+            (map::PORT_CURSORS, (self.connections / 16).max(1)),
             (map::DETOURS, self.pods),
             // Those that ztunnel has not accepted yet.
             (map::ORIGINALS, (self.connections / 4).max(1)),
@@ -305,7 +307,12 @@ fn is_full(error: &io::Error) -> bool {
 /// The agent's flag that sets the size of a map, for those that do not make room by themselves.
 fn size_flag(map: &str) -> Option<&'static str> {
     match map {
-        map::PODS | map::LISTENERS | map::NEWEST | map::DETOURS | map::HOST_INTERFACES => Some("--max-pods"),
+        map::PODS
+        | map::LISTENERS
+        | map::NEWEST
+        | map::VIRTUAL_INTERFACES
+        | map::DETOURS
+        | map::HOST_INTERFACES => Some("--max-pods"),
         map::OWN_ADDRESSES | map::PODS_BY_ADDRESS | map::LOCAL_PODS => {
             Some("--max-pods or --max-addresses-per-pod")
         }
