@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
 use std::os::fd::AsFd as _;
+use weir_agent::datapath::counters::{self, Counts};
 use weir_agent::datapath::object;
 use weir_agent::datapath::sys::{TestInput, prog_test_run};
 use weir_common::address::Address;
@@ -15,7 +16,6 @@ use weir_common::local_pod::LocalPod;
 use weir_common::names::map;
 use weir_common::node::NodeSettings;
 use weir_common::pod::{COOKIE_PLACEHOLDER, PodEntry};
-use weir_common::reason::Reason;
 use weir_common::ztunnel::{NodeContract, SLOTS, ZtunnelPlace};
 use weir_testbeds::mac::Mac;
 use weir_testbeds::packet::Packet;
@@ -258,13 +258,11 @@ impl Scene {
     }
 
     fn counts(&self) -> BTreeMap<&'static str, u64> {
-        Reason::ALL
-            .iter()
-            .map(|reason| {
-                let all = [0, POD, OTHER].map(|netns| self.own.count(netns, *reason));
-                (reason.name(), all.into_iter().sum())
-            })
-            .collect()
+        let mut all = Counts::default();
+        for counts in counters::by_pod(self.own.datapath.maps()).unwrap().values() {
+            all.merge(counts);
+        }
+        all.iter().map(|(reason, count)| (reason.name(), count)).collect()
     }
 }
 

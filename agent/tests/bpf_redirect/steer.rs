@@ -2,6 +2,7 @@
 
 use weir_common::flow::{Decided, Flow};
 use weir_common::local_pod::LocalPod;
+use weir_common::reason::Reason;
 use weir_testbeds::packet::{ACK, FIN, Packet, RST, SYN};
 
 use crate::scene::{
@@ -242,6 +243,11 @@ fn a_tunnel_between_two_such_pods_is_turned_back() {
         assert_eq!(scene.judge(BACK, &frame(to, from).flags(SYN | ACK)), back());
     }
     assert_eq!(scene.decided(OTHER, "10.1.0.5:50000", "10.1.0.6:15008"), None);
+    assert_eq!(
+        scene.own.count(OTHER, Reason::Hairpin),
+        2,
+        "of the pod that it is for"
+    );
 }
 
 #[test]
