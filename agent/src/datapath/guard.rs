@@ -11,6 +11,7 @@ const GUARD: Role = Role {
     ethernet: "weir_guard",
     ip: "weir_guard_ip",
     direction: TcAttachType::Egress,
+    filter: 1,
 };
 
 impl Datapath {

@@ -17,9 +17,10 @@ use crate::inside;
 
 /// The first kernel with TCX.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
-/// Where our filters are on an interface without TCX: early, and under a handle ("WEIR") that is nobody else's.
+/// Where our filters are on an interface without TCX: early.
 const FILTER_PRIORITY: u16 = 1;
-const FILTER_HANDLE: TcHandle = TcHandle::new(0x5745, 0x4952);
+/// And under handles that are nobody else's: this ("WE") and a role's own number.
+const FILTER_OWNER: u16 = 0x5745;
 
 /// What the packets of an interface begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,15 +62,31 @@ impl Hook {
     }
 }
 
-/// A program of the per-pod object: a name, its variant for packets without Ethernet header, and its direction.
+/// A program at an interface: a name, its variant for packets without Ethernet header, its direction, and the number
+/// of its filter. Several may be at one interface, each under a number of its own.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Role {
     pub ethernet: &'static str,
     pub ip: &'static str,
     pub direction: TcAttachType,
+    pub filter: u16,
 }
 
 impl Role {
+    /// A program that needs an Ethernet header, and is only put where there is one.
+    pub(super) const fn of_ethernet(program: &'static str, direction: TcAttachType, filter: u16) -> Self {
+        Self {
+            ethernet: program,
+            ip: program,
+            direction,
+            filter,
+        }
+    }
+
+    const fn handle(self) -> TcHandle {
+        TcHandle::new(FILTER_OWNER, self.filter)
+    }
+
     const fn program(self, link: Link) -> &'static str {
         match link {
             Link::Ethernet => self.ethernet,
@@ -123,8 +140,14 @@ impl Datapath {
         })?
     }
 
-    /// Takes the role's programs away from all other interfaces.
-    fn clear(&self, cookie: u64, role: Role, hook: Hook, kept: &[Interface]) -> Result<(), DatapathError> {
+    /// Takes the role's programs away from all other interfaces of the namespace that the calling thread is in.
+    pub(super) fn clear(
+        &self,
+        cookie: u64,
+        role: Role,
+        hook: Hook,
+        kept: &[Interface],
+    ) -> Result<(), DatapathError> {
         let kept: BTreeSet<u32> = kept.iter().map(|interface| interface.index).collect();
         for pin in self.pins.pod_links(cookie)? {
             let stale = role
@@ -227,7 +250,7 @@ fn upsert_filter(program: &mut SchedClassifier, role: Role, interface: &str) -> 
         Err(error) if is_absent(&error) => {
             let options = TcAttachOptions::Netlink(NlOptions {
                 priority: FILTER_PRIORITY,
-                handle: FILTER_HANDLE,
+                handle: role.handle(),
                 classid: None,
             });
             program.attach_with_options(interface, role.direction, options)?
@@ -239,7 +262,8 @@ fn upsert_filter(program: &mut SchedClassifier, role: Role, interface: &str) -> 
     Ok(())
 }
 
-fn clear_filters(role: Role, kept: &BTreeSet<u32>) -> Result<(), DatapathError> {
+/// Takes the role's filters away from all other interfaces of the namespace that the calling thread is in.
+pub(super) fn clear_filters(role: Role, kept: &BTreeSet<u32>) -> Result<(), DatapathError> {
     let interfaces = if_nameindex().map_err(role.failed("(all)"))?;
     for interface in &interfaces {
         if kept.contains(&interface.index()) {
@@ -266,7 +290,7 @@ fn filter(role: Role, interface: &str) -> Result<SchedClassifierLink, TcError> {
         interface,
         role.direction,
         FILTER_PRIORITY,
-        FILTER_HANDLE,
+        role.handle(),
         None,
     )?)
 }

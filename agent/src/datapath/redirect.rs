@@ -13,25 +13,17 @@ use super::sys::LinkTarget;
 use super::{Datapath, DatapathError, Pins, links, object, sys};
 use crate::inside;
 
-const POD_OUT: Role = role("weir_pod_out", TcAttachType::Ingress);
-const POD_IN: Role = role("weir_pod_in", TcAttachType::Egress);
-const ZTUNNEL_OUT: Role = role("weir_ztunnel_out", TcAttachType::Ingress);
-const ZTUNNEL_GATE: Role = role("weir_ztunnel_gate", TcAttachType::Egress);
-const ZTUNNEL_IN: Role = role("weir_ztunnel_in", TcAttachType::Ingress);
+// Ethernet addresses are what redirecting works by.
+const POD_OUT: Role = Role::of_ethernet("weir_pod_out", TcAttachType::Ingress, 3);
+const POD_IN: Role = Role::of_ethernet("weir_pod_in", TcAttachType::Egress, 4);
+const ZTUNNEL_OUT: Role = Role::of_ethernet("weir_ztunnel_out", TcAttachType::Ingress, 5);
+const ZTUNNEL_GATE: Role = Role::of_ethernet("weir_ztunnel_gate", TcAttachType::Egress, 6);
+pub(super) const ZTUNNEL_IN: Role = Role::of_ethernet("weir_ztunnel_in", TcAttachType::Ingress, 7);
 
 /// At the host's end of a pod's interface.
 const OF_POD: [Role; 2] = [POD_OUT, POD_IN];
 /// At the host's end of ztunnel's interface.
 const OF_ZTUNNEL: [Role; 2] = [ZTUNNEL_GATE, ZTUNNEL_OUT];
-
-/// Ethernet addresses are what redirecting works by: there is no variant without them.
-const fn role(program: &'static str, direction: TcAttachType) -> Role {
-    Role {
-        ethernet: program,
-        ip: program,
-        direction,
-    }
-}
 
 impl Datapath {
     /// Loads the programs and makes their maps, or adopts those that are there; once.

@@ -1,35 +1,29 @@
 //! Pods that are reached by Ethernet address (node contract, macvlan in bridge mode): programs at the pod's own
 //! interface, at that of ztunnel beside it, and at the parent of both.
 
+use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use aya::programs::TcAttachType;
 
-use super::interface::{Hook, Interface, Role, put, take_away};
-use super::redirect::target;
+use super::interface::{Hook, Interface, Role, clear_filters, put};
+use super::redirect::{ZTUNNEL_IN, target};
 use super::{Datapath, DatapathError, Pins, object};
 use crate::inside;
 
-/// Such interfaces are Ethernet's by their nature: there is no variant without its header.
-const fn role(program: &'static str, direction: TcAttachType) -> Role {
-    Role {
-        ethernet: program,
-        ip: program,
-        direction,
-    }
-}
+// Such interfaces are Ethernet's by their nature.
+pub(super) const STEER_OUT: Role = Role::of_ethernet("weir_steer_out", TcAttachType::Egress, 8);
+const STEER_IN: Role = Role::of_ethernet("weir_steer_in", TcAttachType::Ingress, 9);
+const STEER_BACK: Role = Role::of_ethernet("weir_steer_back", TcAttachType::Egress, 10);
+const STEER_FENCE: Role = Role::of_ethernet("weir_steer_fence", TcAttachType::Egress, 11);
 
-pub(super) const STEER_OUT: Role = role("weir_steer_out", TcAttachType::Egress);
 /// At a pod's own interface. What checks frames that are sent on comes before what sends them.
-const OF_POD: [Role; 2] = [STEER_OUT, role("weir_steer_in", TcAttachType::Ingress)];
+const OF_POD: [Role; 2] = [STEER_OUT, STEER_IN];
 /// At ztunnel's own interface.
-const OF_ZTUNNEL: [Role; 2] = [
-    role("weir_steer_back", TcAttachType::Egress),
-    role("weir_ztunnel_in", TcAttachType::Ingress),
-];
+const OF_ZTUNNEL: [Role; 2] = [STEER_BACK, ZTUNNEL_IN];
 /// At the parent of both.
-const OF_PARENT: [Role; 1] = [role("weir_steer_fence", TcAttachType::Egress)];
+const OF_PARENT: [Role; 1] = [STEER_FENCE];
 
 /// Where programs are: a netns, and where their links are pinned.
 #[derive(Clone, Copy)]
@@ -56,8 +50,7 @@ impl Datapath {
         self.put_all(Site::pod(netns, cookie), &OF_POD, hook, interfaces)
     }
 
-    /// Steers what passes exactly these interfaces of the pod. (Filters at others, where the kernel has no links, go
-    /// with their interface.)
+    /// Steers what passes exactly these interfaces of the pod; none ends steering.
     ///
     /// # Errors
     /// [`DatapathError`] names the interface.
@@ -71,14 +64,11 @@ impl Datapath {
         if !interfaces.is_empty() {
             self.attach_steering(netns, cookie, hook, interfaces)?;
         }
-        let mut stale: Vec<u32> = self
-            .pins
-            .pod_links(cookie)?
-            .iter()
-            .filter_map(|pin| STEER_OUT.index_of_pin(pin))
-            .collect();
-        stale.retain(|index| interfaces.iter().all(|interface| interface.index != *index));
-        self.detach_steering(netns, cookie, hook, &stale)
+        inside::run(netns, || {
+            // What sends frames on goes before what checks them.
+            let mut roles = OF_POD.iter().rev();
+            roles.try_for_each(|role| self.clear(cookie, *role, hook, interfaces))
+        })?
     }
 
     /// Whether all programs of the pod run at this interface of its own; filters without links are believed to.
@@ -97,20 +87,6 @@ impl Datapath {
         Ok(true)
     }
 
-    /// Ends steering at these interfaces of the pod, as far as they are there.
-    ///
-    /// # Errors
-    /// The first [`DatapathError`].
-    pub fn detach_steering(
-        &self,
-        netns: BorrowedFd<'_>,
-        cookie: u64,
-        hook: Hook,
-        interfaces: &[u32],
-    ) -> Result<(), DatapathError> {
-        self.take_all(Site::pod(netns, cookie), &OF_POD, hook, interfaces)
-    }
-
     /// Makes these interfaces of ztunnel take what is steered to them, and tag what goes back.
     ///
     /// # Errors
@@ -126,7 +102,7 @@ impl Datapath {
         self.put_all(Site::place(netns, cookie), &OF_ZTUNNEL, hook, interfaces)
     }
 
-    /// Ends that at these interfaces of ztunnel, as far as they are there.
+    /// Ends that at all interfaces of ztunnel.
     ///
     /// # Errors
     /// The first [`DatapathError`].
@@ -135,9 +111,8 @@ impl Datapath {
         netns: BorrowedFd<'_>,
         cookie: u64,
         hook: Hook,
-        interfaces: &[u32],
     ) -> Result<(), DatapathError> {
-        self.take_all(Site::place(netns, cookie), &OF_ZTUNNEL, hook, interfaces)
+        self.abandon(netns, cookie, &OF_ZTUNNEL, hook)
     }
 
     /// Lets nothing that is for ztunnel leave the node by these interfaces, the parents of pods' own.
@@ -155,19 +130,12 @@ impl Datapath {
         self.put_all(Site::place(host, cookie), &OF_PARENT, hook, parents)
     }
 
-    /// Takes all fences away; those are the parents.
+    /// Takes all fences away.
     ///
     /// # Errors
     /// The first [`DatapathError`].
-    pub fn detach_fences(
-        &self,
-        host: BorrowedFd<'_>,
-        cookie: u64,
-        hook: Hook,
-        parents: &[u32],
-    ) -> Result<(), DatapathError> {
-        let taken = self.take_all(Site::place(host, cookie), &OF_PARENT, hook, parents);
-        taken.and(self.pins.remove_place(cookie))
+    pub fn detach_fences(&self, host: BorrowedFd<'_>, cookie: u64, hook: Hook) -> Result<(), DatapathError> {
+        self.abandon(host, cookie, &OF_PARENT, hook)
     }
 
     fn put_all(
@@ -189,22 +157,21 @@ impl Datapath {
         })?
     }
 
-    fn take_all(
+    /// Links go with their pins, filters one by one.
+    fn abandon(
         &self,
-        site: Site<'_>,
+        netns: BorrowedFd<'_>,
+        cookie: u64,
         roles: &[Role],
         hook: Hook,
-        interfaces: &[u32],
     ) -> Result<(), DatapathError> {
-        inside::run(site.netns, || {
-            // What sends frames on goes before what checks them.
-            let mut each = interfaces
-                .iter()
-                .flat_map(|index| roles.iter().rev().map(move |role| (*role, *index)));
-            each.try_for_each(|(role, index)| {
-                take_away(&site.pin(&self.pins, role, index), role, hook, index)
-            })
-        })?
+        if hook == Hook::Clsact {
+            inside::run(netns, || {
+                let mut roles = roles.iter();
+                roles.try_for_each(|role| clear_filters(*role, &BTreeSet::new()))
+            })??;
+        }
+        self.pins.remove_place(cookie)
     }
 }
 

@@ -13,6 +13,7 @@ const VIRTUAL: Role = Role {
     ethernet: "weir_virtual",
     ip: "weir_virtual_ip",
     direction: TcAttachType::Ingress,
+    filter: 2,
 };
 
 impl Datapath {

@@ -209,7 +209,7 @@ impl Enroller {
     /// The first [`EnrollError`]; the other steps are taken all the same.
     pub fn remove(&self, netns: Option<BorrowedFd<'_>>, cookie: u64) -> Result<(), EnrollError> {
         let begun = self.begin_release(cookie);
-        let left = netns.map_or_else(|| self.forget(cookie), |netns| self.clear(netns, cookie));
+        let left = netns.map_or_else(|| self.forget(None, cookie), |netns| self.clear(netns, cookie));
         begun.and(left)
     }
 
@@ -265,7 +265,7 @@ impl Enroller {
 
     fn clear(&self, netns: BorrowedFd<'_>, cookie: u64) -> Result<(), EnrollError> {
         if self.is_redirected(cookie)? {
-            return self.forget(cookie);
+            return self.forget(Some(netns), cookie);
         }
         let switched = self.entry(cookie)?.map_or(0, |entry| entry.sysctls);
         interfaces::remove(&self.datapath, netns, cookie)?;
@@ -273,12 +273,12 @@ impl Enroller {
             let routes = routing::remove(handle).await;
             routes.and(sysctls::restore(switched))
         })?;
-        self.forget(cookie)
+        self.forget(Some(netns), cookie)
     }
 
     /// Forgets a pod; its entry goes last, so that an interrupted removal is found again. As long as it is there the
     /// kernel side counts, so only the counts go after it.
-    fn forget(&self, cookie: u64) -> Result<(), EnrollError> {
+    fn forget(&self, netns: Option<BorrowedFd<'_>>, cookie: u64) -> Result<(), EnrollError> {
         if self.is_redirected(cookie)? {
             self.clear_redirect(cookie)?;
         }

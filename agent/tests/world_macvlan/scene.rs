@@ -9,11 +9,12 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use netlink_packet_route::link::MacVlanMode;
-use weir_agent::datapath::{Datapath, DatapathConfig, Sizes, residue};
+use weir_agent::datapath::{Datapath, DatapathConfig, Hook, Sizes, residue};
 use weir_agent::inside;
 use weir_common::address::{Address, OwnAddress};
 use weir_common::detour::Detour;
 use weir_common::event::CounterKey;
+use weir_common::pod::PodEntry;
 use weir_common::reason::Reason;
 use weir_testbeds::actor::{Actor, Held};
 use weir_testbeds::cgroup::Cgroup;
@@ -57,6 +58,8 @@ pub struct Scene {
     pub lan: Netns,
     pub node: Netns,
     pub datapath: Datapath,
+    /// How programs are put at interfaces.
+    pub hook: Hook,
     pin_root: PathBuf,
     ztunnel_cgroup: Cgroup,
     _application_cgroup: Cgroup,
@@ -77,6 +80,14 @@ impl Scene {
     /// Both pods are steered.
     pub fn steered(label: &str) -> Self {
         let scene = Self::bare(label);
+        steering::start(&scene);
+        scene
+    }
+
+    /// The same, as on kernels that have no links for programs at interfaces.
+    pub fn steered_by_filters(label: &str) -> Self {
+        let mut scene = Self::bare(label);
+        scene.hook = Hook::Clsact;
         steering::start(&scene);
         scene
     }
@@ -110,6 +121,7 @@ impl Scene {
             lan,
             node,
             datapath,
+            hook: Hook::of_this_kernel(),
             pin_root,
             ztunnel_cgroup,
             _application_cgroup: application_cgroup,
@@ -179,6 +191,18 @@ impl Scene {
     /// Takes the programs that steer away, as far as they are there.
     pub fn detach_steering(&self) {
         steering::detach(self);
+    }
+
+    /// Tells the kernel side about the client.
+    pub fn set_entry(&self, flags: u32) {
+        let entry = PodEntry { flags, sysctls: 0 };
+        let mut pods = self.datapath.maps().pods().unwrap();
+        pods.insert(self.client.cookie, entry, 0).unwrap();
+    }
+
+    /// The client's own interface.
+    pub fn interfaces_of_client(&self) -> [weir_agent::datapath::Interface; 1] {
+        [steering::interface(&self.client.netns, INTERFACE)]
     }
 
     /// Sends a frame on the LAN, from the host there.

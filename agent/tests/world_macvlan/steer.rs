@@ -1,7 +1,9 @@
 //! Frames that are steered to ztunnel: nobody's address changes.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 
+use weir_common::pod::PodEntry;
 use weir_common::reason::Reason;
 use weir_common::tag;
 use weir_testbeds::capture::Capture;
@@ -123,6 +125,33 @@ fn the_programs_come_again_in_place_and_go_without_a_trace() {
     for _ in 0..2 {
         scene.detach_steering();
     }
+    let seen = scene.actor.exchange(&ClientSpec::to(to)).unwrap();
+    assert_eq!(seen.server.peer, seen.local);
+}
+
+/// Two programs at one side of an interface, where each is a filter: neither takes the other's place.
+#[test]
+fn the_guard_and_steering_stand_beside_each_other_as_filters() {
+    let mut scene = Scene::steered_by_filters("steer-filters");
+    let [to, _] = scene.servers();
+    let interfaces = scene.interfaces_of_client();
+    for guarded in [&interfaces[..], &[]] {
+        let (netns, cookie) = (scene.client.netns.as_fd(), scene.client.cookie);
+        scene
+            .datapath
+            .attach_guard(netns, cookie, scene.hook, guarded)
+            .unwrap();
+        let seen = scene.actor.exchange(&ClientSpec::to(to)).unwrap();
+        assert_captured(&scene, Direction::Outbound, &seen, to);
+        // By the other contract the guard sees a connection that no hook has seen leave the pod.
+        scene.set_entry(PodEntry::CAPTURING);
+        let before = scene.count(Reason::Leaked);
+        Client::exchange(&scene.client.netns, &ClientSpec::to(to)).unwrap();
+        assert_eq!(scene.count(Reason::Leaked) > before, !guarded.is_empty());
+        scene.set_entry(PodEntry::REDIRECTING);
+        scene.attach_steering();
+    }
+    scene.detach_steering();
     let seen = scene.actor.exchange(&ClientSpec::to(to)).unwrap();
     assert_eq!(seen.server.peer, seen.local);
 }

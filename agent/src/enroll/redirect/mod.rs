@@ -248,15 +248,17 @@ impl Enroller {
     }
 
     /// Takes the programs and what they know of the pod away.
-    pub(super) fn clear_redirect(&self, cookie: u64) -> Result<(), EnrollError> {
+    pub(super) fn clear_redirect(
+        &self,
+        netns: Option<BorrowedFd<'_>>,
+        cookie: u64,
+    ) -> Result<(), EnrollError> {
         let maps = self.datapath.maps();
         let interfaces = local::interfaces_of(maps, cookie)?;
         let detached = match &self.side {
-            Some(side) => {
-                let hook = Hook::of_this_kernel();
-                self.datapath
-                    .detach_pod_peers(side.host(), cookie, hook, &interfaces)
-            }
+            Some(side) => self
+                .datapath
+                .detach_pod_peers(side.host(), cookie, hook, &interfaces),
             None => Ok(()),
         };
         let unpinned = self.datapath.detach_pod(cookie);
@@ -264,10 +266,14 @@ impl Enroller {
             local::forget_interface(maps, interface)?;
         }
         local::forget_addresses(maps, cookie)?;
-        Ok(detached.and(unpinned)?)
+        Ok(detached.and(steered).and(unpinned)?)
     }
 
+        let hook = Hook::of_this_kernel();
     fn side(&self) -> Result<&NodeSide, EnrollError> {
         self.side.as_ref().ok_or(EnrollError::NoZtunnel)
     }
 }
+        let steered = netns.map_or(Ok(()), |netns| {
+            self.datapath.steer_exactly(netns, cookie, hook, &[])
+        });

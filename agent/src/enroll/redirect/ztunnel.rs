@@ -157,12 +157,16 @@ pub fn vacate(
         netns.and_then(|netns| Some((netns, wiring::of_ztunnel(netns, host).ok()?.joint?.inner.index)));
     let hook = Hook::of_this_kernel();
     let detached = datapath.detach_ztunnel((host, place.interface), inner, place.netns, hook);
+    let steering = netns.map_or(Ok(()), |netns| {
+        datapath.detach_steering_of_ztunnel(netns, place.netns, hook)
+    });
     let forgotten = local::forget_addresses(datapath.maps(), place.netns);
     let routes = netns.map_or(Ok(()), |netns| {
         netlink::run(netns, async |handle| routing::remove(handle).await)
     });
     emptied?;
     detached?;
+    steering?;
     forgotten?;
     routes
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 
-use weir_agent::datapath::{Hook, Interface, Link};
+use weir_agent::datapath::{Interface, Link};
 use weir_agent::inside;
 use weir_common::flow::{Decided, Flow};
 use weir_common::local_pod::LocalPod;
@@ -41,7 +41,7 @@ pub fn start_with(scene: &Scene, open: &[Held]) {
 
 /// ztunnel's side first.
 pub fn attach(scene: &Scene) {
-    let (hook, datapath, ztunnel) = (Hook::of_this_kernel(), &scene.datapath, &scene.ztunnel);
+    let (hook, datapath, ztunnel) = (scene.hook, &scene.datapath, &scene.ztunnel);
     let own = [interface(&ztunnel.netns, INTERFACE)];
     datapath
         .attach_steering_of_ztunnel(ztunnel.netns.as_fd(), ztunnel.cookie, hook, &own)
@@ -61,21 +61,16 @@ pub fn attach(scene: &Scene) {
 
 /// The pods' side first.
 pub fn detach(scene: &Scene) {
-    let (hook, datapath, ztunnel) = (Hook::of_this_kernel(), &scene.datapath, &scene.ztunnel);
+    let (hook, datapath, ztunnel) = (scene.hook, &scene.datapath, &scene.ztunnel);
     for pod in [&scene.client, &scene.neighbour] {
-        let own = [interface(&pod.netns, INTERFACE).index];
         datapath
-            .detach_steering(pod.netns.as_fd(), pod.cookie, hook, &own)
+            .steer_exactly(pod.netns.as_fd(), pod.cookie, hook, &[])
             .unwrap();
     }
     let node = inside::cookie(scene.node.as_fd()).unwrap();
-    let parent = [interface(&scene.node, PARENT).index];
+    datapath.detach_fences(scene.node.as_fd(), node, hook).unwrap();
     datapath
-        .detach_fences(scene.node.as_fd(), node, hook, &parent)
-        .unwrap();
-    let own = [interface(&ztunnel.netns, INTERFACE).index];
-    datapath
-        .detach_steering_of_ztunnel(ztunnel.netns.as_fd(), ztunnel.cookie, hook, &own)
+        .detach_steering_of_ztunnel(ztunnel.netns.as_fd(), ztunnel.cookie, hook)
         .unwrap();
 }
 
@@ -156,7 +151,7 @@ pub fn enrol(scene: &Scene, pod: &Child) {
         .unwrap();
 }
 
-fn interface(netns: &Netns, name: &str) -> Interface {
+pub fn interface(netns: &Netns, name: &str) -> Interface {
     let found = netns.netlink(async |link| link.interface(name).await).unwrap();
     Interface {
         index: found.index,
