@@ -2,9 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
-use weir_testbeds::deadline::PATIENCE;
-use weir_testbeds::mesh::Mesh;
+use weir_testbeds::deadline::{PATIENCE, eventually};
+use weir_testbeds::mesh::{Builder, Mesh};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::{Direction, Learnt, Record};
 use weir_testbeds::traffic::{Client, ClientSpec, Exchange, Server, ServerSpec};
@@ -13,6 +14,10 @@ use weir_testbeds::world::{Family, Wiring};
 const PORT: u16 = 8080;
 
 fn mesh(name: &str, outbound: &str) -> Mesh {
+    builder(name, outbound).start().unwrap()
+}
+
+fn builder(name: &str, outbound: &str) -> Builder {
     Mesh::builder(name)
         .wiring(Wiring::MacvlanBridge)
         .family(Family::Dual)
@@ -22,8 +27,6 @@ fn mesh(name: &str, outbound: &str) -> Mesh {
         .ztunnel_outside(Wiring::MacvlanBridge)
         .flag("--macvlan-outbound")
         .flag(outbound)
-        .start()
-        .unwrap()
 }
 
 fn serve(netns: &Netns) -> Server {
@@ -94,5 +97,40 @@ fn pods_that_are_not_in_the_mesh_are_left_alone() {
     for to in mesh.world.remote.addresses.iter() {
         let seen = exchange(&mesh.pod("plain").netns, to);
         assert_eq!(seen.server.peer, seen.local);
+    }
+}
+
+/// Each connection is counted once, although the way out of the pod has two programs.
+#[test]
+fn open_to_failure_if_asked_for() {
+    for outbound in ["socket", "steer"] {
+        let name = format!("macvlan-open-{outbound}");
+        let mut mesh = builder(&name, outbound).flag("--fail-open").start().unwrap();
+        let (world, client) = (&mesh.world, mesh.pod("client").netns.clone());
+        let server = serve(&world.remote.netns);
+        let _application = serve(&client);
+        let to = SocketAddr::new(world.remote.addresses.first().unwrap(), PORT);
+        let inward = SocketAddr::new(mesh.pod("client").address(), PORT);
+        let remote = world.remote.netns.clone();
+        let quickly = |from: &Netns, to| {
+            let spec = ClientSpec::to(to).deadline(Duration::from_millis(500));
+            Client::exchange(from, &spec).ok()
+        };
+        mesh.proxy.kill();
+        for (from, to) in [(&client, to), (&remote, inward)] {
+            let seen = eventually(PATIENCE, || quickly(from, to)).unwrap();
+            assert_eq!(seen.server.peer, seen.local);
+        }
+        exchange(&client, to.ip());
+        let counted = mesh.agent.run("status", &["client", "-o", "json"]).unwrap();
+        let status: serde_json::Value = serde_json::from_slice(&counted.stdout).unwrap();
+        let reasons = status["reasons"].as_array().unwrap();
+        let open = reasons.iter().find(|counted| counted["reason"] == "fail_open");
+        // Two of the client's, one to it.
+        assert_eq!(server.connections().len(), 2);
+        assert_eq!(open.unwrap()["count"], 3, "{reasons:?}");
+        mesh.proxy.restart().unwrap();
+        let captured = || quickly(&client, to).filter(|seen| seen.server.peer != seen.local);
+        eventually(PATIENCE, captured).unwrap();
     }
 }

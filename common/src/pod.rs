@@ -43,6 +43,8 @@ impl PodEntry {
     /// Without TCP timestamps the kernel gives a port of a closed connection a minute's rest: ztunnel gets those last that
     /// it had last.
     pub const PORTS_REST: u32 = 1 << 11;
+    /// There is no ztunnel, and the pod's own connections go their own way meanwhile instead of nowhere.
+    pub const OPEN: u32 = 1 << 12;
     /// ztunnel's connections to the application are looked after.
     pub const SERVED: u32 = Self::CAPTURING | Self::DRAINING;
     /// The pod has rules in the maps of ports or ranges.

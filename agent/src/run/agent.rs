@@ -254,7 +254,8 @@ fn keeper(
     };
     let (keeper, ztunnels, kept) = Keeper::new(keeper, datapath.clone(), zds.clone());
     let side = NodeSide::new(node.handle.clone(), node.hierarchy.clone(), ztunnels)
-        .with_macvlan_outbound(config.macvlan_outbound.into());
+        .with_macvlan_outbound(config.macvlan_outbound.into())
+        .with_fail_open(config.fail_open);
     Ok((Some(keeper), Some(side), kept))
 }
 

@@ -12,7 +12,7 @@ use weir_ebpf_shared::place::{self, Place};
 use weir_sockops_ebpf::socket::bind_to_loopback;
 use weir_sockops_ebpf::stream::Stream;
 
-use crate::detour::entry;
+use crate::detour::exemption;
 use crate::maps::{ORIGINALS, detour, original};
 
 const TCP_CLOSE: u32 = 7;
@@ -65,7 +65,7 @@ fn stop_unturned(stream: &Stream, netns: u64) {
     let Place::World = place::of(netns, address) else {
         return;
     };
-    if place::outbound_exclusion(netns, entry(netns), address, port).is_none() {
+    if exemption(netns, address, port).is_none() {
         bind_to_loopback(stream.helper_context());
         account(&stream.connection(netns), Reason::Undetoured);
     }

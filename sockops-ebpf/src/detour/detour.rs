@@ -2,6 +2,7 @@
 
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
+use weir_common::address::Address;
 use weir_common::detour::Detour;
 use weir_common::flow::SocketNote;
 use weir_common::pod::PodEntry;
@@ -43,7 +44,7 @@ fn decide(call: &Call, netns: u64, detour: &Detour) -> (Reason, Answer) {
     let (address, port) = (call.address(), call.port());
     match place::of(netns, address) {
         Place::Own(reason) | Place::Uncaptured(reason) => (reason, Answer::Allow),
-        Place::World => match place::outbound_exclusion(netns, entry(netns), address, port) {
+        Place::World => match exemption(netns, address, port) {
             Some(reason) => {
                 // Without memory for the note the guard takes the connection for a leak.
                 note(call, SocketNote::EXCLUDED);
@@ -54,9 +55,17 @@ fn decide(call: &Call, netns: u64, detour: &Detour) -> (Reason, Answer) {
     }
 }
 
+/// Why a connection to elsewhere does not make the detour.
+#[inline(always)]
+pub fn exemption(netns: u64, address: Address, port: u16) -> Option<Reason> {
+    let pod = entry(netns);
+    let open = pod.has(PodEntry::OPEN).then_some(Reason::FailOpen);
+    place::outbound_exclusion(netns, pod, address, port).or(open)
+}
+
 /// The pod's annotations; without an entry there are none.
 #[inline(always)]
-pub fn entry(netns: u64) -> PodEntry {
+fn entry(netns: u64) -> PodEntry {
     pod(netns).unwrap_or(PodEntry { flags: 0, sysctls: 0 })
 }
 

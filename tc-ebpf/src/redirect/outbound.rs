@@ -60,7 +60,13 @@ fn decide(packet: &Packet, netns: u64, pod: PodEntry, segment: &Segment, way: Wa
         flow::pass(&flow);
         return Verdict::GoOn;
     }
-    match exemption(netns, pod, segment) {
+    let exemption = exemption(netns, pod, segment);
+    if pod.has(PodEntry::DETOURED) && (exemption.is_some() || pod.has(PodEntry::OPEN)) {
+        // Counted where it was made.
+        flow::pass(&flow);
+        return Verdict::GoOn;
+    }
+    match exemption {
         Some(reason) => hand_over::pass(&flow, &connection, reason),
         None => hand_over::begin(packet, &flow, &connection, way, Reason::Outbound),
     }

@@ -29,7 +29,7 @@ pub fn to(addresses: &[IpAddr]) -> Detour {
 }
 
 /// Makes the pod's connections go to the ztunnel that takes new ones, or on their own way if they are not to make the
-/// detour. While there is no ztunnel they go where the last one was: nowhere.
+/// detour. While there is no ztunnel they go where the last one was: nowhere, unless the pod's entry lets them go on.
 ///
 /// # Errors
 /// [`EnrollError`] names the step.

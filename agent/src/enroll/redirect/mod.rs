@@ -78,6 +78,7 @@ pub struct NodeSide {
     ztunnels: watch::Receiver<Arc<Ztunnels>>,
     hierarchy: Hierarchy,
     macvlan_outbound: MacvlanOutbound,
+    fail_open: bool,
 }
 
 impl NodeSide {
@@ -93,6 +94,7 @@ impl NodeSide {
             ztunnels,
             hierarchy,
             macvlan_outbound: MacvlanOutbound::Socket,
+            fail_open: false,
         }
     }
 
@@ -100,6 +102,13 @@ impl NodeSide {
     #[must_use]
     pub const fn with_macvlan_outbound(mut self, way: MacvlanOutbound) -> Self {
         self.macvlan_outbound = way;
+        self
+    }
+
+    /// The same, where connections go on uncaptured while there is no ztunnel.
+    #[must_use]
+    pub const fn with_fail_open(mut self, fail_open: bool) -> Self {
+        self.fail_open = fail_open;
         self
     }
 
@@ -138,6 +147,10 @@ impl NodeSide {
         self.host.as_fd()
     }
 
+    fn is_open(&self) -> bool {
+        self.fail_open && self.current().is_none()
+    }
+
     fn current(&self) -> Option<Current> {
         self.ztunnels.borrow().current
     }
@@ -165,7 +178,9 @@ impl Enroller {
         own::set(maps, cookie, &addresses, known)?;
         filters::apply(maps, cookie, filters, had.has(PodEntry::RULES))?;
         let detoured = if reach.detour { PodEntry::DETOURED } else { 0 };
-        let flags = filters.entry_flags() | PodEntry::NODE | detoured | (had.flags & PodEntry::REDIRECTING);
+        let open = if side.is_open() { PodEntry::OPEN } else { 0 };
+        let kept = had.flags & PodEntry::REDIRECTING;
+        let flags = filters.entry_flags() | PodEntry::NODE | detoured | open | kept;
         let entry = PodEntry { flags, sysctls: 0 };
         self.set_entry(cookie, entry)?;
         let bridge = side.current().and_then(|current| current.bridge);
