@@ -113,8 +113,11 @@ pub struct PodSummary {
     pub addresses: Vec<IpAddr>,
     /// Its connections, by what happened to them.
     pub connections: Verdicts,
-    /// What is odd about its annotations, is not captured, or gets in the way.
+    /// What is odd about its annotations, or may get in the way.
     pub warnings: Vec<String>,
+    /// What of its traffic is not captured because of how it is connected, and why.
+    #[serde(default)]
+    pub not_captured: Vec<String>,
     /// How often enrolment was tried since it last worked.
     pub attempts: u32,
     /// How its last verification ended.

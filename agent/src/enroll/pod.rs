@@ -12,6 +12,7 @@ use super::filters::{self, Filters};
 use super::interfaces::{self, Wanted};
 use super::own::{self, Known};
 use super::redirect::NodeSide;
+use super::wiring::Complaints;
 use super::{EnrollError, captured, entries, listeners, netlink, routing, sysctls, wiring};
 use crate::datapath::{Datapath, maps};
 use crate::inside;
@@ -23,8 +24,10 @@ pub struct Enrolled {
     pub netns: u64,
     /// Its addresses.
     pub addresses: Addresses,
-    /// What of its traffic is not captured, and what gets in the way.
+    /// What of its traffic is not captured, and why.
     pub uncaptured: Vec<String>,
+    /// What may get in the way.
+    pub cautions: Vec<String>,
 }
 
 /// A minute of all ports that ztunnel is given for one client, and half the ports that the pod has for one destination.
@@ -280,7 +283,7 @@ impl Enroller {
     /// kernel side counts, so only the counts go after it.
     fn forget(&self, netns: Option<BorrowedFd<'_>>, cookie: u64) -> Result<(), EnrollError> {
         if self.is_redirected(cookie)? {
-            self.clear_redirect(cookie)?;
+            self.clear_redirect(netns, cookie)?;
         }
         own::set(
             self.datapath.maps(),
@@ -306,7 +309,7 @@ impl Enroller {
             guard: self.guards,
             virtual_interfaces: filters.virtual_interfaces.clone(),
         };
-        let (addresses, interfaces, uncaptured) = netlink::run(netns, async |handle| {
+        let (addresses, interfaces, complaints) = netlink::run(netns, async |handle| {
             let addresses = addresses::read(handle).await?;
             if addresses.own.is_empty() {
                 return Err(EnrollError::NoAddress);
@@ -324,16 +327,16 @@ impl Enroller {
             tracked.sysctls |= sysctls::ensure()?;
             self.set_entry(cookie, tracked)?;
             routing::ensure(handle, &addresses).await?;
-            let mut uncaptured = match &self.host {
+            let mut complaints = match &self.host {
                 Some(host) => {
                     wiring::complaints(handle, (netns, host.as_fd()), &wanted.virtual_interfaces).await
                 }
-                None => Vec::new(),
+                None => Complaints::default(),
             };
             if !timestamps {
-                uncaptured.push(NO_TIMESTAMPS.to_owned());
+                complaints.cautions.push(NO_TIMESTAMPS.to_owned());
             }
-            Ok((addresses, interfaces::prepare(handle, &wanted).await?, uncaptured))
+            Ok((addresses, interfaces::prepare(handle, &wanted).await?, complaints))
         })?;
         if before.is_none() || !self.datapath.lookup_attached(cookie)? {
             self.datapath.attach_lookup(netns, cookie)?;
@@ -342,7 +345,8 @@ impl Enroller {
         Ok(Enrolled {
             netns: cookie,
             addresses,
-            uncaptured,
+            uncaptured: complaints.uncaptured,
+            cautions: complaints.cautions,
         })
     }
 

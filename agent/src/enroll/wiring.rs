@@ -9,16 +9,27 @@ use weir_netdetect::read::{self, Known};
 
 use super::EnrollError;
 
-/// What of the pod's traffic is not captured, and what gets in the way; nothing where all is well. That the facts
-/// cannot be read is told too, but is no reason to leave a pod in clear.
+/// What is wrong with the way in which a pod is connected; nothing where all is well.
+#[derive(Debug, Default)]
+pub(super) struct Complaints {
+    /// What of the pod's traffic is not captured, and why.
+    pub uncaptured: Vec<String>,
+    /// What may get in the way.
+    pub cautions: Vec<String>,
+}
+
+/// That the facts cannot be read is told too, but is no reason to leave a pod in clear.
 pub(super) async fn complaints(
     handle: &Handle,
     (netns, host): (BorrowedFd<'_>, BorrowedFd<'_>),
     virtual_interfaces: &[String],
-) -> Vec<String> {
+) -> Complaints {
     match plan(handle, (netns, host), virtual_interfaces).await {
         Ok(plan) => of_plan(&plan),
-        Err(error) => vec![format!("it is not known how the pod is connected: {error}")],
+        Err(error) => Complaints {
+            cautions: vec![format!("it is not known how the pod is connected: {error}")],
+            ..Complaints::default()
+        },
     }
 }
 
@@ -37,10 +48,11 @@ async fn plan(
     Ok(choose(&facts, Contract::InPod, &kernel, &config))
 }
 
-fn of_plan(plan: &Plan) -> Vec<String> {
-    let uncaptured = plan.interfaces.iter().filter_map(of_interface);
-    let cautions = plan.cautions.iter().map(ToString::to_string);
-    uncaptured.chain(cautions).collect()
+fn of_plan(plan: &Plan) -> Complaints {
+    Complaints {
+        uncaptured: plan.interfaces.iter().filter_map(of_interface).collect(),
+        cautions: plan.cautions.iter().map(ToString::to_string).collect(),
+    }
 }
 
 fn of_interface(plan: &InterfacePlan) -> Option<String> {

@@ -8,6 +8,7 @@ use crate::datapath::counters::{self, Counts};
 use crate::datapath::{DatapathError, fill};
 use crate::pods::source::SourceStatus;
 use crate::report::{Lane, Reports};
+use crate::run::keeper::Kept;
 use crate::run::registry::{EnrolmentTimes, PodState, PodStatus};
 use crate::run::view::View;
 use crate::run::zds_tally::Tally;
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub by_pod: Option<BTreeMap<u64, Counts>>,
     /// States of the connected ztunnels.
     pub ztunnels: Vec<ConnectionState>,
+    /// Ztunnels with sockets in a namespace of their own.
+    pub kept: Vec<Kept>,
     /// What happened on connections of ztunnels.
     pub zds: Tally,
     /// What CNI plugins have asked.
@@ -52,6 +55,13 @@ impl Snapshot {
     #[must_use]
     pub fn in_state(&self, state: &str) -> usize {
         self.pods.iter().filter(|pod| pod.state.name() == state).count()
+    }
+
+    /// Enrolled pods of which some connections are not captured.
+    #[must_use]
+    pub fn not_captured(&self) -> usize {
+        let pods = self.pods.iter().filter(|pod| pod.state == PodState::Enrolled);
+        pods.filter(|pod| !pod.uncaptured.is_empty()).count()
     }
 
     /// Enrolled pods whose last verification found this problem.
@@ -100,6 +110,7 @@ pub fn gather(view: &View) -> Result<Snapshot, DatapathError> {
             .iter()
             .map(|connection| connection.state)
             .collect(),
+        kept: view.kept.all(),
         zds: view.zds_tally.read(),
         cni: view.cni.read(),
         maps: fill::read(view.datapath.pins())?,

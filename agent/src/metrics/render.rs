@@ -7,6 +7,7 @@ use super::gather::Snapshot;
 use super::table::{self, Metric};
 use super::text::Text;
 use crate::cni_server::{Command, Outcome};
+use crate::run::keeper::Kept;
 use crate::run::registry::{ENROLMENT_BUCKETS, PodState};
 use crate::verify::Check;
 use crate::zds::ConnectionState;
@@ -59,6 +60,12 @@ fn pods(text: &mut Text, snapshot: &Snapshot) {
     );
     let warnings: usize = snapshot.pods.iter().map(|pod| pod.warnings.len()).sum();
     single(text, &table::ANNOTATION_WARNINGS, warnings as u64);
+    single(text, &table::PODS_NOT_CAPTURED, snapshot.not_captured() as u64);
+    let mut family = text.family(&table::NODE_ZTUNNELS);
+    for state in Kept::STATES {
+        let count = snapshot.kept.iter().filter(|kept| kept.state() == state).count();
+        family.sample(&[state], count);
+    }
 }
 
 /// Every reason is there from the start, so that a rate over it is right from its first connection on.

@@ -4,6 +4,7 @@ use weir_common::reason::Reason;
 
 use crate::cni_server;
 use crate::report::Lane;
+use crate::run::keeper::Kept;
 use crate::run::registry::PodState;
 use crate::verify::Check;
 
@@ -69,6 +70,8 @@ metrics! {
     ENROLMENT_FAILURES = Counter "weir_enrolment_failures_total" [] "Attempts to enrol a pod that failed; each is repeated.";
     ENROLMENT_SECONDS = Histogram "weir_enrolment_seconds" [] "Time from the wish to have a pod in the mesh until its connections were captured.";
     ANNOTATION_WARNINGS = Gauge "weir_annotation_warnings" [] "Annotations of pods that say something odd; weir status names them.";
+    PODS_NOT_CAPTURED = Gauge "weir_pods_not_captured" [] "Enrolled pods of which some connections are not captured because of how the pod is connected; weir status says which, and what would help.";
+    NODE_ZTUNNELS = Gauge "weir_node_ztunnels" ["state"] "Ztunnels with sockets in a network namespace of their own, by whether they take new connections (node contract).";
     CONNECTIONS = Counter "weir_connections_total" ["verdict", "reason"] "Connections, and DNS queries, of enrolled pods, by what happened to them and why. Each verification of a pod adds one per address family.";
     POD_CONNECTIONS = Counter "weir_pod_connections_total" ["namespace", "pod", "reason"] "The same for each pod; only with --pod-metrics.";
     VERIFICATION_FAILURES = Gauge "weir_verification_failures" ["check"] "Enrolled pods whose last verification found this problem and could not mend it.";
@@ -88,13 +91,14 @@ metrics! {
 }
 
 /// The values of labels that come from fixed lists.
-fn label_values() -> [(&'static str, Vec<&'static str>); 8] {
+fn label_values() -> [(&'static str, Vec<&'static str>); 9] {
     [
         ("weir_pods: state", PodState::NAMES.to_vec()),
         (
             "weir_zds_connections: state",
             vec!["handshake", "snapshot", "live"],
         ),
+        ("weir_node_ztunnels: state", Kept::STATES.to_vec()),
         (
             "weir_verification_failures: check",
             Check::ALL.iter().map(|check| check.name()).collect(),

@@ -27,6 +27,8 @@ pub(super) enum Reason {
     Waiting,
     /// The pod is in the mesh, but its verification found that it is not redirected as it should be.
     NotRedirected,
+    /// The pod is in the mesh, but some of its connections cannot be captured because of how it is connected.
+    NotCaptured,
     /// All is well again.
     Enrolled,
 }
@@ -37,13 +39,14 @@ impl Reason {
             Self::NotEnrolled => "MeshNotEnrolled",
             Self::Waiting => "MeshWaiting",
             Self::NotRedirected => "MeshNotRedirected",
+            Self::NotCaptured => "MeshNotCaptured",
             Self::Enrolled => "MeshEnrolled",
         }
     }
 
     const fn kind(self) -> &'static str {
         match self {
-            Self::NotEnrolled | Self::Waiting | Self::NotRedirected => "Warning",
+            Self::NotEnrolled | Self::Waiting | Self::NotRedirected | Self::NotCaptured => "Warning",
             Self::Enrolled => "Normal",
         }
     }
@@ -59,7 +62,11 @@ pub(super) fn trouble(pod: &PodStatus) -> Option<(Reason, String)> {
         PodState::Enrolled => {
             let problems = pod.verified.iter().flat_map(|verified| &verified.problems);
             let details: Vec<&str> = problems.map(|problem| problem.detail.as_str()).collect();
-            (!details.is_empty()).then(|| (Reason::NotRedirected, details.join("; ")))
+            match (&*details, &*pod.uncaptured) {
+                ([], []) => None,
+                ([], gaps) => Some((Reason::NotCaptured, gaps.join("; "))),
+                (details, _) => Some((Reason::NotRedirected, details.join("; "))),
+            }
         }
     }
 }

@@ -9,7 +9,7 @@
 //! | `enabled` | the pod's connections are captured | `patch` `pods/status` |
 //! | `pending` | the pod is meant to be in the mesh, and is still not there after some seconds | |
 //! | nothing | the pod is not meant to be in the mesh | |
-//! | an event | a pod stays out of the mesh, or is not redirected; and when it is well again | `create` `events.events.k8s.io` |
+//! | an event | a pod stays out of the mesh, or is not redirected or not wholly captured; and when it is well again | `create` `events.events.k8s.io` |
 
 mod annotation;
 mod budget;

@@ -25,7 +25,7 @@ const fn lasting(reason: Reason) -> Duration {
     match reason {
         Reason::NotEnrolled => Duration::from_secs(5),
         Reason::Waiting => Duration::from_secs(60),
-        Reason::NotRedirected | Reason::Enrolled => Duration::ZERO,
+        Reason::NotRedirected | Reason::NotCaptured | Reason::Enrolled => Duration::ZERO,
     }
 }
 

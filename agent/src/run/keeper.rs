@@ -56,6 +56,22 @@ pub struct Kept {
     pub complaint: Option<String>,
 }
 
+impl Kept {
+    /// The words for how far one is: it takes new connections, listens only, or cannot be used.
+    pub const STATES: [&'static str; 3] = ["current", "listening", "absent"];
+
+    /// The word for it in metrics.
+    #[must_use]
+    pub const fn state(&self) -> &'static str {
+        let [current, listening, absent] = Self::STATES;
+        match (self.current, self.listening) {
+            (true, _) => current,
+            (_, true) => listening,
+            _ => absent,
+        }
+    }
+}
+
 /// The ztunnels that are kept; clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct KeptList(Arc<Mutex<Vec<Kept>>>);

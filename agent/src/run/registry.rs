@@ -81,8 +81,10 @@ pub struct PodStatus {
     pub contract: Contract,
     /// Its addresses, once enrolled.
     pub addresses: Vec<IpAddr>,
-    /// What is odd about its annotations.
+    /// What is odd about its annotations, or may get in the way.
     pub warnings: Vec<String>,
+    /// What of its traffic is not captured because of how it is connected, and why.
+    pub uncaptured: Vec<String>,
     /// How often enrolment was tried since it last worked.
     pub attempts: u32,
     /// How the last verification ended.
@@ -102,6 +104,7 @@ impl PodStatus {
             contract: Contract::InPod,
             addresses: Vec::new(),
             warnings: Vec::new(),
+            uncaptured: Vec::new(),
             attempts: 0,
             verified: None,
         }

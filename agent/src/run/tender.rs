@@ -222,6 +222,7 @@ impl Tender {
                     pod.state = PodState::Left(why.to_string());
                     pod.netns = None;
                     pod.addresses.clear();
+                    pod.uncaptured.clear();
                 });
                 Ok(())
             }

@@ -40,6 +40,7 @@ pub fn summary(pod: &PodStatus, counts: Option<&Counts>) -> PodSummary {
         addresses: pod.addresses.clone(),
         connections: counts.map(verdicts).unwrap_or_default(),
         warnings: pod.warnings.clone(),
+        not_captured: pod.uncaptured.clone(),
         attempts: pod.attempts,
         verified: pod.verified.as_ref().map(verified),
     }

@@ -148,6 +148,19 @@ async fn trouble_and_its_end_are_events_of_the_pod() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_captured_is_an_event_of_the_pod() {
+    let reporting = Reporting::with(&["a"]).await;
+    let gap = "connections to eth0 are not captured: no interface of the node sees its packets";
+    let uid = PodUid::new("uid-a").unwrap();
+    let mut status = PodStatus::new(uid, PodName::new("shop", "a").unwrap(), PodState::Enrolled);
+    status.uncaptured = vec![gap.to_owned()];
+    reporting.registry.put(status);
+    let events = reporting.expect_events(&["MeshNotCaptured"]).await;
+    assert_eq!(events[0]["type"], "Warning");
+    assert_eq!(events[0]["note"], gap);
+}
+
+#[tokio::test]
 async fn a_missing_role_keeps_one_kind_of_report_and_is_got_over() {
     let reporting = Reporting::with(&["a"]).await;
     reporting.scene.fake.fail(Fault::RefuseWrites {

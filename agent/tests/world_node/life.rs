@@ -26,7 +26,8 @@ on_every_wiring! {
 
 const QUICK: Duration = Duration::from_millis(500);
 
-fn try_quickly(mesh: &Mesh, to: std::net::SocketAddr) -> Option<Exchange> {
+/// An exchange by the client, if there is a way now.
+pub fn try_quickly(mesh: &Mesh, to: std::net::SocketAddr) -> Option<Exchange> {
     Client::exchange(&mesh.pod("client").netns, &ClientSpec::to(to).deadline(QUICK)).ok()
 }
 

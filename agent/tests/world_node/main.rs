@@ -35,3 +35,4 @@ mod proof;
 mod reach;
 mod safety;
 mod scene;
+mod sideless;

@@ -132,6 +132,9 @@ pub fn detail(detail: &PodDetail, now: Timestamp, style: Style) -> String {
             &format!("problem: {}: {}", problem.check, problem.detail),
         ) + "\n");
     }
+    for gap in &pod.not_captured {
+        text += &(style.paint(Colour::Bad, &format!("not captured: {gap}")) + "\n");
+    }
     for warning in &pod.warnings {
         text += &(style.paint(Colour::Warning, &format!("warning: {warning}")) + "\n");
     }

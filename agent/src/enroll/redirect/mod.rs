@@ -205,6 +205,7 @@ impl Enroller {
             netns: cookie,
             addresses,
             uncaptured: reach.uncaptured,
+            cautions: Vec::new(),
         })
     }
 
@@ -270,12 +271,16 @@ impl Enroller {
     ) -> Result<(), EnrollError> {
         let maps = self.datapath.maps();
         let interfaces = local::interfaces_of(maps, cookie)?;
+        let hook = Hook::of_this_kernel();
         let detached = match &self.side {
             Some(side) => self
                 .datapath
                 .detach_pod_peers(side.host(), cookie, hook, &interfaces),
             None => Ok(()),
         };
+        let steered = netns.map_or(Ok(()), |netns| {
+            self.datapath.steer_exactly(netns, cookie, hook, &[])
+        });
         let unpinned = self.datapath.detach_pod(cookie);
         for interface in interfaces {
             local::forget_interface(maps, interface)?;
@@ -284,11 +289,7 @@ impl Enroller {
         Ok(detached.and(steered).and(unpinned)?)
     }
 
-        let hook = Hook::of_this_kernel();
     fn side(&self) -> Result<&NodeSide, EnrollError> {
         self.side.as_ref().ok_or(EnrollError::NoZtunnel)
     }
 }
-        let steered = netns.map_or(Ok(()), |netns| {
-            self.datapath.steer_exactly(netns, cookie, hook, &[])
-        });

@@ -11,6 +11,7 @@ use crate::datapath::fill::Fill;
 use crate::metrics::{Snapshot, documentation, table};
 use crate::pods::pod::{PodName, PodUid};
 use crate::report::{Lane, Reports};
+use crate::run::keeper::Kept;
 use crate::run::registry::{EnrolmentTimes, PodState, PodStatus, Verification};
 use crate::run::zds_tally::Tally;
 use crate::verify::{Check, Problem};
@@ -21,6 +22,7 @@ fn snapshot() -> Snapshot {
     let mut pod = PodStatus::new(PodUid::new("u").unwrap(), name, PodState::Enrolled);
     pod.netns = Some(17);
     pod.warnings = vec!["odd".to_owned(), "odder".to_owned()];
+    pod.uncaptured = vec!["connections to eth0".to_owned()];
     pod.verified = Some(Verification {
         at: SystemTime::now(),
         problems: vec![Problem::new(Check::Routing, "gone")],
@@ -42,6 +44,12 @@ fn snapshot() -> Snapshot {
         connections: counts.clone(),
         by_pod: Some([(17, counts)].into()),
         ztunnels: vec![ConnectionState::Live],
+        kept: vec![Kept {
+            name: "istio-system/ztunnel".to_owned(),
+            listening: true,
+            current: true,
+            complaint: None,
+        }],
         zds: Tally {
             connects: 2,
             disconnects: 1,
@@ -74,6 +82,9 @@ fn a_snapshot_is_told() {
         "weir_enrolment_seconds_bucket{le=\"0.005\"} 1",
         "weir_enrolment_seconds_sum 0.004",
         "weir_annotation_warnings 2",
+        "weir_pods_not_captured 1",
+        "weir_node_ztunnels{state=\"current\"} 1",
+        "weir_node_ztunnels{state=\"listening\"} 0",
         "weir_connections_total{verdict=\"redirected\",reason=\"outbound\"} 5",
         "weir_connections_total{verdict=\"refused\",reason=\"no_listener\"} 0",
         "weir_pod_connections_total{namespace=\"default\",pod=\"web\",reason=\"outbound\"} 5",

@@ -182,6 +182,34 @@ fn trouble_is_told_when_it_lasts_and_its_end_too() {
 }
 
 #[test]
+fn a_gap_in_capture_is_told_and_its_end_too() {
+    let mut scene = Scene::new();
+    let say = said(&[("a", Some("enabled"))]);
+    let gap = || vec!["connections to net1 are not captured".to_owned()];
+    let partly = PodStatus {
+        uncaptured: gap(),
+        ..pod("a", PodState::Enrolled)
+    };
+    assert_eq!(
+        scene.due(std::slice::from_ref(&partly), &say),
+        ["a: MeshNotCaptured"]
+    );
+    assert_eq!(scene.due(&[partly], &say), [""; 0], "once");
+    let worse = PodStatus {
+        uncaptured: gap(),
+        ..broken("a")
+    };
+    assert_eq!(scene.due(&[worse], &say), ["a: MeshNotRedirected"]);
+    let well = || [pod("a", PodState::Enrolled)];
+    assert_eq!(scene.due(&well(), &say), ["a: MeshEnrolled"]);
+    let outside = PodStatus {
+        uncaptured: gap(),
+        ..pod("a", left())
+    };
+    assert_eq!(scene.due(&[outside], &said(&[("a", None)])), [""; 0]);
+}
+
+#[test]
 fn a_pod_that_has_not_started_waits_for_others_than_us() {
     let mut scene = Scene::new();
     let waiting = |netns| PodStatus {

@@ -1,5 +1,6 @@
 //! What a pod's task says of it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -20,19 +21,21 @@ impl Tender {
         };
         let warnings: Vec<_> = warnings
             .into_iter()
-            .chain(enrolled.uncaptured.iter().cloned())
+            .chain(enrolled.cautions.iter().cloned())
             .collect();
         self.shared.registry.update(&self.uid, |status| {
             status.netns = Some(enrolled.netns);
             status.contract = contract;
             status.addresses = enrolled.addresses.own.iter().copied().collect();
-            for warning in warnings
-                .iter()
-                .filter(|warning| !status.warnings.contains(warning))
-            {
-                warn!(pod = %self.name, uid = %self.uid, warning, "in the mesh, but");
+            let known = status.warnings.iter().chain(&status.uncaptured);
+            let known: BTreeSet<_> = known.cloned().collect();
+            for warning in warnings.iter().chain(&enrolled.uncaptured) {
+                if !known.contains(warning) {
+                    warn!(pod = %self.name, uid = %self.uid, warning, "in the mesh, but");
+                }
             }
             status.warnings = warnings;
+            status.uncaptured.clone_from(&enrolled.uncaptured);
             status.attempts += 1;
         });
     }

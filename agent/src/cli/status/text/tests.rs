@@ -27,6 +27,7 @@ fn pod(name: &str, state: &str, why: &str) -> PodSummary {
             failed: 2,
         },
         warnings: vec!["odd annotation".to_owned()],
+        not_captured: vec!["connections to net1".to_owned()],
         attempts: 0,
         verified: Some(Verified {
             at: "2026-08-01T09:59:48.000Z".parse().unwrap(),
