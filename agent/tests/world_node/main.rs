@@ -31,6 +31,7 @@ macro_rules! on_wiring {
 }
 
 mod life;
+mod narrow;
 mod proof;
 mod reach;
 mod safety;
