@@ -30,6 +30,8 @@ macro_rules! on_wiring {
     };
 }
 
+mod foreign;
+mod heavy;
 mod life;
 mod narrow;
 mod proof;

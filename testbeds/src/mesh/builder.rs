@@ -17,6 +17,7 @@ pub struct Builder {
     name: String,
     wiring: Wiring,
     family: Family,
+    mtu: Option<u32>,
     pub(super) pods: Vec<(String, Wiring)>,
     enrolled: Vec<String>,
     annotations: Vec<(String, String, String)>,
@@ -34,6 +35,7 @@ impl Builder {
             name: name.to_owned(),
             wiring: Wiring::Bridge,
             family: Family::V4,
+            mtu: None,
             pods: Vec::new(),
             enrolled: Vec::new(),
             annotations: Vec::new(),
@@ -57,6 +59,13 @@ impl Builder {
     #[must_use]
     pub fn family(mut self, family: Family) -> Self {
         self.family = family;
+        self
+    }
+
+    /// The MTU of every interface.
+    #[must_use]
+    pub fn mtu(mut self, mtu: u32) -> Self {
+        self.mtu = Some(mtu);
         self
     }
 
@@ -132,6 +141,9 @@ impl Builder {
     /// [`Error::World`].
     pub fn world(&self) -> Result<World, Error> {
         let mut builder = World::builder(&self.name).family(self.family);
+        if let Some(mtu) = self.mtu {
+            builder = builder.mtu(mtu);
+        }
         for (name, wiring) in &self.pods {
             builder = builder.pod(name, *wiring);
         }

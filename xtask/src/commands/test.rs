@@ -9,7 +9,7 @@ use crate::privilege::Privilege;
 use crate::{process, setup, workspace};
 
 /// What some worlds are made with, and the packages that have it.
-const WORLD_PROGRAMS: &[(&str, &str)] = &[("ip", "iproute2"), ("nft", "nftables")];
+const WORLD_PROGRAMS: &[(&str, &str)] = &[("ip", "iproute2"), ("nft", "nftables"), ("ethtool", "ethtool")];
 /// Where distributions put CNI plugins, Debian first.
 const CNI_PLUGINS: &[&str] = &[
     "/usr/lib/cni/bridge",

@@ -1,0 +1,188 @@
+//! Programs of a CNI at a pod's interface on the node see what they should: every packet in the pod's name once, and
+//! nothing of what goes between the pod and ztunnel.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use weir_agent::datapath::sys::{
+    self, AttachType, Insn, MapSpec, MapType, ProgramSpec, ProgramType, RawMap, Register, Target,
+};
+use weir_testbeds::capture::{Capture, Frame};
+use weir_testbeds::deadline::{PATIENCE, eventually};
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::proxy::Direction;
+use weir_testbeds::world::Wiring;
+
+use crate::scene::{
+    assert_captured, assert_direct, exchange, mesh_of_the_stand_in, of_pod, of_remote, serve,
+};
+
+on_every_wiring! {
+    foreign_programs_see_what_is_in_the_pods_name_and_nothing_else,
+}
+
+/// Bytes of each packet that are kept: up to the ports in either family.
+const KEPT: i16 = 58;
+/// On the stack, whose slots have eight bytes.
+const PLACE: i16 = -64;
+const KEY: i16 = -72;
+const LOAD_BYTES: i32 = 26;
+const UPDATE: i32 = 2;
+const NANOSECONDS: i32 = 5;
+const GO_ON: i32 = -1;
+const TCP: u8 = 6;
+
+/// A program that keeps the beginning of each packet, under the time.
+struct Watcher {
+    packets: RawMap,
+    _link: OwnedFd,
+}
+
+impl Watcher {
+    fn at(mesh: &Mesh, pod: &str, attach: AttachType) -> Self {
+        let packets = sys::map_create(&MapSpec {
+            kind: MapType::HASH,
+            key_size: 8,
+            value_size: 64,
+            max_entries: 4096,
+            name: "cali_seen",
+        })
+        .unwrap();
+        let program = sys::prog_load(&ProgramSpec {
+            kind: ProgramType::SCHED_CLS,
+            attach: None,
+            insns: &keeping(&packets),
+            license: c"GPL",
+            name: "cali_watch",
+        })
+        .unwrap();
+        let node = &mesh.world.node.netns;
+        let name = mesh.pod(pod).host_interface().unwrap();
+        let interface = node
+            .netlink(async |netlink| netlink.interface(name).await)
+            .unwrap();
+        let target = Target::Interface(interface.index);
+        let link = node.run(|| sys::link_create(program.as_fd(), target, attach, 0).unwrap());
+        Self {
+            packets: RawMap::new(packets).unwrap(),
+            _link: link,
+        }
+    }
+
+    /// How many TCP packets went from one address to another.
+    fn seen(&self) -> BTreeMap<(IpAddr, IpAddr), usize> {
+        let mut seen = BTreeMap::new();
+        let mut key = self.packets.next_key(None).unwrap();
+        while let Some(at) = key {
+            if let Some(pair) = self
+                .packets
+                .lookup(&at)
+                .unwrap()
+                .and_then(|bytes| addresses(&bytes))
+            {
+                *seen.entry(pair).or_default() += 1;
+            }
+            key = self.packets.next_key(Some(&at)).unwrap();
+        }
+        seen
+    }
+}
+
+fn keeping(packets: &OwnedFd) -> Vec<Insn> {
+    let stack = |offset: i16| {
+        move |register| {
+            [
+                Insn::copy(register, Register::R10),
+                Insn::add(register, offset.into()),
+            ]
+        }
+    };
+    let (place, key) = (stack(PLACE), stack(KEY));
+    let mut program = vec![Insn::copy(Register::R6, Register::R1)];
+    program.extend((0..8).map(|slot| Insn::store64(Register::R10, PLACE + slot * 8, 0)));
+    program.push(Insn::set(Register::R2, 0));
+    program.extend(place(Register::R3));
+    program.extend([Insn::set(Register::R4, KEPT.into()), Insn::call(LOAD_BYTES)]);
+    program.extend([
+        Insn::call(NANOSECONDS),
+        Insn::store64(Register::R10, KEY, 0),
+        Insn::store32_from(Register::R10, KEY, Register::R0),
+    ]);
+    program.extend(Insn::load_map(Register::R1, packets.as_fd()));
+    program.extend(key(Register::R2));
+    program.extend(place(Register::R3));
+    program.extend([Insn::set(Register::R4, 0), Insn::call(UPDATE)]);
+    program.extend([Insn::set(Register::R0, GO_ON), Insn::exit()]);
+    program
+}
+
+fn addresses(packet: &[u8]) -> Option<(IpAddr, IpAddr)> {
+    let v4 = |at: usize| IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(&packet[at..at + 4]).unwrap()));
+    let v6 = |at: usize| {
+        IpAddr::V6(Ipv6Addr::from(
+            <[u8; 16]>::try_from(&packet[at..at + 16]).unwrap(),
+        ))
+    };
+    match (&packet[12..14], packet[23], packet[20]) {
+        ([0x08, 0x00], TCP, _) => Some((v4(26), v4(30))),
+        ([0x86, 0xdd], _, TCP) => Some((v6(22), v6(38))),
+        _ => None,
+    }
+}
+
+/// The TCP packets on the node's uplink, once both ends have said that they have ended.
+fn on_uplink(uplink: &Capture, connections: usize) -> BTreeMap<(IpAddr, IpAddr), usize> {
+    let is_end = |frame: &&Frame| frame.tcp.is_some_and(|tcp| tcp.flags.fin);
+    let over = |frames: &[Frame]| frames.iter().filter(is_end).count() >= 2 * connections;
+    uplink.settle(PATIENCE, over).unwrap();
+    let mut seen = BTreeMap::new();
+    for frame in uplink.frames().iter().filter(|frame| frame.tcp.is_some()) {
+        *seen.entry(frame.ip.unwrap()).or_default() += 1;
+    }
+    seen
+}
+
+fn foreign_programs_see_what_is_in_the_pods_name_and_nothing_else(wiring: Wiring) {
+    let mesh = mesh_of_the_stand_in("node-foreign", wiring);
+    let _server = serve(&mesh.world.remote.netns);
+    let _application = serve(&mesh.pod("client").netns);
+    let to = of_remote(&mesh);
+    for (pod, captured) in [("client", true), ("plain", false)] {
+        let [out, inward] =
+            [AttachType::TCX_INGRESS, AttachType::TCX_EGRESS].map(|attach| Watcher::at(&mesh, pod, attach));
+        let uplink = Capture::start(&mesh.world.node.netns, &mesh.world.node.interface).unwrap();
+        for to in &to {
+            let seen = exchange(&mesh.pod(pod).netns, *to);
+            if captured {
+                assert_captured(&mesh, Direction::Outbound, &seen);
+            } else {
+                assert_direct(&seen);
+            }
+        }
+        let own: Vec<IpAddr> = mesh.pod(pod).addresses().iter().collect();
+        let both = || {
+            let wire = on_uplink(&uplink, to.len());
+            let (mut sent, mut got) = (wire.clone(), wire);
+            sent.retain(|(source, _), _| own.contains(source));
+            got.retain(|(_, destination), _| own.contains(destination));
+            // What comes is for ztunnel, and is handed to it before anybody else's program.
+            let got = if captured { BTreeMap::new() } else { got };
+            ((out.seen(), inward.seen()), (sent, got))
+        };
+        let same = eventually(PATIENCE, || {
+            let (seen, wire) = both();
+            (seen == wire).then_some(())
+        });
+        same.unwrap_or_else(|late| panic!("{pod}: {late}: {:#?}", both()));
+        let ((sent, _), _) = both();
+        assert_eq!(sent.len(), to.len(), "{pod}: one of each family");
+    }
+    // A probe goes past ztunnel, and so by everybody's programs.
+    let [out, inward] =
+        [AttachType::TCX_INGRESS, AttachType::TCX_EGRESS].map(|attach| Watcher::at(&mesh, "client", attach));
+    for to in of_pod(&mesh, "client") {
+        assert_direct(&exchange(&mesh.world.node.netns, to));
+    }
+    assert_eq!((out.seen().len(), inward.seen().len()), (2, 2));
+}

@@ -1,0 +1,92 @@
+//! Much at once: large packets, many bytes, many connections.
+
+use std::process::Command;
+
+use weir_testbeds::mesh::{Mesh, ZTUNNEL};
+use weir_testbeds::netns::Netns;
+use weir_testbeds::proxy::ProxyKind;
+use weir_testbeds::traffic::{Client, ClientSpec};
+use weir_testbeds::world::Wiring;
+
+use crate::life::count;
+use crate::scene::{builder, of_pod, of_remote, serve};
+
+on_every_wiring! {
+    jumbo_frames_and_merged_packets_arrive_unaltered,
+    a_thousand_connections_are_open_at_once,
+}
+
+const JUMBO: u32 = 9000;
+
+/// As machines have them: the kernel cuts large packets late, and merges what arrives.
+fn offload(netns: &Netns) {
+    let interfaces = netns.netlink(async |netlink| netlink.interfaces().await).unwrap();
+    for interface in interfaces.iter().filter(|interface| interface.mac.is_some()) {
+        let mut ethtool = Command::new("ethtool");
+        ethtool.args(["-K", &interface.name]);
+        ethtool.args(["tso", "on", "gso", "on", "gro", "on"]);
+        let output = netns.run(|| ethtool.output()).unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        // A bridge and loopback have no choice of their own in some of them.
+        assert!(
+            output.status.success() || interface.name == "lo" || interface.name == "cni0",
+            "{}: {said}",
+            interface.name
+        );
+    }
+}
+
+fn mesh(name: &str, wiring: Wiring, mtu: u32) -> Mesh {
+    let kind = ProxyKind::stand_in().unwrap();
+    let mesh = builder(name, wiring).mtu(mtu).proxy_kind(kind).start().unwrap();
+    let pods = ["client", "server", ZTUNNEL].map(|pod| &mesh.pod(pod).netns);
+    let hosts = [&mesh.world.node.netns, &mesh.world.remote.netns];
+    pods.into_iter().chain(hosts).for_each(offload);
+    mesh
+}
+
+fn transfer(mesh: &Mesh, bytes: u64) {
+    let _server = serve(&mesh.world.remote.netns);
+    let _application = serve(&mesh.pod("server").netns);
+    for to in of_remote(mesh).into_iter().chain(of_pod(mesh, "server")) {
+        let mut connection = Client::connect(&mesh.pod("client").netns, &ClientSpec::to(to)).unwrap();
+        connection.bulk(bytes).unwrap();
+    }
+    for to in of_pod(mesh, "server") {
+        let mut connection = Client::connect(&mesh.world.remote.netns, &ClientSpec::to(to)).unwrap();
+        connection.bulk(bytes).unwrap();
+    }
+}
+
+fn jumbo_frames_and_merged_packets_arrive_unaltered(wiring: Wiring) {
+    transfer(&mesh("node-jumbo", wiring, JUMBO), 16 << 20);
+}
+
+/// Six connections of 1 GiB there and back, of either MTU.
+#[test]
+#[ignore = "takes minutes: `cargo test --release -p weir-agent --test world_node -- --ignored gigabytes`"]
+fn gigabytes_arrive_unaltered() {
+    for (wiring, mtu) in [(Wiring::Bridge, JUMBO), (Wiring::PointToPoint, 1500)] {
+        transfer(&mesh("node-gigabytes", wiring, mtu), 1 << 30);
+    }
+}
+
+fn a_thousand_connections_are_open_at_once(wiring: Wiring) {
+    let mesh = mesh("node-thousand", wiring, 1500);
+    let _server = serve(&mesh.world.remote.netns);
+    let _application = serve(&mesh.pod("server").netns);
+    let client = &mesh.pod("client").netns;
+    let targets: Vec<_> = of_remote(&mesh)
+        .into_iter()
+        .chain(of_pod(&mesh, "server"))
+        .collect();
+    let mut open: Vec<_> = (0..1000 / targets.len())
+        .flat_map(|_| &targets)
+        .map(|to| Client::connect(client, &ClientSpec::to(*to)).unwrap())
+        .collect();
+    assert_eq!(open.len(), 1000);
+    for connection in &mut open {
+        connection.exchange(b"all at once").unwrap();
+    }
+    assert_eq!(count(&mesh, "client", "outbound"), 1000);
+}
