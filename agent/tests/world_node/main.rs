@@ -39,3 +39,4 @@ mod reach;
 mod safety;
 mod scene;
 mod sideless;
+mod two_nodes;
