@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use weir_agent::pods::pod::PodUid;
 use weir_agent::zds::{Workload, ZdsConfig, ZdsServer};
 use weir_testbeds::cgroup::Cgroup;
-use weir_testbeds::mesh;
+use weir_testbeds::mesh::{self, ZTUNNEL};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::{Member, Proxy, ProxyKind, ProxySpec};
 use weir_testbeds::unique;
@@ -18,50 +18,84 @@ use weir_testbeds::world::{Pod, World};
 
 use crate::rules;
 
-/// The world, its proxy, and who tells the proxy of the pods.
+const SOCKET: &str = "zds.sock";
+
+/// The world, its proxy, and who tells the proxy of the pods where it has to be told.
 pub struct Baseline {
     pub world: World,
     pub proxy: Proxy,
     _cgroup: Cgroup,
+    _announcer: Option<Announcer>,
+}
+
+impl Baseline {
+    /// The proxy's sockets are in the pods. Rules come last, as Istio's agent has them only once ztunnel listens.
+    pub fn in_pod(world: World, kind: &ProxyKind) -> Result<Self> {
+        let announcer = Announcer::start(&world)?;
+        let spec = ProxySpec::in_pod(&Netns::new()?, &announcer.socket());
+        let baseline = Self::start(world, kind, spec, Some(announcer))?;
+        for pod in baseline.world.pods() {
+            rules::in_pod::apply(&pod.netns, pod.address())?;
+        }
+        Ok(baseline)
+    }
+
+    /// The proxy's sockets are in a pod of its own.
+    pub fn node(world: World, kind: &ProxyKind) -> Result<Self> {
+        let proxy = world.pod(ZTUNNEL);
+        let spec = ProxySpec::node(&proxy.netns, proxy.address());
+        let baseline = Self::start(world, kind, spec, None)?;
+        rules::node::apply(&baseline.world)?;
+        Ok(baseline)
+    }
+
+    fn start(world: World, kind: &ProxyKind, spec: ProxySpec, announcer: Option<Announcer>) -> Result<Self> {
+        let cgroup = Cgroup::new("ztunnel")?;
+        let pods = world.pods().iter().filter(|pod| pod.name != ZTUNNEL);
+        let spec = spec
+            .members(pods.map(Member::of))
+            .cgroup(cgroup.path())
+            .without_records();
+        let proxy = Proxy::start_kind(kind.clone(), spec)?;
+        proxy.wait_ready(mesh::START)?;
+        Ok(Self {
+            world,
+            proxy,
+            _cgroup: cgroup,
+            _announcer: announcer,
+        })
+    }
+}
+
+/// Tells the proxy of the pods over ZDS.
+struct Announcer {
     _server: ZdsServer,
     _runtime: Runtime,
     directory: PathBuf,
 }
 
-impl Baseline {
-    /// Rules come last, as Istio's agent has them only once ztunnel listens.
-    pub fn start(world: World, kind: &ProxyKind) -> Result<Self> {
+impl Announcer {
+    fn start(world: &World) -> Result<Self> {
         let directory = std::env::temp_dir().join(unique::name("bench"));
         fs::create_dir(&directory).with_context(|| directory.display().to_string())?;
-        let socket = directory.join("zds.sock");
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()?;
-        let server = serve(&runtime, socket.clone(), &world)?;
-        let netns = Netns::new()?;
-        let cgroup = Cgroup::new("ztunnel")?;
-        let spec = ProxySpec::in_pod(&netns, &socket)
-            .members(world.pods().iter().map(Member::of))
-            .cgroup(cgroup.path())
-            .without_records();
-        let proxy = Proxy::start_kind(kind.clone(), spec)?;
-        proxy.wait_ready(mesh::START)?;
-        for pod in world.pods() {
-            rules::apply(&pod.netns, pod.address())?;
-        }
+        let server = serve(&runtime, directory.join(SOCKET), world)?;
         Ok(Self {
-            world,
-            proxy,
-            _cgroup: cgroup,
             _server: server,
             _runtime: runtime,
             directory,
         })
     }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.join(SOCKET)
+    }
 }
 
-impl Drop for Baseline {
+impl Drop for Announcer {
     fn drop(&mut self) {
         // A directory left in the temporary directory spoils no measurement.
         fs::remove_dir_all(&self.directory).unwrap_or_default();

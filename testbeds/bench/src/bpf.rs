@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use weir_agent::datapath::sys::{
@@ -102,6 +103,26 @@ fn link_runs(pin: &Path) -> Result<(u32, ProgramRuns)> {
     let id = sys::link_info(link.as_fd())?.program_id;
     let program = sys::fd_by_id(Objects::Programs, id)?;
     Ok((id, sys::program_runs(program.as_fd())?))
+}
+
+/// How long a program that does nothing seems to take: what looking at the clock costs, which every run is charged with.
+pub fn floor() -> Result<Duration> {
+    const REPEAT: u32 = 1_000_000;
+    let nothing = sys::prog_load(&ProgramSpec {
+        kind: ProgramType::SCHED_CLS,
+        attach: None,
+        insns: &[Insn::set(Register::R0, 0), Insn::exit()],
+        license: c"GPL",
+        name: "weir_bench",
+    })?;
+    let input = TestInput {
+        packet: &[0; 64],
+        context: &[],
+        repeat: REPEAT,
+    };
+    let _counting = Counting::start()?;
+    sys::prog_test_run(nothing.as_fd(), &input)?;
+    Ok(sys::program_runs(nothing.as_fd())?.time / REPEAT)
 }
 
 /// Packets that a namespace's interfaces have sent and received, as the kernel counts them there.

@@ -12,6 +12,7 @@ use crate::column::{Column, Numbers};
 use crate::load::client::Kind;
 use crate::load::server::{CLOSE_PORT, KEEP_ALIVE_PORT, SINK_PORT};
 use crate::load::{Load, Measured};
+use crate::setting::Setting;
 use crate::spread::{Spread, percentile};
 use crate::variant::{Stage, Variant};
 
@@ -21,6 +22,7 @@ const CLIENTS: usize = 16;
 #[derive(Clone, Debug, Serialize)]
 pub struct Compared {
     pub proxy: &'static str,
+    pub setting: Setting,
     pub rounds: Vec<BTreeMap<Variant, Numbers>>,
     /// Operations that failed, in all rounds together.
     pub failures: BTreeMap<Variant, u64>,
@@ -36,11 +38,12 @@ impl Compared {
         )
     }
 
-    /// How many times Weir is better than the rules, round by round.
+    /// How many times the last variant is better than the one before, round by round.
     pub fn advantage(&self, column: Column) -> Option<Spread> {
+        let [_, theirs, ours] = self.setting.variants();
         Spread::of(self.rounds.iter().filter_map(|round| {
-            let ours = number(round, Variant::Weir, column)?;
-            column.advantage(ours, number(round, Variant::Iptables, column)?)
+            let ours = number(round, ours, column)?;
+            column.advantage(ours, number(round, theirs, column)?)
         }))
     }
 }
@@ -58,15 +61,16 @@ pub const fn proxy_name(proxy: &ProxyKind) -> &'static str {
 }
 
 /// Measures all variants behind one proxy.
-pub fn run(proxy: &ProxyKind, cli: &Cli) -> Result<Compared> {
+pub fn run(setting: Setting, proxy: &ProxyKind, cli: &Cli) -> Result<Compared> {
     let mut compared = Compared {
         proxy: proxy_name(proxy),
+        setting,
         rounds: Vec::new(),
         failures: BTreeMap::new(),
     };
     for round in 0..cli.rounds() {
         let mut numbers = BTreeMap::new();
-        for variant in order(round) {
+        for variant in order(setting, round) {
             eprintln!(
                 "bench: {} with {}, round {} of {}",
                 variant.name(),
@@ -74,7 +78,7 @@ pub fn run(proxy: &ProxyKind, cli: &Cli) -> Result<Compared> {
                 round + 1,
                 cli.rounds()
             );
-            let stage = variant.start(proxy)?;
+            let stage = variant.start(setting, proxy)?;
             let (measured, failures) = measure(&stage, cli).with_context(|| variant.name())?;
             numbers.insert(variant, measured);
             *compared.failures.entry(variant).or_default() += failures;
@@ -85,9 +89,10 @@ pub fn run(proxy: &ProxyKind, cli: &Cli) -> Result<Compared> {
 }
 
 /// Another variant goes first in every round.
-fn order(round: usize) -> [Variant; 3] {
-    let mut order = Variant::ALL;
-    order.rotate_left(round % Variant::ALL.len());
+fn order(setting: Setting, round: usize) -> [Variant; 3] {
+    let mut order = setting.variants();
+    let first = round % order.len();
+    order.rotate_left(first);
     order
 }
 

@@ -10,6 +10,7 @@ use crate::cli::Cli;
 use crate::compare::proxy_name;
 use crate::load::client;
 use crate::load::server::{CLOSE_PORT, SINK_PORT};
+use crate::setting::Setting;
 use crate::variant::{Stage, Variant};
 
 /// Transfers of different size: what runs per packet would run ten times as often in the second.
@@ -89,7 +90,7 @@ pub fn run(proxy: &ProxyKind, cli: &Cli) -> Result<Hooks> {
     let _counting = Counting::start()?;
     let counting = bpf::counting_cost()?;
     let guard = guard(proxy, connections, counting)?;
-    let mut stage = Stage::unguarded(proxy)?;
+    let mut stage = Stage::unguarded(Setting::InPod, proxy)?;
     let programs = per_connection(&mut stage, connections)?;
     let mut transfers = Vec::new();
     for bytes in TRANSFERS {
@@ -107,7 +108,7 @@ pub fn run(proxy: &ProxyKind, cli: &Cli) -> Result<Hooks> {
 
 /// What a packet costs where the guard looks at it, as it does by default.
 fn guard(proxy: &ProxyKind, connections: u32, counting: f64) -> Result<f64> {
-    let programs = per_connection(&mut Variant::Weir.start(proxy)?, connections)?;
+    let programs = per_connection(&mut Variant::Weir.start(Setting::InPod, proxy)?, connections)?;
     let guard = programs.iter().find(|program| program.name.starts_with(GUARD));
     let guard = guard.context("the guard did not run")?;
     Ok(guard.net(counting) / guard.runs)

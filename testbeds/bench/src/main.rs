@@ -1,4 +1,4 @@
-//! Measures Weir against iptables rules with the semantics of Istio's, and against no redirection at all.
+//! Measures Weir against iptables rules that do the same, and against no redirection at all.
 #![forbid(unsafe_code)]
 
 mod baseline;
@@ -11,9 +11,11 @@ mod cpu;
 mod hooks;
 mod load;
 mod machine;
+mod packets;
 mod report;
 mod rules;
 mod scale;
+mod setting;
 mod spread;
 mod variant;
 mod zds_peer;
@@ -22,8 +24,10 @@ use anyhow::Result;
 use clap::Parser as _;
 use weir_testbeds::proxy::{ProxyKind, ZTUNNEL_VARIABLE};
 
-use cli::{Cli, Part};
+use cli::{Cli, Contract, Part};
 use report::Report;
+use setting::Setting;
+use variant::Variant;
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
@@ -34,11 +38,9 @@ fn main() -> Result<()> {
 fn measure(cli: &Cli) -> Result<Report> {
     let mut report = Report::new(cli);
     for kind in proxies()? {
-        if cli.has(Part::Compare) {
-            report.compared.push(compare::run(&kind, cli)?);
-        }
-        if cli.has(Part::Hooks) {
-            report.hooks.push(hooks::run(&kind, cli)?);
+        match cli.contract {
+            Contract::InPod => in_pods(&mut report, &kind, cli)?,
+            Contract::Node => in_its_own(&mut report, &kind, cli)?,
         }
     }
     if cli.has(Part::Scale) {
@@ -48,6 +50,32 @@ fn measure(cli: &Cli) -> Result<Report> {
         report.starts = Some(cni::run(cli)?);
     }
     Ok(report)
+}
+
+fn in_pods(report: &mut Report, kind: &ProxyKind, cli: &Cli) -> Result<()> {
+    if cli.has(Part::Compare) {
+        report.compared.push(compare::run(Setting::InPod, kind, cli)?);
+    }
+    if cli.has(Part::Hooks) {
+        report.hooks.push(hooks::run(kind, cli)?);
+    }
+    Ok(())
+}
+
+fn in_its_own(report: &mut Report, kind: &ProxyKind, cli: &Cli) -> Result<()> {
+    if cli.has(Part::Compare) {
+        report.compared.push(compare::run(Setting::Node, kind, cli)?);
+    }
+    if cli.has(Part::Macvlan) {
+        report.compared.push(compare::run(Setting::Macvlan, kind, cli)?);
+    }
+    if cli.has(Part::Hooks) {
+        report.floor = Some(bpf::floor()?);
+        for (setting, variant) in [(Setting::Node, Variant::Weir), (Setting::Macvlan, Variant::Steer)] {
+            report.packets.push(packets::run(setting, variant, kind, cli)?);
+        }
+    }
+    Ok(())
 }
 
 /// The stand-in, and the real ztunnel if there is one.

@@ -19,6 +19,7 @@ use crate::hooks::{per_connection, total};
 use crate::load::Load;
 use crate::load::client::Kind;
 use crate::load::server::CLOSE_PORT;
+use crate::setting::Setting;
 use crate::spread::percentile;
 use crate::variant::{Stage, Variant};
 use crate::zds_peer;
@@ -53,7 +54,7 @@ pub struct Scale {
 pub fn run(cli: &Cli) -> Result<Scale> {
     let (pods, one_by_one) = if cli.quick { (40, 20) } else { (PODS, ONE_BY_ONE) };
     eprintln!("bench: {pods} pods");
-    let mut stage = Variant::Weir.start(&ProxyKind::stand_in()?)?;
+    let mut stage = Variant::Weir.start(Setting::InPod, &ProxyKind::stand_in()?)?;
     let before = Cost::of(&mut stage, cli)?;
     let crowd: Vec<Netns> = (0..pods).map(bystander).collect::<Result<_>>()?;
     let mesh = stage.mesh().context("Weir does not run here")?;

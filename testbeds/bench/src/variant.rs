@@ -1,24 +1,21 @@
-//! The ways from one pod to the other.
+//! The ways from client to server.
 
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
-use weir_testbeds::mesh::{self, Mesh};
+use weir_testbeds::mesh::{Builder, Mesh};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::ProxyKind;
-use weir_testbeds::world::{Wiring, World};
+use weir_testbeds::world::World;
 
 use crate::baseline::Baseline;
+use crate::cli::Contract;
 use crate::load::server::{KEEP_ALIVE_PORT, Server};
 use crate::load::{self};
+use crate::setting::{CLIENT, Setting};
 
-const CLIENT: &str = "client";
-const SERVER: &str = "server";
-/// As Calico does.
-const WIRING: Wiring = Wiring::PointToPoint;
-
-/// A way from one pod to the other.
+/// A way from client to server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
@@ -28,77 +25,61 @@ pub enum Variant {
     Iptables,
     /// Through the proxy, by Weir.
     Weir,
+    /// The same, where pods have no host side: connections are made to the proxy in the first place.
+    Socket,
+    /// The same, where pods have no host side: frames are addressed to the proxy.
+    Steer,
 }
 
 impl Variant {
-    pub const ALL: [Self; 3] = [Self::Direct, Self::Iptables, Self::Weir];
-
     /// The word for it in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Iptables => "iptables",
             Self::Weir => "Weir",
+            Self::Socket => "socket",
+            Self::Steer => "steer",
+        }
+    }
+
+    /// Pods in the mesh, where Weir is to redirect.
+    pub fn mesh(self, setting: Setting, proxy: &ProxyKind) -> Builder {
+        let builder = setting.mesh(proxy);
+        match self {
+            Self::Socket | Self::Steer => builder.flag("--macvlan-outbound").flag(self.name()),
+            Self::Direct | Self::Iptables | Self::Weir => builder,
         }
     }
 
     /// Makes a world anew, with a server in it, and proves which way connections take.
-    pub fn start(self, proxy: &ProxyKind) -> Result<Stage> {
+    pub fn start(self, setting: Setting, proxy: &ProxyKind) -> Result<Stage> {
         let world = match self {
-            Self::Direct => Behind::Nothing(world()?),
-            Self::Iptables => Behind::Rules(Baseline::start(world()?, proxy)?),
-            Self::Weir => Behind::Weir(mesh(proxy).start()?),
+            Self::Direct => Behind::Nothing(setting.world()?),
+            Self::Iptables => Behind::Rules(baseline(setting, proxy)?),
+            Self::Weir | Self::Socket | Self::Steer => Behind::Weir(self.mesh(setting, proxy).start()?),
         };
-        Stage::on(world, self)
+        Stage::on(world, (self, setting))
     }
 }
 
-impl Stage {
-    /// Weir without what looks at packets.
-    pub fn unguarded(proxy: &ProxyKind) -> Result<Self> {
-        let mesh = mesh(proxy).flag("--guard=off").start()?;
-        Self::on(Behind::Weir(mesh), Variant::Weir)
+fn baseline(setting: Setting, proxy: &ProxyKind) -> Result<Baseline> {
+    let world = setting.world_with_proxy()?;
+    match setting.contract() {
+        Contract::InPod => Baseline::in_pod(world, proxy),
+        Contract::Node => Baseline::node(world, proxy),
     }
-
-    /// Puts a server into the world and proves which way connections take.
-    fn on(world: Behind, variant: Variant) -> Result<Self> {
-        let server = Server::start(world.netns(SERVER), world.world().pod(SERVER).address())?;
-        let stage = Self { server, world };
-        let proxied = load::passes_proxy(stage.client(), stage.to(KEEP_ALIVE_PORT))?;
-        ensure!(
-            proxied == (variant != Variant::Direct),
-            "{}: the connection went the wrong way",
-            variant.name()
-        );
-        Ok(stage)
-    }
-}
-
-fn world() -> Result<World> {
-    Ok(World::builder("bench")
-        .wiring(WIRING)
-        .pods([CLIENT, SERVER])
-        .build()?)
-}
-
-/// Two pods in the mesh.
-fn mesh(proxy: &ProxyKind) -> mesh::Builder {
-    Mesh::builder("bench")
-        .wiring(WIRING)
-        .enrolled(CLIENT)
-        .enrolled(SERVER)
-        .proxy_kind(proxy.clone())
-        .without_records()
 }
 
 /// A world that is ready for load.
 pub struct Stage {
     // Stops before its world goes.
     pub server: Server,
+    address: IpAddr,
     pub world: Behind,
 }
 
-/// What is between the two pods.
+/// What is between client and server.
 pub enum Behind {
     Nothing(World),
     Rules(Baseline),
@@ -113,22 +94,41 @@ impl Behind {
             Self::Weir(mesh) => &mesh.world,
         }
     }
-
-    fn netns(&self, pod: &str) -> &Netns {
-        &self.world().pod(pod).netns
-    }
 }
 
 impl Stage {
+    /// Weir without what looks at packets.
+    pub fn unguarded(setting: Setting, proxy: &ProxyKind) -> Result<Self> {
+        let mesh = setting.mesh(proxy).flag("--guard=off").start()?;
+        Self::on(Behind::Weir(mesh), (Variant::Weir, setting))
+    }
+
+    /// Puts a server into the world and proves which way connections take.
+    fn on(world: Behind, (variant, setting): (Variant, Setting)) -> Result<Self> {
+        let (netns, address) = setting.server(world.world());
+        let server = Server::start(netns, address)?;
+        let stage = Self {
+            server,
+            address,
+            world,
+        };
+        let proxied = load::passes_proxy(stage.client(), stage.to(KEEP_ALIVE_PORT))?;
+        ensure!(
+            proxied == (variant != Variant::Direct),
+            "{}: the connection went the wrong way",
+            variant.name()
+        );
+        Ok(stage)
+    }
+
     /// Where clients live.
     pub fn client(&self) -> &Netns {
-        self.world.netns(CLIENT)
+        &self.world.world().pod(CLIENT).netns
     }
 
     /// Where clients connect.
     pub fn to(&self, port: u16) -> SocketAddr {
-        let address: IpAddr = self.world.world().pod(SERVER).address();
-        SocketAddr::new(address, port)
+        SocketAddr::new(self.address, port)
     }
 
     /// The proxy's process, if there is one.

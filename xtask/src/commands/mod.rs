@@ -54,7 +54,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[--quick] [-o json] [--report]",
+        arguments: "[in-pod|node] [--quick] [-o json] [--report]",
         help: "Measure Weir against iptables rules, and against no redirection",
         run: bench::run,
     },

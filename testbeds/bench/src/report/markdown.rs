@@ -1,10 +1,11 @@
 //! The report that is kept.
 
-use super::Report;
+use super::{Report, bars, explain};
 use crate::cni::{Starts, Times};
 use crate::column::Column;
 use crate::compare::Compared;
 use crate::hooks::Hooks;
+use crate::packets::{GOAL, PerPacket};
 use crate::scale::Scale;
 use crate::spread::Spread;
 use crate::variant::Variant;
@@ -14,15 +15,22 @@ const NOTHING: f64 = 0.02;
 
 /// The whole report.
 pub fn text(report: &Report) -> String {
-    let mut text = introduction(report);
+    let mut text = explain::introduction(report);
     for compared in &report.compared {
         text += &comparison(compared);
     }
     if !report.hooks.is_empty() {
-        text += PROGRAMS;
+        text += explain::PROGRAMS;
     }
     for hooks in &report.hooks {
         text += &programs(hooks);
+    }
+    if !report.packets.is_empty() {
+        text += explain::PACKETS;
+        text += &floor(report);
+    }
+    for packets in &report.packets {
+        text += &per_packet(packets);
     }
     if let Some(scale) = &report.scale {
         text += &pods(scale);
@@ -30,7 +38,7 @@ pub fn text(report: &Report) -> String {
     if let Some(starts) = &report.starts {
         text += &adds(starts);
     }
-    text + CAVEATS
+    text + explain::CAVEATS
 }
 
 fn adds(starts: &Starts) -> String {
@@ -46,41 +54,17 @@ fn adds(starts: &Starts) -> String {
     )
 }
 
-fn introduction(report: &Report) -> String {
-    let machine = &report.machine;
-    let others = match machine.other_agents {
-        0 => String::new(),
-        count => format!(
-            " Programs of {count} other Weir agents were attached during the run; they see, and slow, every variant."
-        ),
-    };
-    format!(
-        "# Benchmarks
-
-<!-- Written by `./x bench --report`; run it again rather than edit it. -->
-
-Kernel {}, {} cores ({}), load average {} at the start, {}.{others}
-
-1. Two pods with veths as Calico wires them, the proxy in a namespace of its own; every measurement has a world made anew.
-2. The variants take turns, {} rounds, another one first in each; {:.1} s per number after a warm-up. Medians; (min to max).
-3. Clients are tasks of one thread in the client's pod, in closed loops, the server one thread in its own; 64 bytes there and back.
-   A new connection is connect, request, answer, and end of file from the server.
-4. iptables: the rules of Istio's node agent with DNS capture, in both pods, and the proxy fed over ZDS by the agent's own server,
-   without any program of Weir. Weir: `weir agent` with its defaults. Before each measurement a connection proves its way.
-5. \"Better by\" compares Weir with iptables round by round, above 1 is better, whichever direction is; direct is what no mesh costs.
-",
-        machine.kernel, machine.cores, machine.cpu, machine.load, report.rules, report.rounds, report.seconds
-    )
-}
-
 fn comparison(compared: &Compared) -> String {
+    let variants = compared.setting.variants();
+    let [direct, theirs, ours] = variants.map(Variant::name);
     let mut text = format!(
-        "\n## With {}\n\n| | direct | iptables | Weir | better by |\n|---|---:|---:|---:|---:|\n",
+        "\n## {}, with {}\n\n| | {direct} | {theirs} | {ours} | better by |\n|---|---:|---:|---:|---:|\n",
+        compared.setting.title(),
         compared.proxy
     );
     for column in Column::ALL {
         text += &format!("| {} |", column.title());
-        for variant in Variant::ALL {
+        for variant in variants {
             text += &format!(" {} |", cell(compared.spread(variant, column)));
         }
         let by = compared.advantage(column);
@@ -89,7 +73,18 @@ fn comparison(compared: &Compared) -> String {
             |by| format!(" **{:.2}** ({:.2} to {:.2}) |\n", by.median, by.min, by.max),
         );
     }
-    text + &verdict(compared)
+    text + &verdict(compared) + &format!("\n```text\n{}```\n", charts(compared))
+}
+
+/// The rates as bars.
+pub fn charts(compared: &Compared) -> String {
+    let chart = |column: Column| {
+        let bar = |variant: Variant| Some((variant.name(), compared.spread(variant, column)?));
+        let bars: Vec<_> = compared.setting.variants().into_iter().filter_map(bar).collect();
+        bars::chart(column.title(), &bars)
+    };
+    let rates = Column::ALL.into_iter().filter(|column| column.more_is_better());
+    rates.map(chart).collect()
 }
 
 fn cell(spread: Option<Spread>) -> String {
@@ -121,9 +116,16 @@ fn verdict(compared: &Compared) -> String {
         titles
     };
     let mut text = "\n".to_owned();
+    let [_, _, ours] = compared.setting.variants();
     for (what, titles) in [
-        ("Weir is behind", titles(&|by| by < 1.0 - NOTHING)),
-        ("No difference", titles(&|by| (by - 1.0).abs() <= NOTHING)),
+        (
+            format!("{} is behind", ours.name()),
+            titles(&|by| by < 1.0 - NOTHING),
+        ),
+        (
+            "No difference".to_owned(),
+            titles(&|by| (by - 1.0).abs() <= NOTHING),
+        ),
     ] {
         if !titles.is_empty() {
             text += &format!("{what} in: {}.\n", titles.join("; "));
@@ -134,14 +136,6 @@ fn verdict(compared: &Compared) -> String {
     }
     text
 }
-
-const PROGRAMS: &str = "
-## What the programs cost
-
-Counted by the kernel (`kernel.bpf_stats_enabled`), one client, without the guard. The counting itself adds to every run: an empty
-program shows how much, and what is said of a redirection is without it. A connection of an application is several to the kernel:
-into the proxy, between the proxies unless they keep one open, and out of the proxy to the server; two of them are redirected.
-";
 
 fn programs(hooks: &Hooks) -> String {
     let mut text = format!(
@@ -170,6 +164,48 @@ fn programs(hooks: &Hooks) -> String {
         );
     }
     text
+}
+
+fn floor(report: &Report) -> String {
+    report.floor.map_or_else(String::new, |floor| {
+        format!(
+            "A program that does nothing shows {} ns here: what looking at the clock costs. The goal is {GOAL:.0} ns.\n",
+            floor.as_nanos()
+        )
+    })
+}
+
+fn per_packet(packets: &PerPacket) -> String {
+    let mut text = format!(
+        "\n{}, with {}:\n\n| program | new connections | requests | one stream |\n|---|---:|---:|---:|\n",
+        packets.setting.title(),
+        packets.proxy
+    );
+    for program in &packets.programs {
+        text += &format!("| `{}` |", program.name);
+        for load in program.loads {
+            text += &format!(" {} |", cell(load));
+        }
+        text += "\n";
+    }
+    let over: Vec<&str> = packets.over_goal().collect();
+    let verdict = match over.as_slice() {
+        [] => "Every program is below the goal under every load.".to_owned(),
+        over => format!("Over the goal: {}.", over.join(", ")),
+    };
+    text + &format!("\n{verdict}\n\n```text\n{}```\n", packet_chart(packets))
+}
+
+/// The programs as bars, each under the load that costs it most.
+pub fn packet_chart(packets: &PerPacket) -> String {
+    let goal = ("(goal)", Spread::of([GOAL]));
+    let programs = packets.programs.iter();
+    let bars: Vec<(&str, Spread)> = programs
+        .map(|program| (program.name.as_str(), program.worst()))
+        .chain([goal])
+        .filter_map(|(name, spread)| Some((name, spread?)))
+        .collect();
+    bars::chart("ns per packet, under the load that costs most", &bars)
 }
 
 fn pods(scale: &Scale) -> String {
@@ -201,15 +237,6 @@ The proxy's part is small: a ztunnel that only listens, and acknowledges at once
         scale.pods + 2,
     )
 }
-
-const CAVEATS: &str = "
-## What these numbers do not say
-
-- Clients, server and proxy share the machine's cores, so a rate is the cost of the whole path, not of redirection alone.
-- A real proxy spends most of its time on TLS, HTTP/2 and system calls. What redirection saves is small beside that.
-- Istio also needs a rule in the node's namespace for probes, and nodes have rules of other software. Neither is here.
-- CPU time is counted in ticks of 10 ms, and the machine's includes whatever else runs on it.
-";
 
 /// A number with as many digits as mean something.
 pub fn figure(value: f64) -> String {

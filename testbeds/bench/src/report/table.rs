@@ -1,11 +1,14 @@
 //! For people.
 
+use std::time::Duration;
+
 use super::Report;
-use super::markdown::figure;
+use super::markdown::{self, figure};
 use crate::cni::Starts;
 use crate::column::Column;
 use crate::compare::Compared;
 use crate::hooks::Hooks;
+use crate::packets::{PerPacket, Program};
 use crate::scale::Scale;
 use crate::variant::Variant;
 
@@ -17,6 +20,9 @@ pub fn text(report: &Report) -> String {
     }
     for hooks in &report.hooks {
         text += &programs(hooks);
+    }
+    for packets in &report.packets {
+        text += &per_packet(packets, report.floor);
     }
     if let Some(scale) = &report.scale {
         text += &pods(scale);
@@ -43,13 +49,18 @@ fn adds(starts: &Starts) -> String {
 }
 
 fn comparison(compared: &Compared) -> String {
+    let variants = compared.setting.variants();
+    let [direct, theirs, ours] = variants.map(Variant::name);
     let mut text = format!(
-        "\nWith {} (medians; Weir against iptables: median, min to max of rounds)\n{:<36}{:>12}{:>12}{:>12}   {}\n",
-        compared.proxy, "", "direct", "iptables", "Weir", "better by"
+        "\n{}, with {} (medians; {ours} against {theirs}: median, min to max of rounds)\n\
+         {:<36}{direct:>12}{theirs:>12}{ours:>12}   better by\n",
+        compared.setting.title(),
+        compared.proxy,
+        ""
     );
     for column in Column::ALL {
         text += &format!("{:<36}", column.title());
-        for variant in Variant::ALL {
+        for variant in variants {
             let spread = compared.spread(variant, column);
             text += &format!(
                 "{:>12}",
@@ -64,7 +75,7 @@ fn comparison(compared: &Compared) -> String {
     for (variant, failures) in compared.failures.iter().filter(|(_, failures)| **failures > 0) {
         text += &format!("failed operations, {}: {failures}\n", variant.name());
     }
-    text
+    text + "\n" + &markdown::charts(compared)
 }
 
 fn programs(hooks: &Hooks) -> String {
@@ -92,6 +103,27 @@ fn programs(hooks: &Hooks) -> String {
         );
     }
     text
+}
+
+fn per_packet(packets: &PerPacket, floor: Option<Duration>) -> String {
+    let mut text = format!(
+        "\n{}, with {}: ns per packet, medians of rounds\n{:<20}{:>16}{:>12}{:>12}\n",
+        packets.setting.title(),
+        packets.proxy,
+        "",
+        "new connections",
+        "requests",
+        "one stream"
+    );
+    for Program { name, loads } in &packets.programs {
+        let [connections, requests, stream] =
+            loads.map(|load| load.map_or_else(|| "-".to_owned(), |load| figure(load.median)));
+        text += &format!("{name:<20}{connections:>16}{requests:>12}{stream:>12}\n");
+    }
+    if let Some(floor) = floor {
+        text += &format!("A program that does nothing: {} ns\n", floor.as_nanos());
+    }
+    text + "\n" + &markdown::packet_chart(packets)
 }
 
 fn pods(scale: &Scale) -> String {
