@@ -5,6 +5,5 @@
 mod detour;
 mod forged;
 mod limits;
-mod measure;
 mod scene;
 mod steer;
