@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use weir_agent::datapath::Hook;
 use weir_agent::datapath::sys::AttachType;
-use weir_testbeds::mesh::Mesh;
+use weir_testbeds::mesh::{Mesh, PodLine};
 use weir_testbeds::unique;
 use weir_testbeds::world::{Wiring, World};
 
@@ -108,6 +108,111 @@ fn what_cannot_work_is_told_with_what_would() {
         table.contains("what would make it work: macvlan in bridge mode"),
         "{table}"
     );
+}
+
+#[test]
+fn plans_for_the_node_contract_are_those_for_the_ztunnel_that_is_named() {
+    let world = World::builder("named")
+        .pod("pod", Wiring::MacvlanBridge)
+        .pod("beside", Wiring::MacvlanBridge)
+        .pod("elsewhere", Wiring::Bridge)
+        .build()
+        .unwrap();
+    let path = |pod: &str| world.pod(pod).netns.path().to_str().unwrap().to_owned();
+    let of = |more: &[&str]| {
+        let pod = path("pod");
+        let asked = ["--netns", &pod, "--contract", "node"];
+        detect(&world, &[&asked, more].concat())
+    };
+    let inbound = |ztunnel: &str| {
+        let answer = json(&of(&["--ztunnel-netns", &path(ztunnel), "-o", "json"]));
+        answer["pods"][0]["plan"]["inbound"].clone()
+    };
+    let beside = inbound("beside");
+    assert_eq!(
+        (&beside["path"], &beside["what_would_make_it_work"]),
+        (&"steer".into(), &Value::Null)
+    );
+    let elsewhere = inbound("elsewhere");
+    assert_eq!(
+        (&elsewhere["path"], &elsewhere["reason"]),
+        (&"not_captured".into(), &"other_parent".into())
+    );
+    let table = text(&of(&["--ztunnel-netns", &path("beside")]));
+    assert!(table.contains("connected by a macvlan of eth0"), "{table}");
+    let table = text(&of(&[]));
+    assert!(table.contains("ztunnel: no agent tells where it is"), "{table}");
+    let wrong = of(&["--ztunnel-netns", "/dev/null"]);
+    let error = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert_eq!(wrong.status.code(), Some(1), "{error}");
+    assert!(error.contains("not a network namespace"), "{error}");
+}
+
+/// What `weir detect` tells of a pod to one who asks beside the agent.
+fn told_by(mesh: &Mesh, which: [&str; 2]) -> Value {
+    let host = mesh.world.node.netns.path();
+    let arguments = ["--host-netns", host.to_str().unwrap(), "--contract", "node"];
+    let asked = [arguments.as_slice(), &which, &["-o", "json"]].concat();
+    json(&mesh.agent.run("detect", &asked).unwrap())
+}
+
+/// That, and what the agent complains of.
+fn told_and_done(mesh: &Mesh, pod: &str) -> (Value, Vec<String>) {
+    let told = told_by(mesh, ["--pod", pod]);
+    let status = json(&mesh.agent.run("status", &[pod, "-o", "json"]).unwrap());
+    let complaints = status["warnings"].as_array().unwrap().iter();
+    let complaints = complaints.map(|warning| warning.as_str().unwrap().to_owned());
+    (told, complaints.collect())
+}
+
+#[test]
+fn plans_for_the_node_contract_are_those_that_the_agent_takes() {
+    let mut steering = Mesh::builder("detect-steer")
+        .outside("veth")
+        .wiring(Wiring::MacvlanBridge)
+        .enrolled("web")
+        .ztunnel_outside(Wiring::MacvlanBridge)
+        .flag("--macvlan-outbound")
+        .flag("steer")
+        .start()
+        .unwrap();
+    let (told, complaints) = told_and_done(&steering, "web");
+    for direction in ["outbound", "inbound"] {
+        let leg = &told["pods"][0]["plan"][direction];
+        assert_eq!(
+            (&leg["path"], &leg["what_would_make_it_work"]),
+            (&"steer".into(), &Value::Null),
+            "{direction}"
+        );
+    }
+    assert_eq!(complaints, [""; 0]);
+    // What is handed to the parent of a macvlan would leave the node.
+    steering.change("veth", PodLine::enrol).unwrap();
+    steering.wait_state("veth", "failed").unwrap();
+    let status = json(&steering.agent.run("status", &["veth", "-o", "json"]).unwrap());
+    let netns = steering.pod("veth").netns.path();
+    let told = told_by(&steering, ["--netns", netns.to_str().unwrap()]);
+    let inbound = &told["pods"][0]["plan"]["inbound"];
+    assert_eq!(inbound["reason"], "ztunnel_without_peer");
+    let done = status["why"].as_str().unwrap();
+    assert!(done.contains(inbound["why"].as_str().unwrap()), "{done}");
+
+    let divided = Mesh::builder("detect-divided")
+        .enrolled("web")
+        .wiring(Wiring::MacvlanBridge)
+        .enrolled("beside")
+        .ztunnel_outside(Wiring::Bridge)
+        .start()
+        .unwrap();
+    let (told, complaints) = told_and_done(&divided, "web");
+    assert_eq!(told["ztunnel"]["has_host_peer"], true);
+    assert_eq!(told["pods"][0]["plan"]["inbound"]["path"], "tc");
+    assert_eq!(complaints, [""; 0]);
+    let (told, complaints) = told_and_done(&divided, "beside");
+    let inbound = &told["pods"][0]["plan"]["inbound"];
+    assert_eq!(inbound["reason"], "other_parent");
+    let why = inbound["why"].as_str().unwrap();
+    assert!(complaints[0].contains(why), "{complaints:?}: {why}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::choose::{ChoiceConfig, Contract, Plan, choose};
+use crate::choose::{ChoiceConfig, Contract, Plan, Ztunnel, choose};
 use crate::cni::{self, Configuration, Identity, identify};
 use crate::facts::{KernelError, KernelFacts, Leftover, NodeFacts, PodFacts};
 use crate::read::{self, Known, ReadError};
@@ -36,6 +36,8 @@ pub struct Report<'a> {
     pub kernel: KernelFacts,
     /// The contract that plans are for.
     pub contract: Contract,
+    /// Where the ztunnel of the node contract is, if that is known.
+    pub ztunnel: Option<&'a Ztunnel>,
     /// The node.
     pub node: &'a NodeFacts,
     /// What the container runtime is configured to call.
@@ -148,6 +150,7 @@ impl Detector {
             schema: SCHEMA,
             kernel: self.kernel,
             contract: self.contract,
+            ztunnel: self.config.ztunnel.as_ref(),
             node: &self.node,
             configuration: &self.configuration,
             pods,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use weir_netdetect::choose::{MacvlanOutbound, Ztunnel};
 
 use super::time::Timestamp;
 
@@ -42,6 +43,9 @@ pub struct AgentStatus {
     /// Those that have their sockets in namespaces of their own.
     #[serde(default)]
     pub node_ztunnels: Vec<NodeZtunnel>,
+    /// How connections of pods on macvlan leave for one of those.
+    #[serde(default)]
+    pub macvlan_outbound: MacvlanOutbound,
     /// How the node is connected, once that was looked at.
     #[serde(default)]
     pub wiring: Option<NodeWiring>,
@@ -86,6 +90,9 @@ pub struct NodeZtunnel {
     pub listening: bool,
     /// Whether new connections go to this one.
     pub current: bool,
+    /// How it is connected, as far as pods' paths depend on it; nothing while it does not listen.
+    #[serde(default)]
+    pub connected: Option<Ztunnel>,
     /// What is wrong with it.
     pub complaint: Option<String>,
 }

@@ -14,6 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 use weir_common::names::map;
+use weir_netdetect::choose::Ztunnel;
 
 use super::config::ContractMode;
 use crate::datapath::{Datapath, maps};
@@ -52,6 +53,8 @@ pub struct Kept {
     pub listening: bool,
     /// Whether it takes new connections.
     pub current: bool,
+    /// How it is connected, while it listens.
+    pub connected: Option<Ztunnel>,
     /// What is wrong.
     pub complaint: Option<String>,
 }
@@ -144,7 +147,9 @@ impl Keeper {
             let event = source.events.borrow().clone();
             let pods = match &event {
                 SourceEvent::Snapshot(snapshot) => snapshot.pods.clone(),
-                SourceEvent::Pending => Arc::from([]),
+                SourceEvent::Pending if self.config.named.is_some() => Arc::from([]),
+                // The ztunnel of an earlier run goes on: that it is not known yet does not mean that it is gone.
+                SourceEvent::Pending => continue,
             };
             let looked = spawn_blocking(move || {
                 self.look(&pods);
@@ -329,6 +334,7 @@ impl Candidate {
             name: self.name.clone(),
             listening: slot.is_some(),
             current: slot.is_some() && slot == chosen,
+            connected: self.ready.map(|(_, current)| current.for_choice()),
             complaint: self.complaint.clone(),
         }
     }

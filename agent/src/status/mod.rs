@@ -48,6 +48,7 @@ fn agent(view: &View) -> AgentStatus {
         source_error: view.source_error(),
         ztunnels: connections.iter().map(ztunnel).collect(),
         node_ztunnels: node_ztunnels(view, connections.is_empty()),
+        macvlan_outbound: view.config.macvlan_outbound.into(),
         wiring: view.wiring.node(),
     }
 }
@@ -60,6 +61,7 @@ fn node_ztunnels(view: &View, alone: bool) -> Vec<NodeZtunnel> {
             name: ztunnel.name,
             listening: ztunnel.listening,
             current: ztunnel.current,
+            connected: ztunnel.connected,
             complaint: ztunnel.complaint,
         })
         .collect()

@@ -2,6 +2,7 @@
 
 mod pods;
 mod text;
+mod ztunnel;
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -18,6 +19,7 @@ use super::agent::cni::CONF_DIR;
 use super::asking::Where;
 use super::output::Output;
 use pods::Wanted;
+use ztunnel::Site;
 
 /// Tells how pods are connected, by which plugin, and on which path their connections get to ztunnel.
 ///
@@ -37,9 +39,13 @@ pub struct Args {
     /// What ztunnel expects.
     #[arg(long, env = "WEIR_CONTRACT", value_enum, default_value_t)]
     contract: ContractArg,
-    /// How connections of macvlan pods get to a ztunnel on their parent, with the node contract.
-    #[arg(long, env = "WEIR_MACVLAN_OUTBOUND", value_enum, default_value_t)]
-    macvlan_outbound: MacvlanArg,
+    /// The network namespace of the ztunnel, with the node contract [default: as the agent says].
+    #[arg(long, env = "WEIR_ZTUNNEL_NETNS", value_name = "PATH")]
+    ztunnel_netns: Option<PathBuf>,
+    /// How connections of macvlan pods get to a ztunnel on their parent, with the node contract [default: as the agent
+    /// has it, or socket].
+    #[arg(long, env = "WEIR_MACVLAN_OUTBOUND", value_enum)]
+    macvlan_outbound: Option<MacvlanArg>,
     /// The container runtime's directory of network configurations.
     #[arg(long, env = "WEIR_CNI_CONF_DIR", value_name = "DIRECTORY", default_value = CONF_DIR)]
     cni_conf_dir: PathBuf,
@@ -59,10 +65,9 @@ enum ContractArg {
     Node,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum MacvlanArg {
     /// They are made to ztunnel in the first place.
-    #[default]
     Socket,
     /// Their packets are sent to ztunnel's Ethernet address.
     Steer,
@@ -80,16 +85,24 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     };
     let host = File::open(&args.host_netns)
         .with_context(|| format!("the node's network namespace {}", args.host_netns.display()))?;
-    let config = ChoiceConfig {
-        macvlan_outbound: match args.macvlan_outbound {
-            MacvlanArg::Socket => MacvlanOutbound::Socket,
-            MacvlanArg::Steer => MacvlanOutbound::Steer,
-        },
-        ..ChoiceConfig::default()
+    let (contract, site) = match args.contract {
+        ContractArg::InPod => (Contract::InPod, Site::default()),
+        ContractArg::Node => {
+            let host = (host.as_fd(), args.host_netns.as_path());
+            (
+                Contract::Node,
+                ztunnel::site(args.ztunnel_netns.as_deref(), &args.at, host)?,
+            )
+        }
     };
-    let contract = match args.contract {
-        ContractArg::InPod => Contract::InPod,
-        ContractArg::Node => Contract::Node,
+    let config = ChoiceConfig {
+        macvlan_outbound: args
+            .macvlan_outbound
+            .map(MacvlanOutbound::from)
+            .or(site.macvlan_outbound)
+            .unwrap_or_default(),
+        ztunnel: site.ztunnel.clone(),
+        ..ChoiceConfig::default()
     };
     let detector = Detector::new(host.as_fd(), &args.cni_conf_dir, contract, config)?;
     let mut detected = Vec::new();
@@ -103,6 +116,17 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     }
     let report = detector.report(detected);
     let in_detail = !matches!(wanted, Wanted::All);
-    output.print(&report, |style| text::report(&report, in_detail, style))?;
+    output.print(&report, |style| {
+        text::report(&report, (in_detail, &site.source), style)
+    })?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl From<MacvlanArg> for MacvlanOutbound {
+    fn from(way: MacvlanArg) -> Self {
+        match way {
+            MacvlanArg::Socket => Self::Socket,
+            MacvlanArg::Steer => Self::Steer,
+        }
+    }
 }

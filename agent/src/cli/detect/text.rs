@@ -1,15 +1,19 @@
 //! What was detected, for people.
 
-use weir_netdetect::choose::{InterfacePlan, Leg, Path};
+use weir_netdetect::choose::{Contract, InterfacePlan, Leg, Path};
 use weir_netdetect::facts::{Interface, NodeFacts, Owner};
 use weir_netdetect::report::{Connected, Detected, Report};
 
+use super::ztunnel::Source;
 use crate::cli::output::{Colour, Style};
 use crate::cli::table::{Cell, Table};
 
 /// The node, then its pods.
-pub fn report(report: &Report<'_>, in_detail: bool, style: Style) -> String {
+pub fn report(report: &Report<'_>, (in_detail, source): (bool, &Source), style: Style) -> String {
     let mut text = node(report, style);
+    if report.contract == Contract::Node {
+        text += &ztunnel(report, source, style);
+    }
     let mut table = Table::new([
         "POD",
         "INTERFACE",
@@ -72,6 +76,29 @@ fn node(report: &Report<'_>, style: Style) -> String {
         text += &warn(format!("not looked at: {unread}"));
     }
     text
+}
+
+/// Where the ztunnel is that plans are for.
+fn ztunnel(report: &Report<'_>, source: &Source, style: Style) -> String {
+    let Some(ztunnel) = report.ztunnel else {
+        let text = format!("ztunnel: {source}. Paths are those to one that is where it is of use");
+        return style.paint(Colour::Warning, &text) + "\n";
+    };
+    let peer = ztunnel
+        .has_host_peer
+        .then(|| "by an interface of the node".to_owned());
+    let parents = ztunnel.macvlan_parents.iter().map(|parent| {
+        let name = report.node.interface(*parent);
+        let name = name.map_or_else(|| parent.to_string(), |parent| parent.name.clone());
+        format!("by a macvlan of {name}")
+    });
+    let ways: Vec<_> = peer.into_iter().chain(parents).collect();
+    let ways = if ways.is_empty() {
+        "in no way that Weir knows".to_owned()
+    } else {
+        ways.join(" and ")
+    };
+    format!("ztunnel: {source}; connected {ways}\n")
 }
 
 fn rows(pod: &Detected, table: &mut Table<8>) {

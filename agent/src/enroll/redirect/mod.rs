@@ -23,6 +23,7 @@ use super::pod::{Enrolled, Enroller};
 use super::{EnrollError, netlink};
 use crate::cgroups::Hierarchy;
 use crate::datapath::Hook;
+use crate::inside;
 
 pub use wiring::{Beside, Joint, Site};
 
@@ -68,6 +69,27 @@ impl Current {
                     .map_or(&[], Vec::as_slice),
             ),
         }
+    }
+
+    /// What pods' paths depend on of it.
+    #[must_use]
+    pub fn for_choice(&self) -> Ztunnel {
+        Ztunnel {
+            has_host_peer: self.has_host_side,
+            macvlan_parents: self.parent.into_iter().collect(),
+        }
+    }
+}
+
+/// What pods' paths would depend on if the ztunnel of this netns took their connections.
+///
+/// # Errors
+/// [`EnrollError`] if the facts cannot be read.
+pub fn ztunnel_in(netns: BorrowedFd<'_>, host: BorrowedFd<'_>) -> Result<Ztunnel, EnrollError> {
+    match wiring::of_ztunnel(netns, host) {
+        Ok(site) => Ok(Current::at(inside::cookie(netns)?, &site).for_choice()),
+        Err(EnrollError::ZtunnelWithoutPeer) => Ok(Ztunnel::default()),
+        Err(error) => Err(error),
     }
 }
 
@@ -115,10 +137,7 @@ impl NodeSide {
     fn choice(&self) -> ChoiceConfig {
         ChoiceConfig {
             macvlan_outbound: self.macvlan_outbound,
-            ztunnel: self.current().map(|current| Ztunnel {
-                has_host_peer: current.has_host_side,
-                macvlan_parents: current.parent.into_iter().collect(),
-            }),
+            ztunnel: self.current().map(|current| current.for_choice()),
             ..ChoiceConfig::default()
         }
     }

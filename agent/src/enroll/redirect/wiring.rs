@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use weir_netdetect::choose::{ChoiceConfig, Contract, Leg, Path, choose};
-use weir_netdetect::facts::{self, KernelFacts, Kind, MacvlanMode, Place, PodFacts};
+use weir_netdetect::facts::{self, KernelFacts, Kind, MacvlanMode, PodFacts};
 use weir_netdetect::read::{self, Known};
 
 use crate::datapath::{Interface, Link};
@@ -178,11 +178,8 @@ fn usable(interface: &facts::Interface) -> impl Iterator<Item = IpAddr> {
 }
 
 fn joint(interface: &facts::Interface, others: Vec<IpAddr>, nodes: &Nodes) -> Option<Joint> {
-    let far_end = interface
-        .far_end
-        .as_ref()
-        .filter(|end| end.place == Place::Host)?;
-    let peer = nodes.get(&far_end.index)?;
+    // The parent of a macvlan is none: what is handed to it goes out to the LAN.
+    let peer = nodes.get(&interface.host_peer()?)?;
     let bridge = peer
         .controller
         .and_then(|index| nodes.get(&index))

@@ -3,6 +3,7 @@ use weir_agent::api::status::{
     AgentStatus, Interface, InterfaceWiring, KernelState, Listeners, Pinned, PinnedPod, PodDetail,
     PodSummary, Problem, ReasonCount, Served, Status, Verdicts, Verified,
 };
+use weir_netdetect::choose::MacvlanOutbound;
 
 use super::{detail, node, pinned};
 use crate::cli::output::Style;
@@ -52,6 +53,7 @@ fn agent() -> AgentStatus {
         source_error: Some("no file".to_owned()),
         ztunnels: Vec::new(),
         node_ztunnels: Vec::new(),
+        macvlan_outbound: MacvlanOutbound::Socket,
         wiring: None,
     }
 }
