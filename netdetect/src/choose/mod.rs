@@ -20,16 +20,18 @@ pub fn choose(pod: &PodFacts, contract: Contract, kernel: &KernelFacts, config: 
     if pod.is_host {
         return nothing(contract, Why::HostNetwork, Remedy::OwnNetwork);
     }
-    let chooser = Chooser {
+    let mut chooser = Chooser {
         contract,
         kernel: *kernel,
         config,
+        redirected: false,
     };
-    let interfaces: Vec<_> = pod
-        .interfaces
-        .iter()
-        .filter_map(|interface| chooser.interface(interface))
-        .collect();
+    chooser.redirected = contract == Contract::Node
+        && chooser
+            .interfaces(pod)
+            .iter()
+            .any(|plan| plan.outbound.path == Path::Tc);
+    let interfaces = chooser.interfaces(pod);
     let outward = |plan: &&InterfacePlan| plan.role == Role::Outward;
     let by_route = pod.primary().map(|interface| interface.index);
     let primary = interfaces
@@ -67,9 +69,19 @@ struct Chooser<'a> {
     contract: Contract,
     kernel: KernelFacts,
     config: &'a ChoiceConfig,
+    /// Packets of the pod are redirected on the node, so its connections are not made to ztunnel in the first place:
+    /// a socket is connected before it is known by which interface its packets go.
+    redirected: bool,
 }
 
 impl Chooser<'_> {
+    fn interfaces(&self, pod: &PodFacts) -> Vec<InterfacePlan> {
+        let planned = pod.interfaces.iter();
+        planned
+            .filter_map(|interface| self.interface(interface))
+            .collect()
+    }
+
     fn interface(&self, interface: &Interface) -> Option<InterfacePlan> {
         let is_virtual = self.config.virtual_interfaces.contains(&interface.name);
         let (role, (outbound, inbound)) = match self.contract {
@@ -181,8 +193,10 @@ impl Chooser<'_> {
             );
         }
         let outbound = match self.config.macvlan_outbound {
-            MacvlanOutbound::Socket => self.by_socket(leg(Path::Socket, Why::SameParentSocket)),
-            MacvlanOutbound::Steer => self.by_frame(leg(Path::Steer, Why::SameParentSteer)),
+            MacvlanOutbound::Socket if !self.redirected => {
+                self.by_socket(leg(Path::Socket, Why::SameParentSocket))
+            }
+            _ => self.by_frame(leg(Path::Steer, Why::SameParentSteer)),
         };
         (outbound, self.by_frame(leg(Path::Steer, Why::SameParentSteer)))
     }
@@ -202,6 +216,9 @@ impl Chooser<'_> {
     }
 
     fn by_socket(&self, leg: Leg) -> Leg {
+        if self.redirected {
+            return Leg::with(Path::NotCaptured, Why::RedirectedElsewhere, Remedy::InPodContract);
+        }
         self.on_kernels(self.kernel.sockets, SOCKETS, leg)
     }
 

@@ -138,6 +138,16 @@ impl Plan {
             .all(|leg| leg.path.captures())
     }
 
+    /// Whether some connections of some interface get to ztunnel.
+    #[must_use]
+    pub fn captures_any(&self) -> bool {
+        let legs = self
+            .interfaces
+            .iter()
+            .flat_map(|plan| [&plan.outbound, &plan.inbound]);
+        legs.into_iter().any(|leg| leg.path.captures())
+    }
+
     /// The plan for the interface of this name.
     #[must_use]
     pub fn interface(&self, name: &str) -> Option<&InterfacePlan> {

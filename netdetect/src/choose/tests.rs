@@ -228,13 +228,38 @@ fn each_interface_has_its_plan_and_the_first_is_that_of_the_default_route() {
     assert_eq!(plan.outbound.path, Path::Tc);
     let names: Vec<_> = plan.interfaces.iter().map(|plan| plan.name.as_str()).collect();
     assert_eq!(names, ["net1", "eth0"]);
-    assert_eq!(plan.interface("net1").unwrap().inbound.path, Path::NotCaptured);
+    let net1 = plan.interface("net1").unwrap();
+    assert_eq!(net1.inbound.path, Path::NotCaptured);
+    assert_eq!(
+        (net1.outbound.path, &net1.outbound.why),
+        (Path::NotCaptured, &Why::RedirectedElsewhere)
+    );
     assert!(!plan.captures_all());
     assert_eq!(
         plan.cautions,
         [Caution::Divided {
             interface: "net1".to_owned()
         }]
+    );
+}
+
+#[test]
+fn beside_an_interface_that_is_redirected_a_macvlan_is_steered() {
+    let pod = pod(vec![
+        interface(2, "eth0", Kind::Veth, Some(Place::Host)),
+        interface(3, "net1", macvlan(MacvlanMode::Bridge), Some(Place::Host)),
+    ]);
+    let net1 = |config| {
+        let plan = plan(&pod, Contract::Node, &config);
+        let net1 = plan.interface("net1").unwrap();
+        (net1.outbound.path, net1.inbound.path)
+    };
+    assert_eq!(net1(ztunnel(true, &[7])), (Path::Steer, Path::Steer));
+    assert_eq!(net1(ztunnel(true, &[])), (Path::NotCaptured, Path::NotCaptured));
+    assert_eq!(
+        net1(ztunnel(false, &[7])),
+        (Path::Socket, Path::Steer),
+        "eth0 is not redirected"
     );
 }
 

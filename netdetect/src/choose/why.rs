@@ -34,6 +34,8 @@ pub enum Why {
         /// Of what kind the interface is.
         kind: Kind,
     },
+    /// The pod's connections are redirected at another interface, and made to ztunnel at none.
+    RedirectedElsewhere,
     /// No interface of the node sees the packets.
     NoHostPeerInbound {
         /// Of what kind the interface is.
@@ -118,6 +120,7 @@ impl Why {
             Self::SameParentSocket => "same_parent_socket",
             Self::SameParentSteer => "same_parent_steer",
             Self::OtherParent => "other_parent",
+            Self::RedirectedElsewhere => "redirected_elsewhere",
             Self::NoHostPeerOutbound { .. } | Self::NoHostPeerInbound { .. } => "no_host_peer",
             Self::UnknownWiring { .. } => "unknown_wiring",
             Self::NoNetwork => "no_network",
@@ -163,6 +166,9 @@ impl fmt::Display for Why {
             Self::OtherParent => {
                 f.write_str("ztunnel has no macvlan interface in bridge mode on the pod's parent")
             }
+            Self::RedirectedElsewhere => f.write_str(
+                "the pod's packets are redirected on the node at another interface, which sees none of these",
+            ),
             Self::NoHostPeerOutbound { kind } => write!(
                 f,
                 "no interface of the node sees its packets ({kind}): connections are made to ztunnel in the first place"

@@ -79,7 +79,7 @@ fn a_second_interface_has_a_plan_of_its_own() {
     assert_eq!(net1.kind, Kind::Macvlan { mode });
     assert_eq!(
         (net1.outbound.path, net1.inbound.path),
-        (Path::Socket, Path::NotCaptured)
+        (Path::NotCaptured, Path::NotCaptured)
     );
     assert!(!plan.captures_all());
     let interface = "net1".to_owned();
