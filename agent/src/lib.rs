@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod api;
 pub mod api_server;
+mod burst;
 pub mod cgroups;
 pub mod check;
 pub mod cleanup;

@@ -2,15 +2,22 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
+use ipnetwork::IpNetwork;
 use serde_json::Value;
+use weir_common::mark::{MASK, OUTBOUND, RULE_PREFERENCE, TABLE};
+use weir_netdetect::facts;
+use weir_netdetect::read::{self, Known};
 use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::link::Device;
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::netlink::Netlink;
+use weir_testbeds::route::Route;
 use weir_testbeds::rule::Rule;
 use weir_testbeds::unique;
+use weir_testbeds::world::{Family, Wiring};
 
 /// A directory that is gone when dropped.
 struct Directory(PathBuf);
@@ -116,4 +123,82 @@ fn what_gets_in_the_way_in_a_pod_is_told() {
     let rule = "the routing rule 32764 to table 100 for mark 0x111/0xfff asks for a mark that Weir uses; Weir's rules are asked first";
     assert_eq!(warnings("web"), serde_json::json!([rule]));
     assert_eq!(warnings("other"), serde_json::json!([]));
+}
+
+/// What the list tells of a pod: nobody looks into it for that.
+fn listed(mesh: &Mesh, pod: &str) -> Value {
+    let status = status(mesh, &[]);
+    let pods = status["pods"].as_array().unwrap();
+    pods.iter().find(|listed| listed["name"] == pod).unwrap().clone()
+}
+
+fn wait_for_listed(mesh: &Mesh, pod: &str, expected: impl Fn(&Value) -> bool) {
+    let told = || expected(&listed(mesh, pod)).then_some(());
+    assert!(eventually(PATIENCE, told).is_ok(), "{}", listed(mesh, pod));
+}
+
+#[test]
+fn what_changes_in_a_running_pod_is_noticed() {
+    let builder = Mesh::builder("changes")
+        .enrolled("web")
+        .ztunnel_outside(Wiring::Bridge);
+    let mut world = builder.world().unwrap();
+    world
+        .add_interface("web", "net1", Wiring::MacvlanPrivate)
+        .unwrap();
+    let mesh = builder.start_in(world).unwrap();
+    let first = |path: &'static str, interface: &'static str| {
+        wait_for_listed(&mesh, "web", |pod| {
+            pod["path"] == path && pod["interface"] == interface
+        });
+    };
+    first("tc", "eth0");
+    let pod = &mesh.pod("web").netns;
+    let everything: IpNetwork = "0.0.0.0/0".parse().unwrap();
+    let to_net1 = async |netlink: Netlink| {
+        netlink.delete_route(&Route::to(everything)).await?;
+        netlink
+            .add_route(&Route::to(everything).dev("net1").link_scope())
+            .await
+    };
+    pod.netlink(to_net1).unwrap();
+    first("not captured", "net1");
+    let told = listed(&mesh, "web");
+    let why = "not captured by net1, its first interface: the pod's packets are redirected on the node at another interface";
+    assert!(told["why"].as_str().unwrap().starts_with(why), "{told}");
+    // The interface goes, and its routes with it.
+    pod.netlink(async |netlink| netlink.delete_link("net1").await)
+        .unwrap();
+    first("tc", "eth0");
+    wait_for_listed(&mesh, "web", |pod| pod["warnings"] == serde_json::json!([]));
+}
+
+#[test]
+fn a_rule_that_comes_and_one_of_ours_that_goes_are_noticed() {
+    let mesh = Mesh::builder("rules")
+        .family(Family::Dual)
+        .enrolled("web")
+        .start()
+        .unwrap();
+    let pod = &mesh.pod("web").netns;
+    let foreign = Rule::v6(32764, 100).mark(0x111, 0xfff);
+    pod.netlink(async |netlink| netlink.add_rule(&foreign).await)
+        .unwrap();
+    let warned = |pod: &Value| pod["warnings"].to_string().contains("the routing rule 32764");
+    wait_for_listed(&mesh, "web", warned);
+    pod.netlink(async |netlink| netlink.delete_rule(&foreign).await)
+        .unwrap();
+    wait_for_listed(&mesh, "web", |pod| !warned(pod));
+    let ours = Rule::v4(RULE_PREFERENCE, TABLE).mark(OUTBOUND, MASK);
+    pod.netlink(async |netlink| netlink.delete_rule(&ours).await)
+        .unwrap();
+    let host = &mesh.world.node.netns;
+    let is_back = || {
+        let facts = read::pod(pod.as_fd(), &Known::new(host.as_fd())).unwrap();
+        let mut rules = facts.rules.iter();
+        rules
+            .any(|rule| rule.family == facts::Family::V4 && rule.preference == RULE_PREFERENCE)
+            .then_some(())
+    };
+    assert!(eventually(PATIENCE, is_back).is_ok());
 }

@@ -87,4 +87,13 @@ impl Netlink {
         let object = format!("rule {} to table {}", rule.preference, rule.table);
         request.execute().await.map_err(refused("add", object))
     }
+
+    /// Removes a rule.
+    pub async fn delete_rule(&self, rule: &Rule) -> Result<(), Error> {
+        let mut message = RuleMessage::default();
+        rule.fill(&mut message);
+        let object = format!("rule {} to table {}", rule.preference, rule.table);
+        let removed = self.handle.rule().del(message).execute().await;
+        removed.map_err(refused("remove", object))
+    }
 }

@@ -112,6 +112,9 @@ pub struct PodSummary {
     pub since: Timestamp,
     /// How its connections are captured, if they are.
     pub path: Option<String>,
+    /// Its first interface, which that is the path of: the one of its default route.
+    #[serde(default)]
+    pub interface: Option<String>,
     /// Why it is in this state, in a sentence.
     pub why: String,
     /// Its netns cookie, once known.

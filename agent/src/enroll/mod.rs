@@ -16,8 +16,10 @@ pub mod routing;
 mod socket_table;
 pub mod sysctls;
 pub mod watch;
+mod way;
 mod wiring;
 
 pub use error::EnrollError;
 pub(crate) use pod::port_flags;
 pub use pod::{Enrolled, Enroller, Removal};
+pub use way::Way;

@@ -12,8 +12,8 @@ use super::filters::{self, Filters};
 use super::interfaces::{self, Wanted};
 use super::own::{self, Known};
 use super::redirect::NodeSide;
-use super::wiring::Complaints;
-use super::{EnrollError, captured, entries, listeners, netlink, routing, sysctls, wiring};
+use super::wiring::Told;
+use super::{EnrollError, Way, captured, entries, listeners, netlink, routing, sysctls, wiring};
 use crate::datapath::{Datapath, maps};
 use crate::inside;
 
@@ -28,6 +28,8 @@ pub struct Enrolled {
     pub uncaptured: Vec<String>,
     /// What may get in the way.
     pub cautions: Vec<String>,
+    /// How its connections get to ztunnel, if that is known.
+    pub way: Option<Way>,
 }
 
 /// A minute of all ports that ztunnel is given for one client, and half the ports that the pod has for one destination.
@@ -309,7 +311,7 @@ impl Enroller {
             guard: self.guards,
             virtual_interfaces: filters.virtual_interfaces.clone(),
         };
-        let (addresses, interfaces, complaints) = netlink::run(netns, async |handle| {
+        let (addresses, interfaces, told) = netlink::run(netns, async |handle| {
             let addresses = addresses::read(handle).await?;
             if addresses.own.is_empty() {
                 return Err(EnrollError::NoAddress);
@@ -327,16 +329,16 @@ impl Enroller {
             tracked.sysctls |= sysctls::ensure()?;
             self.set_entry(cookie, tracked)?;
             routing::ensure(handle, &addresses).await?;
-            let mut complaints = match &self.host {
+            let mut told = match &self.host {
                 Some(host) => {
-                    wiring::complaints(handle, (netns, host.as_fd()), &wanted.virtual_interfaces).await
+                    wiring::told_of(handle, (netns, host.as_fd()), &wanted.virtual_interfaces).await
                 }
-                None => Complaints::default(),
+                None => Told::default(),
             };
             if !timestamps {
-                complaints.cautions.push(NO_TIMESTAMPS.to_owned());
+                told.cautions.push(NO_TIMESTAMPS.to_owned());
             }
-            Ok((addresses, interfaces::prepare(handle, &wanted).await?, complaints))
+            Ok((addresses, interfaces::prepare(handle, &wanted).await?, told))
         })?;
         if before.is_none() || !self.datapath.lookup_attached(cookie)? {
             self.datapath.attach_lookup(netns, cookie)?;
@@ -345,8 +347,9 @@ impl Enroller {
         Ok(Enrolled {
             netns: cookie,
             addresses,
-            uncaptured: complaints.uncaptured,
-            cautions: complaints.cautions,
+            uncaptured: told.uncaptured,
+            cautions: told.cautions,
+            way: told.way,
         })
     }
 

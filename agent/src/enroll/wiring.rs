@@ -7,11 +7,13 @@ use weir_netdetect::choose::{ChoiceConfig, Contract, InterfacePlan, Leg, Plan, c
 use weir_netdetect::facts::{KernelFacts, NetnsId};
 use weir_netdetect::read::{self, Known};
 
-use super::EnrollError;
+use super::{EnrollError, Way};
 
-/// What is wrong with the way in which a pod is connected; nothing where all is well.
+/// What the way in which a pod is connected means.
 #[derive(Debug, Default)]
-pub(super) struct Complaints {
+pub(super) struct Told {
+    /// How the pod's connections get to ztunnel, if that is known.
+    pub way: Option<Way>,
     /// What of the pod's traffic is not captured, and why.
     pub uncaptured: Vec<String>,
     /// What may get in the way.
@@ -19,16 +21,16 @@ pub(super) struct Complaints {
 }
 
 /// That the facts cannot be read is told too, but is no reason to leave a pod in clear.
-pub(super) async fn complaints(
+pub(super) async fn told_of(
     handle: &Handle,
     (netns, host): (BorrowedFd<'_>, BorrowedFd<'_>),
     virtual_interfaces: &[String],
-) -> Complaints {
+) -> Told {
     match plan(handle, (netns, host), virtual_interfaces).await {
         Ok(plan) => of_plan(&plan),
-        Err(error) => Complaints {
+        Err(error) => Told {
             cautions: vec![format!("it is not known how the pod is connected: {error}")],
-            ..Complaints::default()
+            ..Told::default()
         },
     }
 }
@@ -48,8 +50,9 @@ async fn plan(
     Ok(choose(&facts, Contract::InPod, &kernel, &config))
 }
 
-fn of_plan(plan: &Plan) -> Complaints {
-    Complaints {
+fn of_plan(plan: &Plan) -> Told {
+    Told {
+        way: Way::of(plan),
         uncaptured: plan.interfaces.iter().filter_map(of_interface).collect(),
         cautions: plan.cautions.iter().map(ToString::to_string).collect(),
     }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use weir_netdetect::choose::Contract;
 
+use crate::enroll::Way;
 use crate::pods::pod::{PodName, PodUid};
 use crate::verify::Problem;
 
@@ -79,6 +80,8 @@ pub struct PodStatus {
     pub netns: Option<u64>,
     /// By which contract it is, or is being, enrolled.
     pub contract: Contract,
+    /// How its connections get to ztunnel, once enrolled.
+    pub way: Option<Way>,
     /// Its addresses, once enrolled.
     pub addresses: Vec<IpAddr>,
     /// What is odd about its annotations, or may get in the way.
@@ -102,6 +105,7 @@ impl PodStatus {
             since: SystemTime::now(),
             netns: None,
             contract: Contract::InPod,
+            way: None,
             addresses: Vec::new(),
             warnings: Vec::new(),
             uncaptured: Vec::new(),

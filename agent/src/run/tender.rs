@@ -26,7 +26,7 @@ use super::sandboxes::Sandboxes;
 use super::subjects::{Subject, Subjects, TendNow};
 use crate::enroll::filters::Filters;
 use crate::enroll::redirect::Ztunnels;
-use crate::enroll::watch::AddressWatch;
+use crate::enroll::watch::NetnsWatch;
 use crate::enroll::{EnrollError, Enrolled, Enroller};
 use crate::pods::capture::Capture;
 use crate::pods::netns::{FindError, NetnsError, NetnsId};
@@ -101,7 +101,7 @@ struct InMesh {
     cookie: u64,
     /// What the last attempt did; nothing if it failed on the way.
     enrolled: Option<Enrolled>,
-    addresses: Option<AddressWatch>,
+    changes: Option<NetnsWatch>,
     /// The first ztunnel that serves it; later ones are told by the server.
     served: Option<ConnectionId>,
     captured: bool,
@@ -126,7 +126,7 @@ pub(super) struct Tender {
 
 /// Why the task looks at its pod again.
 enum Wake {
-    /// The source says something new, or ztunnel does, or the pod's addresses changed, or it is time.
+    /// The source says something new, or ztunnel does, or the pod's network changed, or it is time.
     Again,
     /// Somebody asks for it, and waits for the answer.
     Asked(oneshot::Sender<()>),
@@ -223,6 +223,7 @@ impl Tender {
                     pod.netns = None;
                     pod.addresses.clear();
                     pod.uncaptured.clear();
+                    pod.way = None;
                 });
                 Ok(())
             }
@@ -278,6 +279,7 @@ impl Tender {
             self.shared.registry.update(&self.uid, |status| {
                 status.netns = None;
                 status.addresses.clear();
+                status.way = None;
             });
             return Err(TendError::NoSandbox);
         }
@@ -308,12 +310,12 @@ impl Tender {
         match (enrolled.and_then(|enrolled| Ok(enrolled?)), &mut self.in_mesh) {
             (Ok(enrolled), Some(in_mesh)) => in_mesh.enrolled = Some(enrolled),
             (Ok(enrolled), None) => {
-                let addresses = AddressWatch::start(netns.as_fd()).ok();
+                let changes = NetnsWatch::start(netns.as_fd()).ok();
                 self.in_mesh = Some(InMesh {
                     netns,
                     cookie,
                     enrolled: Some(enrolled),
-                    addresses,
+                    changes,
                     served: None,
                     captured: false,
                 });
@@ -374,12 +376,8 @@ impl Tender {
     async fn sleep(&mut self, events: &mut broadcast::Receiver<ZdsEvent>, pause: Option<Duration>) -> Wake {
         let uid = self.uid.clone();
         let served = self.in_mesh.as_ref().and_then(|in_mesh| in_mesh.served);
-        let addresses = async {
-            match self
-                .in_mesh
-                .as_mut()
-                .and_then(|in_mesh| in_mesh.addresses.as_mut())
-            {
+        let changes = async {
+            match self.in_mesh.as_mut().and_then(|in_mesh| in_mesh.changes.as_mut()) {
                 Some(watch) => watch.changed().await,
                 None => std::future::pending().await,
             }
@@ -394,7 +392,7 @@ impl Tender {
             Some(answer) = self.asked.recv() => Wake::Asked(answer),
             changed = self.wanted.changed() => if changed.is_ok() { Wake::Again } else { Wake::Gone },
             () = acked(events, uid.as_str(), served) => Wake::Again,
-            () = addresses => Wake::Again,
+            () = changes => Wake::Again,
             () = node::changed(&mut self.node_ztunnels) => Wake::Again,
             () = pause => Wake::Again,
         }

@@ -5,23 +5,45 @@ use weir_netdetect::choose::{Contract, Path};
 
 use crate::api::status::{PodSummary, Problem, ReasonCount, Verdicts, Verified};
 use crate::datapath::counters::Counts;
+use crate::enroll::Way;
 use crate::run::registry::{PodState, PodStatus, Verification};
 use crate::verify;
 
-/// How connections are captured.
-const fn path(contract: Contract) -> Path {
-    match contract {
-        Contract::InPod => Path::Socket,
-        Contract::Node => Path::Tc,
+/// How the pod's own connections are captured.
+fn path(pod: &PodStatus) -> Path {
+    match (&pod.way, pod.contract) {
+        (Some(way), _) => way.outbound,
+        (None, Contract::InPod) => Path::Socket,
+        (None, Contract::Node) => Path::Tc,
     }
 }
 
-fn why(pod: &PodStatus) -> &str {
-    match (&pod.state, pod.contract) {
-        (PodState::Enrolled, Contract::Node) => {
-            "captured by the tc path: packets are redirected to ztunnel on the node, as they pass the pod's interface"
+fn why(pod: &PodStatus) -> String {
+    let node = (pod.contract == Contract::Node)
+        .then_some(pod.way.as_ref())
+        .flatten();
+    match (&pod.state, node) {
+        (PodState::Enrolled, Some(way)) => on_node(way),
+        (state, _) => state.why().to_owned(),
+    }
+}
+
+/// With a ztunnel in a namespace of its own each direction has a path of its own.
+fn on_node(way: &Way) -> String {
+    let Way {
+        interface,
+        outbound,
+        inbound,
+        why,
+    } = way;
+    match (outbound.captures(), inbound.captures()) {
+        (true, true) if outbound == inbound => format!("captured by the {outbound} path: {why}"),
+        (true, true) => {
+            format!("captured by the {outbound} path, what comes in by the {inbound} path: {why}")
         }
-        (state, _) => state.why(),
+        (true, false) => format!("captured by the {outbound} path, what comes in is not: {why}"),
+        (false, true) => format!("what comes in is captured by the {inbound} path, the rest is not: {why}"),
+        (false, false) => format!("not captured by {interface}, its first interface: {why}"),
     }
 }
 
@@ -34,8 +56,9 @@ pub fn summary(pod: &PodStatus, counts: Option<&Counts>) -> PodSummary {
         name: pod.name.name().to_owned(),
         state: pod.state.name().to_owned(),
         since: pod.since.into(),
-        path: (pod.state == PodState::Enrolled).then(|| path(pod.contract).name().to_owned()),
-        why: why(pod).to_owned(),
+        path: (pod.state == PodState::Enrolled).then(|| path(pod).name().to_owned()),
+        interface: pod.way.as_ref().map(|way| way.interface.clone()),
+        why: why(pod),
         netns: pod.netns,
         addresses: pod.addresses.clone(),
         connections: counts.map(verdicts).unwrap_or_default(),

@@ -73,6 +73,7 @@ mod tests {
     #[test]
     fn a_ztunnel_that_cannot_be_used_is_said_to_be_so() {
         let kept = |current, complaint: Option<&str>| Kept {
+            connected: None,
             name: "ztunnel".to_owned(),
             listening: current,
             current,

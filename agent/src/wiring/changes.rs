@@ -13,16 +13,13 @@ use rtnetlink::packet_core::NetlinkMessage;
 use rtnetlink::{MulticastGroup, new_multicast_connection};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 
 use super::{Place, WiringError, open};
+use crate::burst::Burst;
 use crate::enroll::EnrollError;
 use crate::inside;
 
-/// Changes come in bursts: one has ended when nothing more comes for this long,
-const QUIET: Duration = Duration::from_millis(300);
-/// and is not waited for any longer than this.
-const LONGEST_BURST: Duration = Duration::from_secs(5);
 /// What no message tells of, such as a directory that was not there, is noticed after this.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 
@@ -64,17 +61,11 @@ impl Changes {
 
     /// Waits until something has changed and the burst is over.
     pub(super) async fn next(&mut self, place: &Place) {
-        let end = Instant::now() + AT_LEAST_EVERY;
-        let mut until = if timeout_at(end, self.any()).await.is_ok() {
-            Instant::now() + LONGEST_BURST
-        } else {
-            Instant::now()
-        };
-        while Instant::now() < until {
-            let quiet = Instant::now() + QUIET;
-            if timeout_at(quiet.min(until), self.any()).await.is_err() {
-                until = Instant::now();
-            }
+        if timeout(AT_LEAST_EVERY, self.any()).await.is_ok() {
+            let burst = Burst::begin();
+            while let Some(deadline) = burst.deadline()
+                && timeout_at(deadline, self.any()).await.is_ok()
+            {}
         }
         if self.files.is_none() {
             self.files = watch(&place.cni_conf_dir).ok();

@@ -108,7 +108,7 @@ pub fn detail(detail: &PodDetail, now: Timestamp, style: Style) -> String {
     facts.push(["state".into(), state(pod)]);
     facts.push(["why".into(), pod.why.as_str().into()]);
     facts.push(["since".into(), format!("{} ago", span(pod.since.age(now))).into()]);
-    facts.push(["path".into(), pod.path.as_deref().unwrap_or_default().into()]);
+    facts.push(["path".into(), path(pod).into()]);
     facts.push(["attempts".into(), pod.attempts.to_string().into()]);
     facts.push([
         "netns cookie".into(),
@@ -142,6 +142,14 @@ pub fn detail(detail: &PodDetail, now: Timestamp, style: Style) -> String {
         return text;
     }
     format!("{text}\n{}", reasons(&detail.reasons, style))
+}
+
+fn path(pod: &PodSummary) -> String {
+    match (&pod.path, &pod.interface) {
+        (Some(path), Some(interface)) => format!("{path} (first interface: {interface})"),
+        (Some(path), None) => path.clone(),
+        (None, _) => String::new(),
+    }
 }
 
 /// What the kernel holds while no agent answers.

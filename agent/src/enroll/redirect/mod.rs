@@ -225,6 +225,7 @@ impl Enroller {
             addresses,
             uncaptured: reach.uncaptured,
             cautions: Vec::new(),
+            way: reach.way,
         })
     }
 

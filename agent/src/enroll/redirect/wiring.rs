@@ -9,8 +9,8 @@ use weir_netdetect::facts::{self, KernelFacts, Kind, MacvlanMode, PodFacts};
 use weir_netdetect::read::{self, Known};
 
 use crate::datapath::{Interface, Link};
-use crate::enroll::EnrollError;
 use crate::enroll::wiring::{told, uncaptured};
+use crate::enroll::{EnrollError, Way};
 
 /// An interface of a pod and its other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct Reach {
     pub detour: bool,
     /// Interfaces of which a direction cannot be redirected, and why.
     pub uncaptured: Vec<String>,
+    /// What is told of it.
+    pub way: Option<Way>,
 }
 
 /// Where ztunnel takes connections.
@@ -99,17 +101,16 @@ pub fn of_pod(
                     .uncaptured
                     .push(uncaptured("to", &interface.name, &planned.inbound));
             }
-            _ if is_primary => return Err(no_way(&planned.inbound)),
+            _ if is_primary && !plan.captures_any() => return Err(no_way(&planned.inbound)),
             _ => reach
                 .uncaptured
-                .push(uncaptured("by", &interface.name, &planned.inbound)),
+                .push(uncaptured("by", &interface.name, &planned.outbound)),
         }
     }
     if plan.primary.is_none() {
         return Err(no_way(&plan.inbound));
     }
-    // A connection that is made to ztunnel goes there by any interface; what the node sees needs no detour.
-    reach.detour &= reach.joints.is_empty();
+    reach.way = Way::of(&plan);
     Ok(reach)
 }
 

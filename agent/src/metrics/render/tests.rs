@@ -49,6 +49,7 @@ fn snapshot() -> Snapshot {
             listening: true,
             current: true,
             complaint: None,
+            connected: None,
         }],
         zds: Tally {
             connects: 2,

@@ -26,6 +26,7 @@ impl Tender {
         self.shared.registry.update(&self.uid, |status| {
             status.netns = Some(enrolled.netns);
             status.contract = contract;
+            status.way.clone_from(&enrolled.way);
             status.addresses = enrolled.addresses.own.iter().copied().collect();
             let known = status.warnings.iter().chain(&status.uncaptured);
             let known: BTreeSet<_> = known.cloned().collect();

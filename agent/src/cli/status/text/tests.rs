@@ -18,6 +18,7 @@ fn pod(name: &str, state: &str, why: &str) -> PodSummary {
         state: state.to_owned(),
         since: "2026-08-01T09:00:00.000Z".parse().unwrap(),
         path: (state == "enrolled").then(|| "socket".to_owned()),
+        interface: (state == "enrolled").then(|| "eth0".to_owned()),
         why: why.to_owned(),
         netns: Some(17),
         addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
