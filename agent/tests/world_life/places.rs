@@ -185,6 +185,41 @@ fn a_pod_without_a_usable_namespace_is_tried_until_it_has_one() {
 }
 
 #[test]
+fn a_pod_whose_namespace_is_deleted_stays_captured_and_follows_to_the_next() {
+    let mut mesh = Mesh::builder("replaced-netns")
+        .enrolled("server")
+        .outside("late")
+        .outside("next")
+        .start()
+        .unwrap();
+    let path = std::env::temp_dir().join(weir_testbeds::unique::name("replaced-netns"));
+    let lead_to = |mesh: &Mesh, pod: &str| symlink(mesh.pod(pod).netns.path(), &path).unwrap();
+    lead_to(&mesh, "late");
+    mesh.change("late", |line| {
+        line.enrol();
+        line.netns = path.display().to_string();
+    })
+    .unwrap();
+    mesh.wait_state("late", "enrolled").unwrap();
+    fs::remove_file(&path).unwrap();
+    mesh.change("late", |line| line.annotate("round", "2")).unwrap();
+    mesh.wait_state("late", "failed").unwrap();
+    let to = mesh.pod("server").address();
+    let _server = serve(&mesh, "server", to);
+    let seen = exchange(&mesh.pod("late").netns, to);
+    assert!(was_redirected(&seen), "{seen:?}");
+    lead_to(&mesh, "next");
+    let enrolled = mesh.wait_state("late", "enrolled");
+    fs::remove_file(&path).unwrap();
+    enrolled.unwrap();
+    let pods: Vec<u64> = maps(&mesh).pods().unwrap().keys().flatten().collect();
+    assert!(!pods.contains(&support::cookie(&mesh.pod("late").netns)));
+    assert!(pods.contains(&support::cookie(&mesh.pod("next").netns)));
+    let seen = exchange(&mesh.pod("next").netns, to);
+    assert!(was_redirected(&seen), "{seen:?}");
+}
+
+#[test]
 fn annotations_that_change_leave_open_connections_alone() {
     const PORTS: &str = "traffic.sidecar.istio.io/excludeOutboundPorts";
     let mut mesh = start("annotations");

@@ -1,15 +1,16 @@
 //! The ways in which applications connect.
 
-use std::io::{self, BufReader, Read as _};
+use std::io::{self, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd as _;
+use std::process::Command;
 
 use ipnetwork::IpNetwork;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, getpeername, getsockname, sendto};
 use socket2::{Domain, Protocol, Socket, Type};
 use weir_testbeds::capture::Capture;
-use weir_testbeds::deadline::PATIENCE;
+use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::Member;
@@ -26,6 +27,7 @@ on_every_wiring! {
     connects_that_do_not_block,
     data_in_the_first_packet,
     several_paths,
+    paths_that_are_added_later,
     io_uring,
     sockets_older_than_the_enrolment,
 }
@@ -144,6 +146,61 @@ fn several_paths(wiring: Wiring) {
         let seen = converse(&socket);
         drop(socket);
         assert_outbound(&mesh, &seen, to);
+    }
+}
+
+fn configure_mptcp(netns: &Netns, arguments: &str) {
+    let mut ip = Command::new("ip");
+    ip.arg("mptcp").args(arguments.split(' '));
+    let output = netns.run(|| ip.output()).unwrap();
+    assert!(output.status.success(), "ip mptcp {arguments}: {output:?}");
+}
+
+/// Further subflows are the kernel's, past the hook of `connect()`; that of a connection from before the enrolment has
+/// both ends in the world.
+fn paths_that_are_added_later(wiring: Wiring) {
+    let mut mesh = builder("subflow", wiring).outside("late").start().unwrap();
+    let (late, far) = (mesh.pod("late").netns.clone(), mesh.world.remote.netns.clone());
+    for netns in [&late, &far] {
+        configure_mptcp(netns, "limits set subflows 2 add_addr_accepted 2");
+    }
+    let to = remote(&mesh).find(SocketAddr::is_ipv4).unwrap();
+    let listener = stream(&far, to, Protocol::MPTCP);
+    listener.bind(&to.into()).unwrap();
+    listener.listen(1).unwrap();
+    let near = stream(&late, to, Protocol::MPTCP);
+    near.connect(&to.into()).unwrap();
+    let served = listener.accept().unwrap().0;
+    speak(&near, &served);
+    mesh.relabel("late", true).unwrap();
+    let second: IpNetwork = "10.99.0.9/32".parse().unwrap();
+    late.netlink(async |netlink| netlink.add_address("eth0", second).await)
+        .unwrap();
+    let (inside, outside) = (
+        Capture::start(&late, "lo").unwrap(),
+        Capture::start(&late, "eth0").unwrap(),
+    );
+    configure_mptcp(&late, "endpoint add 10.99.0.9 dev eth0 subflow");
+    let of_second = |capture: &Capture| {
+        capture
+            .tcp_syns()
+            .iter()
+            .any(|syn| syn.source.ip() == second.ip())
+    };
+    eventually(PATIENCE, || of_second(&inside).then_some(())).unwrap();
+    assert!(!of_second(&outside), "a subflow left the pod");
+    speak(&near, &served);
+}
+
+/// Both ways, several times.
+fn speak(near: &Socket, far: &Socket) {
+    for _ in 0..3 {
+        for (mut from, mut to) in [(near, far), (far, near)] {
+            from.write_all(b"word").unwrap();
+            let mut word = [0; 4];
+            to.read_exact(&mut word).unwrap();
+            assert_eq!(&word, b"word");
+        }
     }
 }
 
