@@ -156,8 +156,7 @@ fn configure_mptcp(netns: &Netns, arguments: &str) {
     assert!(output.status.success(), "ip mptcp {arguments}: {output:?}");
 }
 
-/// Further subflows are the kernel's, past the hook of `connect()`; that of a connection from before the enrolment has
-/// both ends in the world.
+/// Further subflows are opened by the kernel, here for a connection that is older than the enrolment.
 fn paths_that_are_added_later(wiring: Wiring) {
     let mut mesh = builder("subflow", wiring).outside("late").start().unwrap();
     let (late, far) = (mesh.pod("late").netns.clone(), mesh.world.remote.netns.clone());
