@@ -81,7 +81,8 @@ impl Column {
         } else {
             (theirs, ours)
         };
-        (over > 0.0 && under > 0.0).then(|| over / under)
+        // A rate of nothing is the worst there is; a latency of nothing is none.
+        (under > 0.0 && (over > 0.0 || self.more_is_better())).then(|| over / under)
     }
 }
 
@@ -94,5 +95,7 @@ mod tests {
         assert_eq!(Column::Requests.advantage(3.0, 2.0), Some(1.5));
         assert_eq!(Column::RequestP50.advantage(2.0, 3.0), Some(1.5));
         assert_eq!(Column::RequestProxyCpu.advantage(2.0, 0.0), None);
+        assert_eq!(Column::Requests.advantage(0.0, 2.0), Some(0.0), "it stood still");
+        assert_eq!(Column::RequestP50.advantage(0.0, 2.0), None);
     }
 }
