@@ -27,13 +27,17 @@ fn judge(packet: &Packet) -> Verdict {
     let Some(segment) = parse::segment(packet, Link::Ethernet) else {
         return Verdict::GoOn;
     };
-    let source = maps::local_pod(segment.source);
-    let destination = maps::local_pod(segment.destination);
-    match (source, destination) {
-        (Some(_), Some(pod)) if is_tunnel(&segment) => turn_back(packet, &pod, &segment),
-        (_, Some(pod)) if pod.interface != 0 => enter(packet, &pod, &segment),
-        (Some(pod), None) if pod.interface != 0 => speak_for(packet, &pod, &segment),
-        _ => Verdict::GoOn,
+    // One look-up is enough for most packets.
+    match maps::local_pod(segment.destination) {
+        Some(pod) if is_tunnel(&segment) && maps::local_pod(segment.source).is_some() => {
+            turn_back(packet, &pod, &segment)
+        }
+        Some(pod) if pod.interface != 0 => enter(packet, &pod, &segment),
+        Some(_) => Verdict::GoOn,
+        None => match maps::local_pod(segment.source) {
+            Some(pod) if pod.interface != 0 => speak_for(packet, &pod, &segment),
+            _ => Verdict::GoOn,
+        },
     }
 }
 
