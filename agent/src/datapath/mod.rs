@@ -20,7 +20,7 @@ pub mod sys;
 mod virtual_interface;
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use aya::Ebpf;
 use counters::Counts;
@@ -51,6 +51,7 @@ pub struct Datapath {
     retired: Mutex<Counts>,
     /// The object of the node contract, once something needs it.
     redirect: Mutex<Option<Ebpf>>,
+    turn: Mutex<()>,
 }
 
 impl Datapath {
@@ -72,6 +73,7 @@ impl Datapath {
             cgroup: config.cgroup.clone(),
             retired: Mutex::default(),
             redirect: Mutex::default(),
+            turn: Mutex::default(),
         })
     }
 
@@ -85,7 +87,14 @@ impl Datapath {
             cgroup: PathBuf::new(),
             retired: Mutex::default(),
             redirect: Mutex::default(),
+            turn: Mutex::default(),
         }
+    }
+
+    /// Does work that reads maps and then changes what must agree with all of them.
+    pub fn one_at_a_time<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        work()
     }
 
     /// The cgroup that the node's programs are attached to.

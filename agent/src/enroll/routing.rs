@@ -212,7 +212,10 @@ async fn add_rule(
     tolerate(added, &[EEXIST, EAFNOSUPPORT], "add a routing rule")
 }
 
-async fn existing_rules(handle: &Handle, version: IpVersion) -> Result<Vec<RuleMessage>, EnrollError> {
+pub(super) async fn existing_rules(
+    handle: &Handle,
+    version: IpVersion,
+) -> Result<Vec<RuleMessage>, EnrollError> {
     handle
         .rule()
         .get(version)
@@ -269,11 +272,11 @@ fn route_v6(source: Ipv6Addr) -> RouteMessage {
 }
 
 /// What is to be removed may be gone already, with its interface or its family.
-fn gone(result: Result<(), rtnetlink::Error>, step: &'static str) -> Result<(), EnrollError> {
+pub(super) fn gone(result: Result<(), rtnetlink::Error>, step: &'static str) -> Result<(), EnrollError> {
     tolerate(result, &[ENOENT, ESRCH, ENODEV, EAFNOSUPPORT], step)
 }
 
-fn tolerate(
+pub(super) fn tolerate(
     result: Result<(), rtnetlink::Error>,
     fine: &[i32],
     step: &'static str,

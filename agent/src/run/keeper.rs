@@ -20,7 +20,7 @@ use super::config::ContractMode;
 use crate::datapath::{Datapath, maps};
 use crate::enroll::EnrollError;
 use crate::enroll::redirect::ztunnel::{self, Listening};
-use crate::enroll::redirect::{Current, Ztunnels};
+use crate::enroll::redirect::{Current, Site, Ztunnels};
 use crate::inside;
 use crate::pods::netns::{Netns, NetnsId, find_by_proc};
 use crate::pods::pod::{PodEntry, PodUid};
@@ -104,6 +104,8 @@ struct Candidate {
     netns: Option<(Arc<OwnedFd>, u64)>,
     /// Its slot and where it is, while it listens and has all that it needs.
     ready: Option<(u32, Current)>,
+    /// Where it is, if it has two sides.
+    divided: Option<Arc<Site>>,
     complaint: Option<String>,
 }
 
@@ -208,6 +210,7 @@ impl Keeper {
                 name,
                 netns: None,
                 ready: None,
+                divided: None,
                 complaint: None,
             });
         }
@@ -252,6 +255,11 @@ impl Keeper {
             .values()
             .filter_map(|candidate| Some(candidate.netns.as_ref()?.0.clone()))
             .collect();
+        let divided = self.candidates.values().filter_map(|candidate| {
+            let (netns, _) = candidate.netns.as_ref()?;
+            Some((netns.clone(), candidate.divided.clone()?))
+        });
+        let divided = divided.collect();
         self.known.send_if_modified(|known| {
             let changed = known.current != current;
             if changed {
@@ -260,7 +268,11 @@ impl Keeper {
                     "ztunnel for new connections"
                 );
             }
-            *known = Arc::new(Ztunnels { current, netns });
+            *known = Arc::new(Ztunnels {
+                current,
+                netns,
+                divided,
+            });
             changed
         });
     }
@@ -322,7 +334,10 @@ impl Candidate {
             Some(ready) if !mends => Some(ready),
             _ => {
                 let (slot, site) = ztunnel::place(datapath, config.host.as_fd(), (netns.as_fd(), *cookie))?;
-                Some((slot, Current::at(*cookie, &site)))
+                let ready = Some((slot, Current::at(*cookie, &site)));
+                let is_divided = site.joint.is_some() && site.beside.is_some();
+                self.divided = is_divided.then(|| Arc::new(site));
+                ready
             }
         };
         Ok(())

@@ -33,6 +33,7 @@ macro_rules! on_wiring {
 mod foreign;
 mod heavy;
 mod life;
+mod mixed;
 mod narrow;
 mod proof;
 mod reach;

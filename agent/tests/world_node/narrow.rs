@@ -20,22 +20,22 @@ on_every_wiring! {
 on_wiring!(macvlan, MacvlanBridge, bulk_data_gets_through_a_narrow_path);
 
 const NARROW: u32 = 1300;
-const WIDE: u32 = 1500;
+pub const WIDE: u32 = 1500;
 const BEYOND: [&str; 2] = ["172.30.2.0/24", "fd30:2::/64"];
 /// The hop's addresses on both links, and the host's beyond it.
 const REMOTE: [&str; 2] = ["172.30.1.1", "fd30:1::1"];
 const HOP: [&str; 2] = ["172.30.1.2", "fd30:1::2"];
 const HOP_BEYOND: [&str; 2] = ["172.30.2.1", "fd30:2::1"];
-const FAR: [&str; 2] = ["172.30.2.2", "fd30:2::2"];
+pub const FAR: [&str; 2] = ["172.30.2.2", "fd30:2::2"];
 
 /// A router, and a host beyond it. Without whoever holds them they are gone.
-struct Beyond {
+pub struct Beyond {
     _hop: Netns,
-    far: Netns,
+    pub far: Netns,
 }
 
 /// They are beyond `remote`, to which a link of this MTU leads; the last link is as wide as most.
-fn beyond(remote: &Host, mtu: u32) -> Beyond {
+pub fn beyond(remote: &Host, mtu: u32) -> Beyond {
     let (hop, far) = (Netns::new().unwrap(), Netns::new().unwrap());
     for sysctl in ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"] {
         hop.sysctl_set(sysctl, "1").unwrap();

@@ -19,6 +19,7 @@ pub struct Builder {
     family: Family,
     mtu: Option<u32>,
     pub(super) pods: Vec<(String, Wiring)>,
+    interfaces: Vec<(String, String, Wiring)>,
     enrolled: Vec<String>,
     annotations: Vec<(String, String, String)>,
     dns: Dns,
@@ -37,6 +38,7 @@ impl Builder {
             family: Family::V4,
             mtu: None,
             pods: Vec::new(),
+            interfaces: Vec::new(),
             enrolled: Vec::new(),
             annotations: Vec::new(),
             dns: Dns::Off,
@@ -80,6 +82,13 @@ impl Builder {
     #[must_use]
     pub fn outside(mut self, name: &str) -> Self {
         self.pods.push((name.to_owned(), self.wiring));
+        self
+    }
+
+    /// Gives a pod, or the one that the proxy is in, a further interface.
+    #[must_use]
+    pub fn interface(mut self, pod: &str, name: &str, wiring: Wiring) -> Self {
+        self.interfaces.push((pod.to_owned(), name.to_owned(), wiring));
         self
     }
 
@@ -147,7 +156,11 @@ impl Builder {
         for (name, wiring) in &self.pods {
             builder = builder.pod(name, *wiring);
         }
-        Ok(builder.build()?)
+        let mut world = builder.build()?;
+        for (pod, name, wiring) in &self.interfaces {
+            world.add_interface(pod, name, *wiring)?;
+        }
+        Ok(world)
     }
 
     /// Brings agent and proxy into the world that [`world`](Self::world) made, and waits as [`start`](Self::start) does.

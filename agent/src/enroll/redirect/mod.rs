@@ -4,9 +4,11 @@ pub mod detour;
 pub mod inspect;
 mod local;
 mod open;
+mod sides;
 mod wiring;
 pub mod ztunnel;
 
+use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use super::own::{self, Known};
 use super::pod::{Enrolled, Enroller};
 use super::{EnrollError, netlink};
 use crate::cgroups::Hierarchy;
-use crate::datapath::Hook;
+use crate::datapath::{Datapath, Hook};
 use crate::inside;
 
 pub use wiring::{Beside, Joint, Site};
@@ -34,6 +36,8 @@ pub struct Ztunnels {
     pub current: Option<Current>,
     /// The namespaces of all that are known.
     pub netns: Vec<Arc<OwnedFd>>,
+    /// Those that have two sides, and where.
+    pub divided: Vec<(Arc<OwnedFd>, Arc<Site>)>,
 }
 
 /// The ztunnel that takes new connections.
@@ -166,6 +170,13 @@ impl NodeSide {
         self.host.as_fd()
     }
 
+    /// Ztunnels with two sides speak to and for the pods that are known by now.
+    fn divide(&self, datapath: &Datapath, gateways: &[IpAddr]) -> Result<(), EnrollError> {
+        let ztunnels = self.ztunnels.borrow().clone();
+        let mut divided = ztunnels.divided.iter();
+        divided.try_for_each(|(netns, site)| sides::divide(datapath, netns.as_fd(), site, gateways))
+    }
+
     fn is_open(&self) -> bool {
         self.fail_open && self.current().is_none()
     }
@@ -204,6 +215,8 @@ impl Enroller {
         self.set_entry(cookie, entry)?;
         let bridge = side.current().and_then(|current| current.bridge);
         local::set(maps, cookie, &reach, bridge)?;
+        let gateways = reach.beside.iter().flat_map(|beside| &beside.gateways);
+        side.divide(&self.datapath, &gateways.copied().collect::<Vec<_>>())?;
         let peers: Vec<_> = joints.iter().map(|joint| joint.peer.clone()).collect();
         let hook = Hook::of_this_kernel();
         self.datapath
@@ -306,6 +319,9 @@ impl Enroller {
             local::forget_interface(maps, interface)?;
         }
         local::forget_addresses(maps, cookie)?;
+        if let Some(side) = &self.side {
+            side.divide(&self.datapath, &[])?;
+        }
         Ok(detached.and(steered).and(unpinned)?)
     }
 

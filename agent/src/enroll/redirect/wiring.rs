@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use weir_netdetect::choose::{ChoiceConfig, Contract, Leg, Path, choose};
-use weir_netdetect::facts::{self, KernelFacts, Kind, MacvlanMode, PodFacts};
+use weir_netdetect::facts::{self, KernelFacts, Kind, MacvlanMode, PodFacts, Route};
 use weir_netdetect::read::{self, Known};
 
 use crate::datapath::{Interface, Link};
@@ -38,9 +38,14 @@ pub struct Beside {
     pub mac: [u8; 6],
     /// The parent.
     pub parent: Interface,
+    /// Routers that it is the default way to.
+    pub gateways: Vec<IpAddr>,
     /// Addresses that connections over it have at this end.
     pub addresses: Vec<IpAddr>,
 }
+
+/// The table in which routes are that say nothing else.
+pub(super) const MAIN: u32 = 254;
 
 /// How a pod's connections can be redirected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,7 +97,9 @@ pub fn of_pod(
         match (planned.outbound.path, planned.inbound.path) {
             (Path::Tc, Path::Tc) => reach.joints.extend(joint(interface, others, &nodes)),
             (outbound @ (Path::Socket | Path::Steer), Path::Steer) => {
-                reach.beside.extend(beside(interface, others, &nodes));
+                reach
+                    .beside
+                    .extend(beside(interface, others, (&nodes, &facts.routes)));
                 reach.detour |= outbound == Path::Socket;
             }
             (Path::Socket, _) => {
@@ -114,7 +121,8 @@ pub fn of_pod(
     Ok(reach)
 }
 
-/// Reads where ztunnel takes connections: by its first interface, and by one whose parent is on the node.
+/// Reads where ztunnel takes connections: by its first interface that has a peer on the node, and by one whose parent is
+/// there.
 ///
 /// # Errors
 /// [`EnrollError::Wiring`], [`EnrollError::ZtunnelWithoutPeer`].
@@ -127,12 +135,15 @@ pub fn of_ztunnel(netns: BorrowedFd<'_>, host: BorrowedFd<'_>) -> Result<Site, E
         _ => Vec::new(),
     };
     let site = Site {
-        joint: primary.and_then(|interface| joint(interface, others(interface), &nodes)),
+        joint: primary
+            .into_iter()
+            .chain(&facts.interfaces)
+            .find_map(|interface| joint(interface, others(interface), &nodes)),
         beside: facts
             .interfaces
             .iter()
             .filter(|interface| is_switched(&interface.kind))
-            .find_map(|interface| beside(interface, others(interface), &nodes)),
+            .find_map(|interface| beside(interface, others(interface), (&nodes, &facts.routes))),
     };
     if site.joint.is_none() && site.beside.is_none() {
         return Err(EnrollError::ZtunnelWithoutPeer);
@@ -196,14 +207,28 @@ fn joint(interface: &facts::Interface, others: Vec<IpAddr>, nodes: &Nodes) -> Op
     })
 }
 
-fn beside(interface: &facts::Interface, others: Vec<IpAddr>, nodes: &Nodes) -> Option<Beside> {
+fn beside(
+    interface: &facts::Interface,
+    others: Vec<IpAddr>,
+    (nodes, routes): (&Nodes, &[Route]),
+) -> Option<Beside> {
     let parent = nodes.get(&interface.host_parent()?)?;
     Some(Beside {
         inner: ethernet(interface),
         mac: interface.mac?.0,
         parent: ethernet(parent),
+        gateways: gateways(interface.index, routes),
         addresses: usable(interface).chain(others).collect(),
     })
+}
+
+/// One per family, that of the main table.
+fn gateways(interface: u32, routes: &[Route]) -> Vec<IpAddr> {
+    let default = routes.iter().filter(|route| route.destination.is_none());
+    default
+        .filter(|route| route.interface == Some(interface) && route.table == MAIN)
+        .filter_map(|route| route.gateway)
+        .collect()
 }
 
 fn ethernet(interface: &facts::Interface) -> Interface {

@@ -9,8 +9,8 @@ use weir_common::names::map;
 use weir_common::ports;
 use weir_common::ztunnel::{NodeContract, SLOTS, ZtunnelPlace};
 
-use super::local;
 use super::wiring::{self, Beside, Site};
+use super::{local, sides};
 use crate::datapath::{Datapath, DatapathError, Hook, maps};
 use crate::enroll::socket_table::{self, States};
 use crate::enroll::{EnrollError, netlink, routing};
@@ -86,6 +86,7 @@ pub fn place(
         steered: beside.map_or([0; 6], |beside| beside.mac),
     };
     set_place(datapath, slot, place)?;
+    sides::divide(datapath, netns, &site, &[])?;
     Ok((slot, site))
 }
 
@@ -162,7 +163,10 @@ pub fn vacate(
     });
     let forgotten = local::forget_addresses(datapath.maps(), place.netns);
     let routes = netns.map_or(Ok(()), |netns| {
-        netlink::run(netns, async |handle| routing::remove(handle).await)
+        netlink::run(netns, async |handle| {
+            let turned = sides::remove(handle).await;
+            turned.and(routing::remove(handle).await)
+        })
     });
     emptied?;
     detached?;
