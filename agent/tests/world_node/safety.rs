@@ -1,5 +1,6 @@
 //! Forgers, and those whose rules must be kept.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::Command;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use weir_agent::datapath::sys::{self, AttachType, Insn, ProgramSpec, ProgramType, Register, Target};
 use weir_testbeds::capture::Capture;
 use weir_testbeds::mesh::ZTUNNEL;
+use weir_testbeds::netlink::Netlink;
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::Direction;
 use weir_testbeds::traffic::{Client, ClientSpec};
@@ -55,7 +57,7 @@ fn a_pod_that_forges_an_address_gets_nowhere(wiring: Wiring) {
 fn a_frame_that_looks_redirected_does_not_reach_ztunnel() {
     let mesh = mesh("node-forged", Wiring::Bridge);
     let plain = &mesh.pod("plain").netns;
-    let to = std::net::SocketAddr::new(mesh.pod(ZTUNNEL).address(), HBONE);
+    let to = SocketAddr::new(mesh.pod(ZTUNNEL).address(), HBONE);
     Client::prepare(plain, &ClientSpec::to(to)).unwrap();
     let arriving = Capture::start(mesh.proxy_netns(), "eth0").unwrap();
     for mac in ["02:0a:01:00:00:01", "02:0a:02:00:00:01"] {
@@ -165,4 +167,42 @@ fn dropping(name: &str) -> OwnedFd {
         name,
     })
     .unwrap()
+}
+
+/// It has the address for its own, and answers for it on the bridge: what ztunnel says finds the pod all the same.
+#[test]
+fn a_pod_outside_the_mesh_that_takes_anothers_address_gets_nowhere() {
+    let mesh = mesh("node-thief", Wiring::Bridge);
+    let application = serve(&mesh.pod("server").netns);
+    let thief = &mesh.pod("plain").netns;
+    let stolen: Vec<_> = mesh.pod("client").addresses().iter().collect();
+    for address in &stolen {
+        let add = async |link: Netlink| link.add_address("eth0", (*address).into()).await;
+        thief.netlink(add).unwrap();
+    }
+    for neighbour in [
+        &mesh.pod("server").netns,
+        mesh.proxy_netns(),
+        &mesh.world.node.netns,
+    ] {
+        run(neighbour, "ip neigh flush all");
+    }
+    let ztunnel = mesh.pod(ZTUNNEL).addresses();
+    for address in stolen {
+        let own = ztunnel.like(address).unwrap();
+        let ports = [15001, 15006, HBONE].map(|port| SocketAddr::new(own, port));
+        let served = of_pod(&mesh, "server");
+        for to in served.into_iter().chain(ports) {
+            if to.is_ipv4() == address.is_ipv4() {
+                let forged = ClientSpec::to(to).from(address).deadline(QUICK / 2);
+                assert!(Client::exchange(thief, &forged).is_err(), "{to}");
+            }
+        }
+    }
+    assert!(application.connections().is_empty());
+    assert!(
+        mesh.proxy.connections().is_empty(),
+        "{:?}",
+        mesh.proxy.connections()
+    );
 }
