@@ -21,29 +21,33 @@ pub(super) const REMOTE: &str = "remote";
 /// Everybody, where the proxy has its sockets in the pods.
 const IN_POD: &[&str] = &[VETH_A, VETH_B, MACVLAN_A, MACVLAN_B, OUTSIDE, NODE, REMOTE];
 /// Everybody, where it has a pod of its own.
-const OF_NODE: &[&str] = &[VETH_A, VETH_B, OUTSIDE, ZTUNNEL, NODE, REMOTE];
+const OF_NODE: &[&str] = &[
+    VETH_A, VETH_B, MACVLAN_A, MACVLAN_B, OUTSIDE, ZTUNNEL, NODE, REMOTE,
+];
 
 /// Where every server listens.
 pub(super) const PORT: u16 = 8080;
 
 /// The mesh, to be started.
 pub(super) fn mesh(family: Family, contract: ContractName) -> Builder {
-    let veth = Mesh::builder("demo")
+    let mesh = Mesh::builder("demo")
         .family(family)
         .wiring(Wiring::PointToPoint)
         .enrolled(VETH_A)
         .enrolled(VETH_B)
-        .outside(OUTSIDE);
+        .outside(OUTSIDE)
+        .wiring(Wiring::MacvlanBridge)
+        .enrolled(MACVLAN_A)
+        .enrolled(MACVLAN_B);
     match contract {
-        ContractName::InPod => veth
-            .wiring(Wiring::MacvlanBridge)
-            .enrolled(MACVLAN_A)
-            .enrolled(MACVLAN_B),
-        // Beside pods on macvlan ztunnel would have to be on macvlan too.
-        ContractName::Node => veth
+        ContractName::InPod => mesh,
+        // ztunnel is beside both kinds of pods. Steered, pods on macvlan keep their address as the others do.
+        ContractName::Node => mesh
             .ztunnel_outside(Wiring::PointToPoint)
+            .interface(ZTUNNEL, "net1", Wiring::MacvlanBridge)
             .hairpin()
-            .flag("--contract=node"),
+            .flag("--contract=node")
+            .flag("--macvlan-outbound=steer"),
     }
 }
 

@@ -38,7 +38,7 @@ pub struct Args {
     /// Address families of the world.
     #[arg(long, value_enum, default_value_t = FamilyName::V4)]
     family: FamilyName,
-    /// Where the proxy has its sockets: in the pods, or in a pod of its own (pods on veth only).
+    /// Where the proxy has its sockets: in the pods, or in a pod of its own.
     #[arg(long, value_enum, default_value_t = ContractName::InPod)]
     contract: ContractName,
 }
@@ -141,9 +141,8 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
     let began = Instant::now();
     let mesh = builder.start_in(world)?;
     screen.line(&format!(
-        "agent, {} and {} in the mesh: up in {:.1} s\n",
+        "agent, {} and four pods in the mesh: up in {:.1} s\n",
         args.proxy_name(),
-        args.contract.pods(),
         began.elapsed().as_secs_f64()
     ))?;
     let meshed = trials(&mesh.world, &pairs, &stop, |pair, to| {
@@ -243,16 +242,6 @@ next:  ./x demo --keep             leaves all this up and prints how to look aro
        ./x demo --contract node    the proxy in a pod of its own, as before Istio 1.21
        docs/reasons.md             why a connection was treated as it was
        ARCHITECTURE.md             how it works";
-
-impl ContractName {
-    /// How many are in the mesh.
-    const fn pods(self) -> &'static str {
-        match self {
-            Self::InPod => "four pods",
-            Self::Node => "two pods",
-        }
-    }
-}
 
 impl From<FamilyName> for Family {
     fn from(name: FamilyName) -> Self {
