@@ -5,6 +5,7 @@ mod build;
 mod clean;
 mod demo;
 mod deploy;
+mod fuzz;
 mod kube;
 mod test;
 mod vm;

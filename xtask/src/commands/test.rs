@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{build, vm};
+use super::{build, fuzz, vm};
 use crate::privilege::Privilege;
 use crate::{process, setup, workspace};
 
@@ -17,8 +17,6 @@ const CNI_PLUGINS: &[&str] = &[
     "/usr/libexec/cni/bridge",
 ];
 const CNI_PACKAGE: &str = "containernetworking-plugins";
-/// How long each target is fuzzed.
-const FUZZ_SECONDS: &str = "60";
 
 /// A layer of tests; each needs more of the machine than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +29,7 @@ enum Layer {
     World,
     /// A real API server.
     Kube,
-    /// Spoilt input, for a minute each.
+    /// Input that libFuzzer makes up, for a minute each.
     Fuzz,
     /// What takes drivers that not every kernel has, on Debian's kernels.
     Vm,
@@ -41,9 +39,12 @@ enum Layer {
 
 pub(super) fn run(arguments: &[String]) -> Result<()> {
     let (layer, rest) = parse(arguments);
+    if layer == Layer::Fuzz {
+        return fuzz::run(rest);
+    }
     let privilege = match layer {
-        Layer::Unit | Layer::Kube | Layer::Vm => None,
-        Layer::Bpf | Layer::World | Layer::Fuzz | Layer::All => Some(Privilege::require("test", arguments)?),
+        Layer::Unit | Layer::Kube | Layer::Fuzz | Layer::Vm => None,
+        Layer::Bpf | Layer::World | Layer::All => Some(Privilege::require("test", arguments)?),
     };
     let assets = match layer {
         Layer::Kube | Layer::All => Some(setup::kubernetes(setup::API_SERVER)?),
@@ -62,9 +63,6 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
         cargo.args(["test", "--no-fail-fast"]).args(*selection).args(rest);
         if let Some(assets) = &assets {
             cargo.env("KUBEBUILDER_ASSETS", assets);
-        }
-        if layer == Layer::Fuzz {
-            cargo.env("WEIR_FUZZ_SECONDS", FUZZ_SECONDS);
         }
         if let Some(privilege) = &privilege {
             privilege.apply(&mut cargo)?;
@@ -113,9 +111,8 @@ impl Layer {
             Self::Bpf => &[&["--test", "bpf_*"]],
             Self::World => &[&["--test", "world_*"]],
             Self::Kube => &[&["--test", "kube_*"]],
-            Self::Fuzz => &[&["--package", "weir-netdetect", "--test", "fuzz"]],
-            // It has a way of its own.
-            Self::Vm => &[],
+            // They have ways of their own.
+            Self::Fuzz | Self::Vm => &[],
             Self::All => &[&[]],
         }
     }

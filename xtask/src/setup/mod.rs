@@ -9,4 +9,4 @@ mod tools;
 pub(crate) use ebpf::ebpf_toolchain;
 pub(crate) use kubernetes::{API_SERVER, CLUSTER, kubernetes};
 pub(crate) use system::System;
-pub(crate) use tools::{CARGO_DENY, TYPOS};
+pub(crate) use tools::{CARGO_DENY, CARGO_FUZZ, TYPOS};

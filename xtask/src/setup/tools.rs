@@ -19,6 +19,11 @@ pub(crate) const CARGO_DENY: Tool = Tool {
     package: "cargo-deny",
     version: "0.20.2",
 };
+pub(crate) const CARGO_FUZZ: Tool = Tool {
+    program: "cargo-fuzz",
+    package: "cargo-fuzz",
+    version: "0.13.2",
+};
 pub(crate) const TYPOS: Tool = Tool {
     program: "typos",
     package: "typos-cli",
