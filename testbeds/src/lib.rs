@@ -36,6 +36,7 @@ pub mod cgroup;
 pub mod cni;
 pub mod deadline;
 pub mod demo;
+pub mod drivers;
 pub mod link;
 pub mod mac;
 pub mod mesh;

@@ -1,14 +1,12 @@
 //! What is read of each wiring, fact by fact, and the plan that follows.
 
 use weir_netdetect::choose::{Contract, Path};
-use weir_netdetect::facts::{FarEnd, KernelFacts, KernelVersion, Place, PodFacts};
+use weir_netdetect::facts::{FarEnd, Place, PodFacts};
+use weir_testbeds::drivers::unless_missing;
 use weir_testbeds::world::{Family, Wiring, World};
 
 use crate::support::{assert_matches, facts, node_index, node_paths, plan};
 use crate::wiring_table::{self, Far};
-
-/// Set where every driver has to be there, so that nothing is skipped.
-const ALL_DRIVERS: &str = "WEIR_ALL_DRIVERS";
 
 #[test]
 fn every_wiring_is_recognised() {
@@ -33,27 +31,10 @@ fn wirings_that_take_more_drivers_are_recognised() {
             .family(Family::Dual)
             .pods(["pod"])
             .build();
-        match world {
-            Ok(world) => {
-                println!("{wiring:?}: tried");
-                assert_recognised(&world, wiring);
-            }
-            Err(error) => {
-                assert!(error.is_unsupported(), "{wiring:?}: {error}");
-                let required = std::env::var_os(ALL_DRIVERS).is_some() && is_due(wiring);
-                assert!(!required, "{wiring:?}: {ALL_DRIVERS} demands it, but {error}");
-                println!(
-                    "{wiring:?}: this kernel has no driver for it; `./x test vm` tries it on one that has"
-                );
-            }
+        if let Some(world) = unless_missing(wiring, world).unwrap() {
+            assert_recognised(&world, wiring);
         }
     }
-}
-
-/// Whether a kernel of this version has the driver, if it has been built with all.
-fn is_due(wiring: Wiring) -> bool {
-    let netkit = KernelVersion::new(6, 7);
-    wiring != Wiring::Netkit || KernelFacts::of_this_kernel().unwrap().version >= netkit
 }
 
 fn assert_recognised(world: &World, wiring: Wiring) {

@@ -8,6 +8,7 @@ use std::process::Command;
 use weir_netdetect::cni::{self, Cni, Confidence, Configuration, Identity};
 use weir_netdetect::facts::{Leftover, NodeFacts};
 use weir_netdetect::read;
+use weir_testbeds::drivers::unless_missing;
 use weir_testbeds::link::Device;
 use weir_testbeds::rule::Rule;
 use weir_testbeds::unique;
@@ -78,9 +79,8 @@ fn the_plugin_is_named_and_how_sure_that_is() {
             .family(Family::Dual)
             .pods(["pod"])
             .build();
-        let world = match built {
-            Err(error) if error.is_unsupported() => continue,
-            built => built.unwrap(),
+        let Some(world) = unless_missing(wiring, built).unwrap() else {
+            continue;
         };
         let (name, confidence, plugin) = expected(wiring);
         let seen = identity(&world, None);
