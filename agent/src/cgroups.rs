@@ -1,5 +1,7 @@
 //! The cgroup hierarchy of the node.
 
+pub mod depth;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -65,10 +67,17 @@ impl Hierarchy {
         Some(Self { root, hybrid })
     }
 
-    /// The cgroup below which kubelet puts all pods, if there is one.
+    /// The cgroup below which kubelet puts all pods, if there is one: at the root, or where kubelets of nodes that are
+    /// containers are told to put it (`--cgroup-root=/kubelet`).
     #[must_use]
     pub fn pods(&self) -> Option<Cgroup> {
-        ["kubepods.slice", "kubepods"]
+        let known = [
+            "kubepods.slice",
+            "kubepods",
+            "kubelet.slice/kubelet-kubepods.slice",
+            "kubelet/kubepods",
+        ];
+        known
             .into_iter()
             .find_map(|name| Cgroup::open(&self.root, &self.root.join(name)).ok())
     }
@@ -102,7 +111,7 @@ impl Hierarchy {
 pub struct Cgroup {
     /// The inode of its directory.
     pub id: u64,
-    /// Its depth below the root.
+    /// Its depth below the root that can be seen.
     pub level: u32,
 }
 

@@ -6,11 +6,12 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tracing::warn;
 use weir_common::names::map;
 use weir_common::node::NodeSettings;
 
 use super::config::{AgentConfig, GuardMode, ProbeMode};
-use crate::cgroups::{Cgroup, CgroupError, Hierarchy};
+use crate::cgroups::{Cgroup, CgroupError, Hierarchy, depth};
 use crate::datapath::{Datapath, DatapathError, maps};
 use crate::inside::{self, InsideError};
 
@@ -47,6 +48,8 @@ pub struct Node {
     pub hierarchy: Hierarchy,
     /// Where pods live in it, if that is known.
     pub pods_cgroup: Option<Cgroup>,
+    /// How much of it is above what can be seen.
+    pub root_depth: u32,
 }
 
 impl Node {
@@ -68,6 +71,7 @@ impl Node {
         Ok(Self {
             host_netns: inside::cookie(netns.as_fd())?,
             handle: Arc::new(netns.into()),
+            root_depth: root_depth(&hierarchy),
             hierarchy,
             pods_cgroup,
         })
@@ -86,10 +90,20 @@ impl Node {
         NodeSettings {
             host_netns: self.host_netns,
             pods_cgroup: self.pods_cgroup.map_or(0, |cgroup| cgroup.id),
-            pods_cgroup_level: self.pods_cgroup.map_or(0, |cgroup| cgroup.level),
+            pods_cgroup_level: self
+                .pods_cgroup
+                .map_or(0, |cgroup| cgroup.level + self.root_depth),
             flags,
         }
     }
+}
+
+fn root_depth(hierarchy: &Hierarchy) -> u32 {
+    depth::of(&hierarchy.root).unwrap_or_else(|error| {
+        warn!(%error, "the depth of the cgroup hierarchy is not known: where a container plays the node, pods on its \
+               network may pass for probes");
+        0
+    })
 }
 
 /// Changes the settings that the kernel side works by.
