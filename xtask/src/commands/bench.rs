@@ -14,6 +14,7 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
     setup::ebpf_toolchain()?;
     setup::System::read()?.require_program(RULES.0, RULES.1)?;
     build::all_binaries(true)?;
+    build::static_plugin()?;
     let mut cargo = workspace::cargo()?;
     cargo
         .args(["run", "--quiet", "--release", "--package", "weir-bench", "--"])

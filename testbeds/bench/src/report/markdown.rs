@@ -1,7 +1,7 @@
 //! The report that is kept.
 
 use super::{Report, bars, explain};
-use crate::cni::{Starts, Times};
+use crate::cni::Starts;
 use crate::column::Column;
 use crate::compare::Compared;
 use crate::hooks::Hooks;
@@ -42,16 +42,25 @@ pub fn text(report: &Report) -> String {
 }
 
 fn adds(starts: &Starts) -> String {
-    let row = |title: &str, times: Times| format!("| {title} | {:.2} | {:.2} |\n", times.p50, times.p99);
-    let parallel = starts.parallel;
-    let mut text = "\n## Starts of pods with the CNI plugin\n\n| `ADD`, from the program's start to its end, in ms | p50 | p99 |\n|---|---:|---:|\n".to_owned();
-    text += &row("one after the other, in the mesh", starts.alone);
-    text += &row(&format!("{parallel} at once, in the mesh"), starts.in_mesh);
-    text += &row(&format!("{parallel} at once, out of it"), starts.outside);
-    text + &row(
-        &format!("{parallel} at once, nobody is asked: what starting programs costs"),
-        starts.exempt,
-    )
+    let mut text = "\n## Starts of pods with the CNI plugin\n\n\
+        From the program's start to its end, in ms; added to, and times, an empty static program's. CPU of the plugin and \
+        of the agent for one start. What is not CPU is waiting: for one, and in the mesh for ztunnel too.\n\n\
+        | `ADD` | p50 | p99 | added p50 | added p99 | p99, times | CPU plugin | CPU agent | waiting |\n\
+        |---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+        .to_owned();
+    for (title, times) in starts.rows() {
+        let (p50, p99) = times.added(&starts.empty);
+        text += &format!(
+            "| {title} | {:.2} | {:.2} | {p50:.2} | {p99:.2} | {:.2} | {:.2} | {:.2} | {:.0} % |\n",
+            times.p50,
+            times.p99,
+            times.p99 / starts.empty.p99,
+            times.cpu_program,
+            times.cpu_agent,
+            times.waiting * 100.0,
+        );
+    }
+    text
 }
 
 fn comparison(compared: &Compared) -> String {

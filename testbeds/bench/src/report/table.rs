@@ -34,18 +34,22 @@ pub fn text(report: &Report) -> String {
 }
 
 fn adds(starts: &Starts) -> String {
-    let Starts {
-        parallel,
-        in_mesh,
-        outside,
-        exempt,
-        alone,
-    } = starts;
-    format!(
-        "\nCNI ADD, p50 and p99: alone, in the mesh {:.2} and {:.2} ms; {parallel} at once: in the mesh {:.2} and {:.2}, \
-         out of it {:.2} and {:.2}, nobody asked {:.2} and {:.2} ms\n",
-        alone.p50, alone.p99, in_mesh.p50, in_mesh.p99, outside.p50, outside.p99, exempt.p50, exempt.p99,
-    )
+    let mut text = format!(
+        "\nCNI ADD, ms{:<32}{:>8}{:>8}{:>12}{:>12}{:>10}{:>10}{:>10}\n",
+        "", "p50", "p99", "added p50", "added p99", "x empty", "CPU", "waiting"
+    );
+    for (title, times) in starts.rows() {
+        let (p50, p99) = times.added(&starts.empty);
+        text += &format!(
+            "{title:<43}{:>8.2}{:>8.2}{p50:>12.2}{p99:>12.2}{:>10.2}{:>10.2}{:>9.0}%\n",
+            times.p50,
+            times.p99,
+            times.p99 / starts.empty.p99,
+            times.cpu_program + times.cpu_agent,
+            times.waiting * 100.0,
+        );
+    }
+    text
 }
 
 fn comparison(compared: &Compared) -> String {

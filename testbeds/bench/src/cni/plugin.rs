@@ -1,0 +1,137 @@
+//! The plugin, as a runtime calls it.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use weir_testbeds::netns::Netns;
+
+use super::cpu_time::CpuTime;
+use super::name;
+
+/// An answer that is handed on.
+const PREVIOUS: &str = r#"{"cniVersion":"1.0.0","interfaces":[],"ips":[],"dns":{}}"#;
+
+pub struct Plugin {
+    program: PathBuf,
+    empty: PathBuf,
+    config: String,
+    agent: u32,
+}
+
+impl Plugin {
+    pub fn new(socket: &Path, agent: u32) -> Result<Self> {
+        let config = json!({
+            "cniVersion": "1.0.0",
+            "name": "bench",
+            "type": "weir-cni",
+            "socket": socket,
+            "exempt": {"namespaces": ["kube-system"]},
+        });
+        let config = config.to_string();
+        Ok(Self {
+            program: shipped("weir-cni")?,
+            empty: shipped("nothing")?,
+            // As text, because a value would not keep its shape.
+            config: format!(
+                "{},\"prevResult\":{PREVIOUS}}}",
+                config.strip_suffix('}').unwrap_or_default()
+            ),
+            agent,
+        })
+    }
+
+    /// Starts pods at the same time.
+    pub fn add(
+        &self,
+        namespace: &str,
+        numbers: &[usize],
+        pods: &[Netns],
+    ) -> Result<(Vec<Duration>, CpuTime)> {
+        self.all(numbers.len(), |index| {
+            let number = numbers[index];
+            let name = name(number);
+            let mut command = Command::new(&self.program);
+            command
+                .env("CNI_COMMAND", "ADD")
+                .env("CNI_CONTAINERID", &name)
+                .env("CNI_NETNS", pods[number].path())
+                .env("CNI_IFNAME", "eth0")
+                .env(
+                    "CNI_ARGS",
+                    format!("K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};K8S_POD_UID={name}"),
+                );
+            self.run(command, PREVIOUS).with_context(|| format!("pod {name}"))
+        })
+    }
+
+    /// Starts so many empty programs at the same time.
+    pub fn empty(&self, count: usize) -> Result<(Vec<Duration>, CpuTime)> {
+        self.all(count, |_| self.run(Command::new(&self.empty), ""))
+    }
+
+    fn all(
+        &self,
+        count: usize,
+        run: impl Fn(usize) -> Result<Duration> + Sync,
+    ) -> Result<(Vec<Duration>, CpuTime)> {
+        let ready = Barrier::new(count);
+        let before = CpuTime::read(self.agent)?;
+        let times: Result<Vec<Duration>> = thread::scope(|scope| {
+            let start = |index| {
+                let (ready, run) = (&ready, &run);
+                scope.spawn(move || {
+                    ready.wait();
+                    run(index)
+                })
+            };
+            let started: Vec<_> = (0..count).map(start).collect();
+            let times = started.into_iter().map(|thread| match thread.join() {
+                Ok(time) => time,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            times.collect()
+        });
+        Ok((times?, CpuTime::read(self.agent)?.since(before)))
+    }
+
+    fn run(&self, mut command: Command, answer: &str) -> Result<Duration> {
+        let begun = Instant::now();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let written = child
+            .stdin
+            .take()
+            .context("no stdin")?
+            .write_all(self.config.as_bytes());
+        let output = child.wait_with_output()?;
+        let took = begun.elapsed();
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(
+            output.status.success() && said == answer,
+            "the program failed: {said}"
+        );
+        // Who reads nothing may have gone by then.
+        if !answer.is_empty() {
+            written?;
+        }
+        Ok(took)
+    }
+}
+
+/// A static program as `./x bench` builds them, beside the directory of this one.
+fn shipped(name: &str) -> Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    let target = here.ancestors().nth(2).context("this program is nowhere")?;
+    let path = target.join("static").join(name);
+    ensure!(
+        path.is_file(),
+        "{} is missing: ./x bench builds it",
+        path.display()
+    );
+    Ok(path)
+}
