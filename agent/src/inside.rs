@@ -3,12 +3,15 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::thread;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
+use tokio::sync::oneshot;
 
 use crate::datapath::sys;
 
@@ -41,6 +44,31 @@ pub fn run<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> R
         });
         inside.join().unwrap_or_else(|panic| resume_unwind(panic))
     })
+}
+
+/// The same for those who must not block.
+///
+/// # Errors
+/// As [`run`]; also if `work` panics.
+pub async fn visit<T: Send + 'static>(
+    netns: Arc<OwnedFd>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, InsideError> {
+    let (answer, answered) = oneshot::channel();
+    let inside = move || {
+        let entered = setns(&*netns, CloneFlags::CLONE_NEWNET);
+        let done = entered
+            .map_err(InsideError::at("enter it (CAP_SYS_ADMIN)"))
+            .map(|()| work());
+        // Whoever asked may have given up.
+        answer.send(done).ok();
+    };
+    thread::Builder::new()
+        .name("inside".to_owned())
+        .spawn(inside)
+        .map_err(InsideError::at("make a thread for it"))?;
+    let panicked = |_| InsideError::at("work in it")(io::Error::other("a panic, which the log has"));
+    answered.await.unwrap_or_else(|error| Err(panicked(error)))
 }
 
 /// The cookie by which the kernel side knows the namespace.

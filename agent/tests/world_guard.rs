@@ -99,6 +99,31 @@ impl Observer {
 }
 
 #[test]
+fn what_was_loaded_before_there_was_a_pod_serves_the_pod_that_gets_it() {
+    let own = OwnDatapath::new("ready");
+    own.set_flags(AUDIT);
+    own.datapath.restock(true).unwrap();
+    let pods = [Pod::new(), Pod::new()];
+    for pod in &pods {
+        pod.enroll(&own, &Filters::default());
+        pod.ensure(&own, &guarded());
+    }
+    let [idle, busy] = &pods;
+    let (_listener, outside) = busy.serve("10.66.0.1:0");
+    unseen_connect(busy, outside, 0).unwrap();
+    busy.wait_for(&own, Reason::Leaked, 1);
+    let inside: SocketAddr = "10.66.0.2:80".parse().unwrap();
+    let refused = busy.world.run(|| {
+        Socket::new(Domain::IPV4, Type::STREAM, None)?.connect_timeout(&inside.into(), REFUSED_AFTER)
+    });
+    refused.unwrap_err();
+    busy.wait_for(&own, Reason::NoListener, 1);
+    for reason in [Reason::Leaked, Reason::NoListener] {
+        assert_eq!(own.count(idle.cookie, reason), 0, "{}", reason.name());
+    }
+}
+
+#[test]
 fn auditing_counts_a_raw_socket_and_lets_it_go() {
     let (own, pod) = enrolled_pod("raw_audit", AUDIT, &Filters::default());
     let world = Observer::new(&pod.world);

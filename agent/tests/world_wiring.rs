@@ -121,7 +121,7 @@ fn what_gets_in_the_way_in_a_pod_is_told() {
     let mesh = builder.start_in(world).unwrap();
     let warnings = |pod| status(&mesh, &[pod])["warnings"].clone();
     let rule = "the routing rule 32764 to table 100 for mark 0x111/0xfff asks for a mark that Weir uses; Weir's rules are asked first";
-    assert_eq!(warnings("web"), serde_json::json!([rule]));
+    wait_for(&mesh, &["web"], "/warnings", &serde_json::json!([rule]));
     assert_eq!(warnings("other"), serde_json::json!([]));
 }
 

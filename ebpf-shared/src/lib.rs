@@ -30,6 +30,8 @@ macro_rules! object {
 #[macro_export]
 macro_rules! instance {
     () => {
+        // Where it may still change when the programs are loaded.
+        #[unsafe(link_section = ".data")]
         #[unsafe(no_mangle)]
         static NETNS_COOKIE: u64 = $crate::COOKIE_PLACEHOLDER;
 

@@ -1,21 +1,20 @@
 //! What the plugin is answered.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::info;
+use tracing::{debug, info};
 use weir_cni::protocol::{Attachment, Command, Outcome, Request};
 
 use super::CniTally;
 use super::find::find;
 use crate::inside;
 use crate::pods::netns::{Netns, NetnsError, NetnsId};
-use crate::pods::pod::{PodName, PodUid};
+use crate::pods::pod::{PodEntry, PodName, PodUid};
 use crate::pods::select::{Selection, select};
 use crate::run::backoff::Backoff;
 use crate::run::calls::Calls;
@@ -41,8 +40,6 @@ enum DeskError {
     Netns(#[from] NetnsError),
     #[error(transparent)]
     Inside(#[from] inside::InsideError),
-    #[error("a step panicked: {0}")]
-    Panicked(#[from] tokio::task::JoinError),
 }
 
 /// Answers questions.
@@ -66,7 +63,7 @@ impl Desk {
         &self.view.cni
     }
 
-    pub(super) async fn answer(&self, request: Request, netns: Option<OwnedFd>) -> Outcome {
+    pub(super) async fn answer(self: &Arc<Self>, request: Request, netns: Option<OwnedFd>) -> Outcome {
         match request.command {
             Command::Add(attachment) => self.add(attachment, netns).await,
             Command::Del(attachment) => self.del(attachment, netns).await,
@@ -75,15 +72,14 @@ impl Desk {
         }
     }
 
-    async fn add(&self, attachment: Attachment, netns: Option<OwnedFd>) -> Outcome {
+    async fn add(self: &Arc<Self>, attachment: Attachment, netns: Option<OwnedFd>) -> Outcome {
         let name = match PodName::new(attachment.namespace.as_str(), attachment.name.as_str()) {
             Ok(name) => name,
             Err(error) => return refused(error),
         };
-        let handed = match self.take(netns).await {
-            Ok(handed) => handed,
-            Err(error) => return refused(error),
-        };
+        if netns.is_none() {
+            return refused(DeskError::NoNetns);
+        }
         let entry = match find(&self.view.source, &name, attachment.uid.as_deref()).await {
             Ok(entry) => entry,
             Err(error) => {
@@ -92,16 +88,25 @@ impl Desk {
                 };
             }
         };
-        let (uid, cookie) = (entry.pod.uid.clone(), handed.cookie);
-        let selection = select(&entry.pod, &entry.namespace_labels, &self.view.config.rules);
-        self.note(&uid, attachment, handed, selection == Selection::Enrol);
-        let Some(tend_now) = self.calls.starts(entry).await else {
-            return later("the agent is ending");
-        };
-        match selection {
-            Selection::Leave(why) => Outcome::Outside { why: why.to_string() },
-            Selection::Enrol => self.enrol(&uid, cookie, &tend_now).await,
+        match select(&entry.pod, &entry.namespace_labels, &self.view.config.rules) {
+            Selection::Leave(why) => {
+                // Nobody has to wait for what is of use only if it is put into the mesh later.
+                let desk = self.clone();
+                tokio::spawn(async move { desk.note_outside(attachment, netns, entry).await });
+                Outcome::Outside { why: why.to_string() }
+            }
+            Selection::Enrol => self.enrol(attachment, netns, entry).await,
         }
+    }
+
+    async fn note_outside(&self, attachment: Attachment, netns: Option<OwnedFd>, entry: PodEntry) {
+        match self.take(netns).await {
+            Ok(handed) => self.note(&entry.pod.uid, attachment, handed, false),
+            Err(error) => {
+                return debug!(pod = %entry.pod.name, %error, "the netns of a pod outside of the mesh");
+            }
+        }
+        self.calls.starts(entry).await;
     }
 
     /// A further interface of a sandbox that is known changes nothing.
@@ -122,7 +127,20 @@ impl Desk {
     }
 
     /// Has the pod's task try until the pod is in the mesh, or it takes too long.
-    async fn enrol(&self, uid: &PodUid, cookie: u64, tend_now: &TendNow) -> Outcome {
+    async fn enrol(&self, attachment: Attachment, netns: Option<OwnedFd>, entry: PodEntry) -> Outcome {
+        let handed = match self.take(netns).await {
+            Ok(handed) => handed,
+            Err(error) => return refused(error),
+        };
+        let (uid, cookie) = (entry.pod.uid.clone(), handed.cookie);
+        self.note(&uid, attachment, handed, true);
+        match self.calls.starts(entry).await {
+            Some(tend_now) => self.tend(&uid, cookie, &tend_now).await,
+            None => later("the agent is ending"),
+        }
+    }
+
+    async fn tend(&self, uid: &PodUid, cookie: u64, tend_now: &TendNow) -> Outcome {
         let deadline = Instant::now() + ENROL_WITHIN;
         let mut backoff = Backoff::new();
         loop {
@@ -217,17 +235,11 @@ impl Desk {
 
     async fn take(&self, netns: Option<OwnedFd>) -> Result<Handed, DeskError> {
         let netns = netns.ok_or(DeskError::NoNetns)?;
-        let host_path = self.view.config.host_netns.clone();
-        spawn_blocking(move || {
-            let host = NetnsId::of_host(&host_path)?;
-            let netns: OwnedFd = Netns::adopt(Path::new("CNI_NETNS"), netns, host)?.into();
-            let cookie = inside::cookie(netns.as_fd())?;
-            Ok(Handed {
-                netns: Arc::new(netns),
-                cookie,
-            })
-        })
-        .await?
+        let host = NetnsId::of_host(&self.view.config.host_netns)?;
+        let netns = Netns::adopt_unentered(Path::new("CNI_NETNS"), netns, host)?;
+        let netns = Arc::new(OwnedFd::from(netns));
+        let cookie = inside::visit(netns.clone(), inside::current_cookie).await??;
+        Ok(Handed { netns, cookie })
     }
 }
 

@@ -107,7 +107,7 @@ fn is_ours(stream: &UnixStream) -> bool {
     peer.is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw())
 }
 
-async fn answer(mut stream: UnixStream, desk: &Desk) {
+async fn answer(mut stream: UnixStream, desk: &Arc<Desk>) {
     let begun = Instant::now();
     let outcome = match timeout(ASK_WITHIN, question::read(&stream)).await {
         Ok(Ok((request, netns))) => {

@@ -7,7 +7,7 @@ use aya::programs::TcAttachType;
 use super::interface::{Hook, Interface, Role};
 use super::{Datapath, DatapathError};
 
-const GUARD: Role = Role {
+pub(super) const GUARD: Role = Role {
     ethernet: "weir_guard",
     ip: "weir_guard_ip",
     direction: TcAttachType::Egress,

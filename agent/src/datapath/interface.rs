@@ -12,7 +12,8 @@ use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 use aya::util::KernelVersion;
 use nix::net::if_::if_nameindex;
 
-use super::{Datapath, DatapathError, links, object, programs, sys};
+use super::stock::Kind;
+use super::{Datapath, DatapathError, links, programs, sys};
 use crate::inside;
 
 /// The first kernel with TCX.
@@ -127,10 +128,14 @@ impl Datapath {
         hook: Hook,
         interfaces: &[Interface],
     ) -> Result<(), DatapathError> {
+        if interfaces.is_empty() && hook == Hook::Tcx {
+            // Links are taken away from anywhere.
+            return self.clear(cookie, role, hook, interfaces);
+        }
         inside::run(netns, || {
             if !interfaces.is_empty() {
                 self.pins.create_pod_directory(cookie)?;
-                let mut object = self.loader.load_for_pod(object::TC, cookie)?;
+                let mut object = self.instance(Kind::Guard, cookie)?;
                 for interface in interfaces {
                     let pin = self.pins.pod_link(cookie, &role.pin(interface.index));
                     put(&mut object, &pin, role, hook, interface)?;
@@ -200,9 +205,7 @@ fn classifier<'a>(
     name: &'static str,
 ) -> Result<&'a mut SchedClassifier, DatapathError> {
     let program = object.program_mut(name).ok_or(DatapathError::NoProgram(name))?;
-    if program.fd().is_err() {
-        programs::load(name, program)?;
-    }
+    programs::loaded(name, program)?;
     program.try_into().map_err(|_| DatapathError::NoProgram(name))
 }
 

@@ -3,10 +3,11 @@
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use super::links::Order;
+use super::stock::Kind;
 use super::sys::{AttachType, LinkTarget, Target};
-use super::{Datapath, DatapathError, Pins, links, object, programs};
+use super::{Datapath, DatapathError, Pins, links, programs};
 
-const LOOKUP: &str = "weir_lookup";
+pub(super) const LOOKUP: &str = "weir_lookup";
 
 impl Datapath {
     /// Attaches the pod's instance to its netns, or replaces the program of an earlier one in place.
@@ -14,11 +15,11 @@ impl Datapath {
     /// # Errors
     /// [`DatapathError`]; what was attached before stays attached.
     pub fn attach_lookup(&self, netns: BorrowedFd<'_>, cookie: u64) -> Result<(), DatapathError> {
-        let mut object = self.loader.load_for_pod(object::LOOKUP, cookie)?;
+        let mut object = self.instance(Kind::Lookup, cookie)?;
         let program = object
             .program_mut(LOOKUP)
             .ok_or(DatapathError::NoProgram(LOOKUP))?;
-        let program = programs::load(LOOKUP, program)?;
+        let program = programs::loaded(LOOKUP, program)?;
         self.pins.create_pod_directory(cookie)?;
         links::upsert(
             &self.pins.pod_link(cookie, LOOKUP),

@@ -103,6 +103,10 @@ impl Maps {
         Self { pins: pins.clone() }
     }
 
+    pub(super) const fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
     /// Enrolled pods.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ pub mod fill;
 mod guard;
 mod interface;
 mod links;
+mod listeners;
 pub mod lookup;
 pub mod maps;
 pub mod object;
@@ -16,6 +17,7 @@ mod programs;
 pub mod redirect;
 pub mod residue;
 mod steer;
+mod stock;
 pub mod sys;
 mod virtual_interface;
 
@@ -49,6 +51,7 @@ pub struct Datapath {
     loader: object::Loader,
     cgroup: PathBuf,
     retired: Mutex<Counts>,
+    stock: stock::Stock,
     /// The object of the node contract, once something needs it.
     redirect: Mutex<Option<Ebpf>>,
     turn: Mutex<()>,
@@ -72,6 +75,7 @@ impl Datapath {
             loader,
             cgroup: config.cgroup.clone(),
             retired: Mutex::default(),
+            stock: stock::Stock::default(),
             redirect: Mutex::default(),
             turn: Mutex::default(),
         })
@@ -86,6 +90,7 @@ impl Datapath {
             pins,
             cgroup: PathBuf::new(),
             retired: Mutex::default(),
+            stock: stock::Stock::default(),
             redirect: Mutex::default(),
             turn: Mutex::default(),
         }

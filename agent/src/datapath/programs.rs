@@ -74,6 +74,21 @@ fn order(program: &str) -> Order {
     }
 }
 
+/// The program, loaded now unless it is already.
+pub(super) fn loaded<'a>(
+    name: &'static str,
+    program: &'a mut Program,
+) -> Result<BorrowedFd<'a>, DatapathError> {
+    if program.fd().is_err() {
+        load(name, program)?;
+    }
+    let fd = program.fd().map_err(|source| DatapathError::Program {
+        program: name,
+        source,
+    })?;
+    Ok(fd.as_fd())
+}
+
 /// Loads one program, whatever its type.
 pub(super) fn load<'a>(
     name: &'static str,

@@ -29,14 +29,13 @@ fn listening(netns: BorrowedFd<'_>) -> Result<Vec<Socket>, EnrollError> {
 /// # Errors
 /// [`EnrollError::Datapath`].
 pub fn registered(maps: &Maps, netns: u64) -> Result<BTreeMap<u16, usize>, EnrollError> {
-    let listeners = maps.listeners()?;
     let mut found = BTreeMap::new();
-    for key in listeners.keys().filter_map(Result::ok) {
-        if let Some(port) = PORTS
-            .into_iter()
-            .find(|port| key.netns == netns && key.port == u32::from(*port))
-        {
-            *found.entry(port).or_default() += 1;
+    for listened in PORTS {
+        let port = u32::from(listened);
+        let slots: Vec<ListenerKey> = (0..SLOTS).map(|slot| ListenerKey { netns, port, slot }).collect();
+        let count = maps.listeners_among(&slots)?;
+        if count > 0 {
+            found.insert(listened, count);
         }
     }
     Ok(found)

@@ -23,3 +23,4 @@ pub use error::EnrollError;
 pub(crate) use pod::port_flags;
 pub use pod::{Enrolled, Enroller, Removal};
 pub use way::Way;
+pub use wiring::Told;

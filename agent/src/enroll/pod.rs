@@ -12,8 +12,7 @@ use super::filters::{self, Filters};
 use super::interfaces::{self, Wanted};
 use super::own::{self, Known};
 use super::redirect::NodeSide;
-use super::wiring::Told;
-use super::{EnrollError, Way, captured, entries, listeners, netlink, routing, sysctls, wiring};
+use super::{EnrollError, Told, captured, entries, listeners, netlink, routing, sysctls, wiring};
 use crate::datapath::{Datapath, maps};
 use crate::inside;
 
@@ -24,12 +23,9 @@ pub struct Enrolled {
     pub netns: u64,
     /// Its addresses.
     pub addresses: Addresses,
-    /// What of its traffic is not captured, and why.
-    pub uncaptured: Vec<String>,
-    /// What may get in the way.
-    pub cautions: Vec<String>,
-    /// How its connections get to ztunnel, if that is known.
-    pub way: Option<Way>,
+    /// What the way in which it is connected means, as far as the contract depends on it. For the others
+    /// [`Enroller::told_of`] looks.
+    pub told: Told,
 }
 
 /// A minute of all ports that ztunnel is given for one client, and half the ports that the pod has for one destination.
@@ -134,6 +130,20 @@ impl Enroller {
             self.remove(Some(netns), cookie).ok();
         }
         enrolled
+    }
+
+    /// What the way means in which a pod with ztunnel's sockets in it is connected. It takes a look at all interfaces of
+    /// the node, and nothing waits for it.
+    ///
+    /// # Errors
+    /// [`EnrollError::Netns`].
+    pub fn told_of(&self, netns: BorrowedFd<'_>, virtual_interfaces: &[String]) -> Result<Told, EnrollError> {
+        let Some(host) = &self.host else {
+            return Ok(Told::default());
+        };
+        netlink::run(netns, async |handle| {
+            Ok(wiring::told_of(handle, (netns, host.as_fd()), virtual_interfaces).await)
+        })
     }
 
     /// Lets the kernel capture the pod's new connections.
@@ -311,7 +321,7 @@ impl Enroller {
             guard: self.guards,
             virtual_interfaces: filters.virtual_interfaces.clone(),
         };
-        let (addresses, interfaces, told) = netlink::run(netns, async |handle| {
+        let (addresses, interfaces, cautions) = netlink::run(netns, async |handle| {
             let addresses = addresses::read(handle).await?;
             if addresses.own.is_empty() {
                 return Err(EnrollError::NoAddress);
@@ -329,16 +339,12 @@ impl Enroller {
             tracked.sysctls |= sysctls::ensure()?;
             self.set_entry(cookie, tracked)?;
             routing::ensure(handle, &addresses).await?;
-            let mut told = match &self.host {
-                Some(host) => {
-                    wiring::told_of(handle, (netns, host.as_fd()), &wanted.virtual_interfaces).await
-                }
-                None => Told::default(),
+            let cautions = if timestamps {
+                Vec::new()
+            } else {
+                vec![NO_TIMESTAMPS.to_owned()]
             };
-            if !timestamps {
-                told.cautions.push(NO_TIMESTAMPS.to_owned());
-            }
-            Ok((addresses, interfaces::prepare(handle, &wanted).await?, told))
+            Ok((addresses, interfaces::prepare(handle, &wanted).await?, cautions))
         })?;
         if before.is_none() || !self.datapath.lookup_attached(cookie)? {
             self.datapath.attach_lookup(netns, cookie)?;
@@ -347,9 +353,10 @@ impl Enroller {
         Ok(Enrolled {
             netns: cookie,
             addresses,
-            uncaptured: told.uncaptured,
-            cautions: told.cautions,
-            way: told.way,
+            told: Told {
+                cautions,
+                ..Told::default()
+            },
         })
     }
 

@@ -10,8 +10,8 @@ use weir_netdetect::read::{self, Known};
 use super::{EnrollError, Way};
 
 /// What the way in which a pod is connected means.
-#[derive(Debug, Default)]
-pub(super) struct Told {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
     /// How the pod's connections get to ztunnel, if that is known.
     pub way: Option<Way>,
     /// What of the pod's traffic is not captured, and why.

@@ -17,6 +17,7 @@ use super::node::{Node, NodeError, change_settings};
 use super::orphans::Sweeper;
 use super::registry::Registry;
 use super::release::Releaser;
+use super::restock;
 use super::sandboxes::Sandboxes;
 use super::source::{self, Cluster};
 use super::subjects::Subjects;
@@ -31,7 +32,7 @@ use crate::cni_server::CniTally;
 use crate::datapath::{Datapath, DatapathConfig, DatapathError, residue};
 use crate::enroll::Enroller;
 use crate::enroll::redirect::NodeSide;
-use crate::pods::netns::{NetnsError, NetnsId};
+use crate::pods::netns::{NetnsError, NetnsId, Walks};
 use crate::report::ReportTally;
 use crate::socket_file::BindError;
 use crate::trace::Tracer;
@@ -107,6 +108,7 @@ impl Agent {
             registry: registry.clone(),
             rules: config.rules.clone(),
             host: NetnsId::of_host(&config.host_netns)?,
+            walks: Arc::new(Walks::new("/proc")),
             dns_capture: config.dns_capture,
             subjects: subjects.clone(),
             sandboxes: sandboxes.clone(),
@@ -178,6 +180,12 @@ impl Agent {
         self.tasks.push(tokio::spawn(beginning));
         self.tasks
             .push(tokio::spawn(verify::regularly(self.view.clone())));
+        let config = &self.view.config;
+        if config.cni.is_some() && config.contract != ContractMode::Node {
+            let guards = config.guard != GuardMode::Off;
+            let restocking = restock::keep(self.view.datapath.clone(), guards);
+            self.tasks.push(tokio::spawn(restocking));
+        }
         tokio::select! {
             () = self.tending.follow(self.view.source.clone(), self.called) => {}
             () = stop => {}

@@ -11,6 +11,7 @@ pub mod node;
 mod orphans;
 pub mod registry;
 mod release;
+mod restock;
 pub mod sandboxes;
 mod source;
 pub mod subjects;

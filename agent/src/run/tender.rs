@@ -14,6 +14,7 @@ mod leave;
 mod netns;
 mod node;
 mod report;
+mod wiring;
 
 use leave::Leaving;
 
@@ -27,9 +28,9 @@ use super::subjects::{Subject, Subjects, TendNow};
 use crate::enroll::filters::Filters;
 use crate::enroll::redirect::Ztunnels;
 use crate::enroll::watch::NetnsWatch;
-use crate::enroll::{EnrollError, Enrolled, Enroller};
+use crate::enroll::{EnrollError, Enrolled, Enroller, Told};
 use crate::pods::capture::Capture;
-use crate::pods::netns::{FindError, NetnsError, NetnsId};
+use crate::pods::netns::{FindError, NetnsError, NetnsId, Walks};
 use crate::pods::pod::{Pod, PodEntry, PodName, PodUid};
 use crate::pods::select::{Rules, Selection, select};
 use crate::zds::{AddError, ConnectionId, Workload, ZdsEvent, ZdsServer};
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     pub(super) registry: Registry,
     pub(super) rules: Rules,
     pub(super) host: NetnsId,
+    pub(super) walks: Arc<Walks>,
     pub(super) dns_capture: bool,
     pub(super) subjects: Subjects,
     pub(super) sandboxes: Sandboxes,
@@ -105,6 +107,14 @@ struct InMesh {
     /// The first ztunnel that serves it; later ones are told by the server.
     served: Option<ConnectionId>,
     captured: bool,
+    /// What is odd about its annotations, and about the way in which it is connected.
+    oddities: Oddities,
+}
+
+#[derive(Default)]
+struct Oddities {
+    annotations: Vec<String>,
+    wiring: Told,
 }
 
 /// The task of one pod.
@@ -188,6 +198,9 @@ impl Tender {
                 // Whoever asked may have given up.
                 asked.send(()).ok();
             }
+            if pause.is_none() {
+                self.look_at_wiring().await;
+            }
             match self.sleep(&mut events, pause).await {
                 Wake::Again => {}
                 Wake::Asked(answer) => {
@@ -234,7 +247,7 @@ impl Tender {
     async fn bring_in(&mut self, pod: &Pod, since: Instant) -> Result<(), TendError> {
         let (capture, warnings) = Capture::from_annotations(&pod.annotations);
         let netns = self.netns_or_forget(pod).await?;
-        let cookie = self.shared.enroller.cookie(netns.as_fd())?;
+        let cookie = self.cookie(&netns)?;
         if self
             .in_mesh
             .as_ref()
@@ -247,8 +260,9 @@ impl Tender {
         let contract = self.contract(cookie)?;
         self.enroll(netns.clone(), cookie, (contract, filters.clone()))
             .await?;
-        self.close(cookie).await?;
-        self.report_in_mesh(contract, warnings.iter().map(ToString::to_string).collect());
+        self.close(cookie)?;
+        self.note_annotations(warnings.iter().map(ToString::to_string).collect());
+        self.report_in_mesh(contract);
         let first = match contract {
             Contract::InPod => {
                 self.tell_ztunnel(pod).await?;
@@ -286,11 +300,18 @@ impl Tender {
         netns
     }
 
+    /// Who handed the netns over has read it.
+    fn cookie(&self, netns: &SharedNetns) -> Result<u64, EnrollError> {
+        match self.shared.sandboxes.get(&self.uid) {
+            Some(sandbox) if Arc::ptr_eq(&sandbox.netns, netns) => Ok(sandbox.cookie),
+            _ => self.shared.enroller.cookie(netns.as_fd()),
+        }
+    }
+
     /// A pod in which nothing runs yet is captured before ztunnel is there: not one of its connections is in clear.
-    async fn close(&self, cookie: u64) -> Result<(), TendError> {
+    fn close(&self, cookie: u64) -> Result<(), TendError> {
         if self.shared.sandboxes.is_starting(&self.uid) {
-            let enroller = self.shared.enroller.clone();
-            spawn_blocking(move || enroller.capture(cookie)).await??;
+            self.shared.enroller.capture(cookie)?;
         }
         Ok(())
     }
@@ -318,6 +339,7 @@ impl Tender {
                     changes,
                     served: None,
                     captured: false,
+                    oddities: Oddities::default(),
                 });
             }
             (Err(error), Some(_)) => return Err(error),

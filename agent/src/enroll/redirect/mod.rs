@@ -22,7 +22,7 @@ use super::addresses::{self, Addresses};
 use super::filters::{self, Filters};
 use super::own::{self, Known};
 use super::pod::{Enrolled, Enroller};
-use super::{EnrollError, netlink};
+use super::{EnrollError, Told, netlink};
 use crate::cgroups::Hierarchy;
 use crate::datapath::{Datapath, Hook};
 use crate::inside;
@@ -236,9 +236,11 @@ impl Enroller {
         Ok(Enrolled {
             netns: cookie,
             addresses,
-            uncaptured: reach.uncaptured,
-            cautions: Vec::new(),
-            way: reach.way,
+            told: Told {
+                way: reach.way,
+                uncaptured: reach.uncaptured,
+                ..Told::default()
+            },
         })
     }
 

@@ -4,6 +4,7 @@ mod find;
 mod process;
 #[cfg(test)]
 mod tests;
+mod walks;
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -18,6 +19,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{FsType, fstatfs};
 
 pub use find::{FindError, ProcIndex, find_by_proc};
+pub use walks::Walks;
 
 /// The network namespace of the node's first process, which is the node's own.
 pub const HOST_NETNS: &str = "/proc/1/ns/net";
@@ -82,6 +84,13 @@ impl Netns {
 
     /// Takes a handle that came from elsewhere, unless it is `host`; `path` is what errors call it.
     pub fn adopt(path: &Path, handle: OwnedFd, host: NetnsId) -> Result<Self, NetnsError> {
+        let netns = Self::adopt_unentered(path, handle, host)?;
+        check_enterable(path, &netns.handle)?;
+        Ok(netns)
+    }
+
+    /// The same for those who enter it themselves: only then is it known to be a network namespace.
+    pub fn adopt_unentered(path: &Path, handle: OwnedFd, host: NetnsId) -> Result<Self, NetnsError> {
         let file = File::from(handle);
         let on_path = |source| NetnsError::Open {
             path: path.to_owned(),
@@ -102,7 +111,6 @@ impl Netns {
                 path: path.to_owned(),
             });
         }
-        check_enterable(path, &file)?;
         Ok(Self {
             handle: file.into(),
             id,
@@ -130,7 +138,7 @@ impl From<Netns> for OwnedFd {
 
 /// Namespaces of every kind look alike on their file system. The question which kind this is (`NS_GET_NSTYPE`) takes
 /// an ioctl; entering it, which is what it is for, asks the same. The thread ends right after, inside.
-fn check_enterable(path: &Path, namespace: &File) -> Result<(), NetnsError> {
+fn check_enterable(path: &Path, namespace: &OwnedFd) -> Result<(), NetnsError> {
     let enter = || setns(namespace, CloneFlags::CLONE_NEWNET);
     let entered = thread::scope(|scope| {
         let thread = thread::Builder::new()

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
@@ -10,7 +9,7 @@ use tokio::task::spawn_blocking;
 use super::{TendError, Tender};
 use crate::enroll::{addresses, netlink};
 use crate::inside;
-use crate::pods::netns::{FindError, Netns, NetnsId, find_by_proc};
+use crate::pods::netns::{FindError, Netns, NetnsId, Walks};
 use crate::pods::pod::{Phase, Pod};
 use crate::run::release::SharedNetns;
 
@@ -20,10 +19,10 @@ impl Tender {
         if let Some(sandbox) = self.shared.sandboxes.get(&self.uid) {
             return Ok(sandbox.netns);
         }
-        let (pod, host) = (pod.clone(), self.shared.host);
+        let (pod, host, walks) = (pod.clone(), self.shared.host, self.shared.walks.clone());
         let lost = self.shared.sandboxes.lost(&self.uid);
         spawn_blocking(move || {
-            let netns = look(&pod, host)?;
+            let netns = look(&pod, host, &walks)?;
             match lost {
                 Some(lost) if inside::cookie(netns.as_fd()).is_ok_and(|cookie| cookie == lost) => {
                     Err(TendError::NoSandbox)
@@ -35,12 +34,12 @@ impl Tender {
     }
 }
 
-fn look(pod: &Pod, host: NetnsId) -> Result<Netns, TendError> {
+fn look(pod: &Pod, host: NetnsId, walks: &Walks) -> Result<Netns, TendError> {
     if let Some(path) = &pod.netns {
         return Ok(Netns::open(path, host)?);
     }
     let holds = |netns: &Netns| holds_one_of(netns, &pod.addresses);
-    match find_by_proc(Path::new("/proc"), &pod.uid, host, holds) {
+    match walks.index()?.find(&pod.uid, host, holds) {
         Err(FindError::NoProcess { .. }) if pod.phase == Phase::Pending => Err(TendError::NotStarted),
         Err(FindError::NoProcess { .. }) if pod.phase == Phase::Ending => Err(TendError::Ended),
         found => Ok(found?),

@@ -11,7 +11,7 @@ use crate::pods::pod::Pod;
 use crate::run::registry::PodState;
 
 impl Tender {
-    pub(super) fn report_in_mesh(&self, contract: Contract, warnings: Vec<String>) {
+    pub(super) fn report_in_mesh(&self, contract: Contract) {
         let Some(InMesh {
             enrolled: Some(enrolled),
             ..
@@ -19,25 +19,50 @@ impl Tender {
         else {
             return;
         };
-        let warnings: Vec<_> = warnings
-            .into_iter()
-            .chain(enrolled.cautions.iter().cloned())
-            .collect();
         self.shared.registry.update(&self.uid, |status| {
             status.netns = Some(enrolled.netns);
             status.contract = contract;
-            status.way.clone_from(&enrolled.way);
             status.addresses = enrolled.addresses.own.iter().copied().collect();
+            status.attempts += 1;
+        });
+        self.report_oddities();
+    }
+
+    /// What is new among them is logged.
+    pub(super) fn report_oddities(&self) {
+        let Some(InMesh {
+            enrolled: Some(enrolled),
+            oddities,
+            ..
+        }) = &self.in_mesh
+        else {
+            return;
+        };
+        let (told, wiring) = (&enrolled.told, &oddities.wiring);
+        let warnings = oddities
+            .annotations
+            .iter()
+            .chain(&told.cautions)
+            .chain(&wiring.cautions);
+        let warnings: Vec<_> = warnings.cloned().collect();
+        let uncaptured: Vec<_> = told
+            .uncaptured
+            .iter()
+            .chain(&wiring.uncaptured)
+            .cloned()
+            .collect();
+        let way = told.way.clone().or_else(|| wiring.way.clone());
+        self.shared.registry.update(&self.uid, |status| {
             let known = status.warnings.iter().chain(&status.uncaptured);
             let known: BTreeSet<_> = known.cloned().collect();
-            for warning in warnings.iter().chain(&enrolled.uncaptured) {
+            for warning in warnings.iter().chain(&uncaptured) {
                 if !known.contains(warning) {
                     warn!(pod = %self.name, uid = %self.uid, warning, "in the mesh, but");
                 }
             }
+            status.way = way;
             status.warnings = warnings;
-            status.uncaptured.clone_from(&enrolled.uncaptured);
-            status.attempts += 1;
+            status.uncaptured = uncaptured;
         });
     }
 
