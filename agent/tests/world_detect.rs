@@ -160,7 +160,7 @@ fn told_by(mesh: &Mesh, which: [&str; 2]) -> Value {
 fn told_and_done(mesh: &Mesh, pod: &str) -> (Value, Vec<String>) {
     let told = told_by(mesh, ["--pod", pod]);
     let status = json(&mesh.agent.run("status", &[pod, "-o", "json"]).unwrap());
-    let complaints = status["warnings"].as_array().unwrap().iter();
+    let complaints = status["not_captured"].as_array().unwrap().iter();
     let complaints = complaints.map(|warning| warning.as_str().unwrap().to_owned());
     (told, complaints.collect())
 }

@@ -125,6 +125,15 @@ impl Cluster {
         self.ask(Method::DELETE, path, Some(&at_once), "application/json")
     }
 
+    /// Removes an object when all that belongs to it is gone, which takes as long as that takes.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn delete_with_dependents(&self, path: &str) -> Result<Value, ClusterError> {
+        let foreground = serde_json::json!({"propagationPolicy": "Foreground"});
+        self.ask(Method::DELETE, path, Some(&foreground), "application/json")
+    }
+
     fn ask(
         &self,
         method: Method,

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{build, fuzz, vm};
 use crate::privilege::Privilege;
-use crate::{process, setup, workspace};
+use crate::{deploy, process, setup, workspace};
 
 /// What some worlds are made with, and the packages that have it.
 const WORLD_PROGRAMS: &[(&str, &str)] = &[("ip", "iproute2"), ("nft", "nftables"), ("ethtool", "ethtool")];
@@ -50,6 +50,10 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
         Layer::Kube | Layer::All => Some(setup::kubernetes(setup::API_SERVER)?),
         Layer::Unit | Layer::Bpf | Layer::World | Layer::Fuzz | Layer::Vm => None,
     };
+    let rendered = match assets {
+        Some(_) => Some(deploy::render_all(&deploy::Helm::find()?)?),
+        None => None,
+    };
     if layer.has_worlds() {
         require_for_worlds()?;
     }
@@ -63,6 +67,9 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
         cargo.args(["test", "--no-fail-fast"]).args(*selection).args(rest);
         if let Some(assets) = &assets {
             cargo.env("KUBEBUILDER_ASSETS", assets);
+        }
+        if let Some(rendered) = &rendered {
+            cargo.env("WEIR_RENDERED", rendered);
         }
         if let Some(privilege) = &privilege {
             privilege.apply(&mut cargo)?;

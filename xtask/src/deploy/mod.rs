@@ -5,6 +5,7 @@ mod document;
 mod helm;
 
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -36,6 +37,18 @@ fn manifest(helm: &Helm) -> Result<String> {
 /// Writes the manifest anew.
 pub(crate) fn write(helm: &Helm) -> Result<()> {
     fs::write(workspace::root()?.join(MANIFEST), manifest(helm)?).context(MANIFEST)
+}
+
+/// Writes what the chart makes of each set of values that it takes into a directory of the build, and says which.
+pub(crate) fn render_all(helm: &Helm) -> Result<PathBuf> {
+    let directory = workspace::target_dir()?.join("rendered");
+    fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+    for (number, values) in cases::TAKEN.iter().enumerate() {
+        let rendered = render(helm, values).with_context(|| format!("the chart with {values}"))?;
+        let path = directory.join(format!("{number}.yaml"));
+        fs::write(&path, format!("# {values}\n{rendered}\n")).with_context(|| path.display().to_string())?;
+    }
+    Ok(directory)
 }
 
 /// Whether the manifest is in step, the chart renders with all that it should take, and refuses the rest.

@@ -166,35 +166,106 @@ impl Live {
 
     /// Lets a pod fetch a page, which must succeed.
     pub fn asks(&self, namespace: &str, name: &str, node: &str, server: &str) {
-        let container = self.pod(namespace, name)["status"]["containerStatuses"][0]["containerID"].clone();
-        let id = container
-            .as_str()
+        let id = self.container(namespace, name);
+        assert!(
+            self.gets_page(node, &id, server),
+            "{namespace}/{name} gets no page from {server}"
+        );
+    }
+
+    /// The id of a pod's container, as containerd knows it.
+    pub fn container(&self, namespace: &str, name: &str) -> String {
+        let id = self.pod(namespace, name)["status"]["containerStatuses"][0]["containerID"].clone();
+        id.as_str()
             .unwrap()
             .trim_start_matches("containerd://")
-            .to_owned();
+            .to_owned()
+    }
+
+    /// Whether a container can fetch a page; the API server is not asked.
+    pub fn gets_page(&self, node: &str, id: &str, server: &str) -> bool {
         let exec = weir_testbeds::unique::name("exec");
         let url = format!("http://{server}:8080/");
-        let asked = self.on(
-            node,
-            &[
-                "ctr",
-                "--namespace",
-                "k8s.io",
-                "task",
-                "exec",
-                "--exec-id",
-                &exec,
-                &id,
-                "wget",
-                "-q",
-                "-O-",
-                &url,
-            ],
-        );
+        let execute = [
+            "ctr",
+            "--namespace",
+            "k8s.io",
+            "task",
+            "exec",
+            "--exec-id",
+            &exec,
+            id,
+        ];
+        let command = [&execute[..], &["wget", "-q", "-O-", &url]].concat();
+        let asked = self.on(node, &command);
+        let got_it = asked.status.success() && asked.stdout == b"hello\n";
+        if !got_it {
+            println!("{asked:?}");
+        }
+        got_it
+    }
+
+    /// A container that talks has not been interrupted, and prints more.
+    pub fn goes_on(&self, namespace: &str, name: &str, node: &str) {
+        let before = self.log(namespace, name, node).len();
+        let more = || (self.log(namespace, name, node).len() > before).then_some(());
+        let seen = eventually(Duration::from_secs(10), more);
         assert!(
-            asked.status.success() && asked.stdout == b"hello\n",
-            "{namespace}/{name} gets no page from {server}: {asked:?}"
+            seen.is_ok() && before > 0 && self.has_run_through(namespace, name),
+            "{namespace}/{name} has been interrupted: {}",
+            self.pod(namespace, name)["status"]
         );
+    }
+
+    /// Runs a command on a machine, which must succeed, and says what it printed.
+    pub fn told(&self, machine: &str, command: &[&str]) -> String {
+        let done = self.on(machine, command);
+        assert!(done.status.success(), "{machine}: {command:?}: {done:?}");
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
+    /// What a container has printed.
+    fn log(&self, namespace: &str, name: &str, node: &str) -> String {
+        let uid = self.pod(namespace, name)["metadata"]["uid"].clone();
+        let pattern = format!(
+            "cat /var/log/pods/{namespace}_{name}_{}/c/*.log",
+            uid.as_str().unwrap()
+        );
+        self.told(node, &["sh", "-c", &pattern])
+    }
+
+    /// Whether the pod's container runs, and has since it was first started.
+    fn has_run_through(&self, namespace: &str, name: &str) -> bool {
+        let status = &self.pod(namespace, name)["status"]["containerStatuses"][0];
+        status["restartCount"] == 0 && !status["state"]["running"].is_null()
+    }
+
+    /// Sets an option of the agents, which takes effect when they are restarted.
+    pub fn configure(&self, line: &str) {
+        let path = "/api/v1/namespaces/istio-system/configmaps/weir";
+        let config = self.cluster.get(path).unwrap()["data"]["config.yaml"].clone();
+        let config = format!("{}\n{line}\n", config.as_str().unwrap().trim_end());
+        let patch = json!({"data": {"config.yaml": config}});
+        self.cluster.patch(path, &patch).unwrap();
+    }
+
+    /// The next installation has the manifest's configuration again.
+    pub fn forget_configuration(&self) {
+        self.cluster
+            .delete("/api/v1/namespaces/istio-system/configmaps/weir")
+            .unwrap();
+    }
+
+    /// Removes a DaemonSet; [`Self::is_removed`] says when its pods are gone too.
+    pub fn begin_removal(&self, name: &str) {
+        self.cluster
+            .delete_with_dependents(&format!("{SYSTEM}/{name}"))
+            .unwrap();
+    }
+
+    pub fn is_removed(&self, name: &str) -> bool {
+        let asked = self.cluster.get(&format!("{SYSTEM}/{name}"));
+        asked.is_err_and(|error| error.to_string().contains("NotFound"))
     }
 
     fn on(&self, node: &str, command: &[&str]) -> Output {

@@ -19,7 +19,9 @@ fn the_cluster_holds() {
     a_new_pod_is_in_the_mesh_from_its_first_connection_on(&live);
     a_label_takes_a_running_pod_out_and_back_in(&live);
     an_agent_that_is_replaced_leaves_no_gap(&live);
+    without_the_api_server_traffic_goes_on(&live);
     a_node_that_lost_its_power_comes_back(&live);
+    an_uninstalled_weir_leaves_a_working_cluster(&live);
 }
 
 /// The manifest as it is, the stand-in for ztunnel, and on each node a server and a client.
@@ -97,7 +99,7 @@ fn traffic_goes_through_ztunnel(live: &Live) {
 
 /// Pods whose first act is a connection: the container runtime starts none before the CNI plugin has let it.
 fn a_new_pod_is_in_the_mesh_from_its_first_connection_on(live: &Live) {
-    const PODS: usize = 10;
+    const PODS: usize = 20;
     live.begin("a new pod is in the mesh from its first connection on");
     let server = live.address("in", &format!("server-{}", live::NODES[0]));
     let command = json!(["wget", "-q", "-O-", format!("http://{server}:8080/")]);
@@ -134,11 +136,18 @@ fn a_label_takes_a_running_pod_out_and_back_in(live: &Live) {
     live.recorded(node, before, &["\"outbound\""]);
 }
 
-/// Connections are made all the while; each one succeeds and goes through ztunnel.
+/// Connections are made all the while; each one succeeds and goes through ztunnel. One that is open stays so.
 fn an_agent_that_is_replaced_leaves_no_gap(live: &Live) {
     live.begin("an agent that is replaced leaves no gap");
     let node = live::NODES[0];
     let server = live.address("in", &format!("server-{}", live::NODES[1]));
+    live.ensure(&objects::pod("in", "echo", live::NODES[1], &objects::echo()));
+    live.runs("in", "echo");
+    live.says("in", "echo", &json!("enabled"));
+    let talk = objects::talk(&live.address("in", "echo"));
+    live.ensure(&objects::pod("in", "talk", node, &talk));
+    live.runs("in", "talk");
+    live.says("in", "talk", &json!("enabled"));
     let before = live.records(node);
     let old = live.agents();
     live.restart("weir");
@@ -151,6 +160,76 @@ fn an_agent_that_is_replaced_leaves_no_gap(live: &Live) {
     assert!(asked > 0);
     let seen = live.records(node) - before;
     assert!(seen >= asked, "of {asked} connections ztunnel saw {seen}");
+    live.goes_on("in", "talk", node);
+    live.remove("in", "talk");
+    live.remove("in", "echo");
+}
+
+/// Whoever holds the API server up must not hold up traffic, nor take pods out of the mesh.
+fn without_the_api_server_traffic_goes_on(live: &Live) {
+    const CONNECTIONS: usize = 10;
+    live.begin("without the API server traffic goes on");
+    let node = live::NODES[0];
+    let server = live.address("in", &format!("server-{}", live::NODES[1]));
+    let id = live.container("in", &format!("client-{node}"));
+    let before = live.records(node);
+    live.told("control", &["pkill", "-STOP", "kube-apiserver"]);
+    // Whatever becomes of it, the others need the server again.
+    let asked: Vec<bool> = (0..CONNECTIONS)
+        .map(|_| live.gets_page(node, &id, &server))
+        .collect();
+    live.told("control", &["pkill", "-CONT", "kube-apiserver"]);
+    assert_eq!(asked, [true; CONNECTIONS]);
+    let seen = live.records(node) - before;
+    assert!(
+        seen >= CONNECTIONS,
+        "of {CONNECTIONS} connections ztunnel saw {seen}"
+    );
+}
+
+/// As docs/install.md says, while connections are made.
+fn an_uninstalled_weir_leaves_a_working_cluster(live: &Live) {
+    live.begin("an uninstalled Weir leaves a working cluster");
+    let node = live::NODES[0];
+    let client = format!("client-{node}");
+    let server = live.address("in", &format!("server-{}", live::NODES[1]));
+    let old = live.agents();
+    live.configure("remove-on-exit: true");
+    live.restart("weir");
+    while live.agents() == old || !live.is_rolled_out("weir") {
+        live.asks("in", &client, node, &server);
+        live.still_in_time();
+    }
+    // From here to the end of the removal a peer may have left that ztunnel still tunnels to: that is refused.
+    live.begin_removal("weir");
+    let id = live.container("in", &client);
+    while !live.is_removed("weir") {
+        live.gets_page(node, &id, &server);
+        live.still_in_time();
+    }
+    live.forget_configuration();
+    for _ in 0..10 {
+        live.asks("in", &client, node, &server);
+    }
+    for node in live::NODES {
+        for pod in [format!("server-{node}"), format!("client-{node}")] {
+            live.says("in", &pod, &json!(null));
+        }
+        for left in [
+            "/etc/cni/net.d/0-weir.conflist",
+            "/opt/cni/bin/weir-cni",
+            "/sys/fs/bpf/weir",
+        ] {
+            live.told(node, &["test", "!", "-e", left]);
+        }
+        let name = format!("after-{node}");
+        live.ensure(&objects::pod("in", &name, node, &objects::idle()));
+        live.runs("in", &name);
+        let before = live.records(node);
+        live.asks("in", &name, node, &server);
+        assert_eq!(live.records(node), before, "it is in clear");
+        live.remove("in", &name);
+    }
 }
 
 fn a_node_that_lost_its_power_comes_back(live: &Live) {

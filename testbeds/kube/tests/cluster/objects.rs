@@ -48,6 +48,20 @@ pub fn server() -> Value {
     json!(["httpd", "-f", "-p", "8080", "-h", "/www"])
 }
 
+/// Answers line by line on one connection after the other.
+pub fn echo() -> Value {
+    json!(["nc", "-ll", "-p", "9000", "-e", "cat"])
+}
+
+/// Sends a line now and then on one connection, prints what comes back, and ends when the connection does.
+pub fn talk(server: &str) -> Value {
+    json!([
+        "sh",
+        "-c",
+        format!("(while sleep 0.1; do date; done) | nc {server} 9000")
+    ])
+}
+
 pub fn idle() -> Value {
     json!(["sleep", "2147483647"])
 }
