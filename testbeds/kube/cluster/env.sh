@@ -33,7 +33,9 @@ inside() {
 serve() {
   local machine=$1 name=$2
   shift 2
-  (inside "$machine" "$@" </dev/null >>"$STATE/$machine-$name.log" 2>&1 &)
+  # Behind a shell, because nsenter stops with its child, and nobody would make it go on.
+  # shellcheck disable=SC2016
+  (inside "$machine" sh -c '"$@" & wait' "$name" "$@" </dev/null >>"$STATE/$machine-$name.log" 2>&1 &)
 }
 
 # wait_for SECONDS WHAT COMMAND…: asks again and again until the command succeeds.
