@@ -171,7 +171,7 @@ fn dropping(name: &str) -> OwnedFd {
 
 /// It has the address for its own, and answers for it on the bridge: what ztunnel says finds the pod all the same.
 #[test]
-fn a_pod_outside_the_mesh_that_takes_anothers_address_gets_nowhere() {
+fn a_pod_outside_the_mesh_that_takes_another_address_gets_nowhere() {
     let mesh = mesh("node-thief", Wiring::Bridge);
     let application = serve(&mesh.pod("server").netns);
     let thief = &mesh.pod("plain").netns;

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_proxys_own_packets_are_told_apart_before_pods_are_looked_at() {
+    fn packets_of_the_proxy_itself_are_told_apart_before_pods_are_looked_at() {
         let rules = rules_of_node(
             &peer("10.0.0.9", "zt"),
             &[peer("10.0.0.1", "a"), peer("10.0.0.2", "b")],
