@@ -7,6 +7,7 @@ use weir_testbeds::capture::Capture;
 use weir_testbeds::cgroup::Cgroup;
 use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::mesh::Mesh;
+use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::Direction;
 use weir_testbeds::traffic::{Client, ClientSpec, Exchange};
 use weir_testbeds::world::Wiring;
@@ -194,6 +195,8 @@ fn cleaning_up_leaves_nothing(wiring: Wiring) {
     );
     assert!(!mesh.agent.pin_root().exists());
     assert_direct(&exchange(&mesh.pod("client").netns, to));
+    let resting = |netns: &Netns| netns.sysctl_get("net.ipv4.tcp_max_tw_buckets").unwrap();
+    assert_eq!(resting(mesh.proxy_netns()), resting(&mesh.world.node.netns));
     for family in ["-4", "-6"] {
         let rules = in_ztunnel(&mesh, &["ip", family, "rule"]);
         assert!(!rules.contains("0x400"), "{rules}");

@@ -30,6 +30,7 @@ macro_rules! on_wiring {
     };
 }
 
+mod again;
 mod foreign;
 mod heavy;
 mod life;

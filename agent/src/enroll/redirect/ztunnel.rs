@@ -10,7 +10,7 @@ use weir_common::ports;
 use weir_common::ztunnel::{NodeContract, SLOTS, ZtunnelPlace};
 
 use super::wiring::{self, Beside, Site};
-use super::{local, sides};
+use super::{local, resting, sides};
 use crate::datapath::{Datapath, DatapathError, Hook, maps};
 use crate::enroll::socket_table::{self, States};
 use crate::enroll::{EnrollError, netlink, routing};
@@ -66,6 +66,7 @@ pub fn place(
     let inner = joint.map(|joint| &joint.inner).into_iter();
     let inner = inner.chain(beside.map(|beside| &beside.inner));
     netlink::run(netns, async |handle| {
+        resting::keep_none()?;
         for interface in inner {
             routing::ensure_ztunnel(handle, &interface.name).await?;
         }
@@ -168,11 +169,13 @@ pub fn vacate(
             turned.and(routing::remove(handle).await)
         })
     });
+    let resting = netns.map_or(Ok(()), |netns| resting::keep_again(netns, host));
     emptied?;
     detached?;
     steering?;
     forgotten?;
-    routes
+    routes?;
+    resting
 }
 
 fn slot_for(datapath: &Datapath, cookie: u64) -> Result<u32, EnrollError> {
