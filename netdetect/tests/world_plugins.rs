@@ -292,7 +292,7 @@ fn a_second_interface_by_another_plugin() {
         "net1",
         Cni::Macvlan,
         Confidence::Likely,
-        (Way::Socket, Way::Steer),
+        (Way::Steer, Way::Steer),
     );
     assert_eq!(
         detected.plan.outbound.path,

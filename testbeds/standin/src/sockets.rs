@@ -46,7 +46,13 @@ impl Factory {
         let mark = self.mark;
         let socket = self.netns.run(move || {
             let socket = new_socket(address, Type::STREAM, mark)?;
-            socket.set_reuse_port(true)?;
+            // In pods proxies overlap. In a namespace of its own a proxy listens alone, and before Linux 6.6 no program
+            // can hand a connection to a listener that shares its port.
+            if mark.is_some() {
+                socket.set_reuse_port(true)?;
+            } else {
+                socket.set_reuse_address(true)?;
+            }
             socket.bind(&address.into())?;
             socket.listen(BACKLOG)?;
             if transparent {
