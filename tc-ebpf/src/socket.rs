@@ -1,6 +1,8 @@
-//! The socket, in the netns that the program runs in, that a segment is for.
+//! Sockets of the netns that the program runs in.
 
-use aya_ebpf::bindings::{bpf_sock, bpf_sock_tuple};
+use core::ptr::addr_of;
+
+use aya_ebpf::bindings::{BPF_TCP_SYN_SENT, bpf_sock, bpf_sock_tuple};
 use aya_ebpf::helpers::generated::{bpf_sk_release, bpf_skc_lookup_tcp};
 
 use crate::packet::Packet;
@@ -36,6 +38,32 @@ pub fn with<T>(packet: &Packet, segment: &Segment, borrow: impl FnOnce(*mut bpf_
     Some(result)
 }
 
+/// Whether the socket that sent a segment is of this netns: a packet may keep it on its way out of another.
+#[inline(always)]
+pub fn is_here(packet: &Packet, segment: &Segment, sender: *const bpf_sock) -> bool {
+    let found = match segment.network.1 {
+        Version::V4 => look_up(packet, &TupleV4::to(sender)),
+        Version::V6 => look_up(packet, &TupleV6::to(sender)),
+    };
+    if found.is_null() {
+        return false;
+    }
+    // SAFETY: the socket is checked and held until it is released here, once.
+    unsafe {
+        let asks = (*found).state == BPF_TCP_SYN_SENT;
+        bpf_sk_release(found.cast());
+        asks
+    }
+}
+
+/// A field of a socket; the kernel allows only reads of whole fields.
+macro_rules! read {
+    ($socket:expr, $($field:tt)+) => {
+        // SAFETY: the kernel checked the socket, and checks the offset.
+        unsafe { addr_of!((*$socket).$($field)+).read_volatile() }
+    };
+}
+
 /// The kernel's `bpf_sock_tuple` for IPv4.
 #[repr(C)]
 struct TupleV4 {
@@ -58,6 +86,15 @@ impl TupleV4 {
             ports: wire_ports(segment),
         }
     }
+
+    /// Of what a socket's peer sends to it.
+    #[inline(always)]
+    fn to(socket: *const bpf_sock) -> Self {
+        Self {
+            addresses: [read!(socket, dst_ip4), read!(socket, src_ip4)],
+            ports: ports_to(socket),
+        }
+    }
 }
 
 impl TupleV6 {
@@ -68,6 +105,34 @@ impl TupleV6 {
             ports: wire_ports(segment),
         }
     }
+
+    /// Of what a socket's peer sends to it.
+    #[inline(always)]
+    fn to(socket: *const bpf_sock) -> Self {
+        let peer = [
+            read!(socket, dst_ip6[0]),
+            read!(socket, dst_ip6[1]),
+            read!(socket, dst_ip6[2]),
+            read!(socket, dst_ip6[3]),
+        ];
+        let own = [
+            read!(socket, src_ip6[0]),
+            read!(socket, src_ip6[1]),
+            read!(socket, src_ip6[2]),
+            read!(socket, src_ip6[3]),
+        ];
+        Self {
+            addresses: [peer, own],
+            ports: ports_to(socket),
+        }
+    }
+}
+
+#[inline(always)]
+fn ports_to(socket: *const bpf_sock) -> [u16; 2] {
+    #[expect(clippy::cast_possible_truncation, reason = "a port in host byte order")]
+    let own = read!(socket, src_port) as u16;
+    [read!(socket, dst_port), own.to_be()]
 }
 
 #[inline(always)]

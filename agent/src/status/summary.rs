@@ -18,7 +18,9 @@ fn path(pod: &PodStatus) -> Path {
     }
 }
 
-fn why(pod: &PodStatus) -> String {
+/// Why the pod is in the state that it is in.
+#[must_use]
+pub fn why(pod: &PodStatus) -> String {
     let node = (pod.contract == Contract::Node)
         .then_some(pod.way.as_ref())
         .flatten();

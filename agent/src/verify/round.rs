@@ -58,7 +58,7 @@ fn reported(pod: &PodStatus) -> VerifiedPod {
         namespace: pod.name.namespace().to_owned(),
         name: pod.name.name().to_owned(),
         state: pod.state.name().to_owned(),
-        why: pod.state.why().to_owned(),
+        why: status::why(pod),
         verified: match pod.state {
             PodState::Left(_) => None,
             _ => pod.verified.as_ref().map(status::verified),

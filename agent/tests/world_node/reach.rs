@@ -7,7 +7,7 @@ use std::process::Command;
 use weir_standin::preface::Connect;
 use weir_testbeds::capture::Capture;
 use weir_testbeds::deadline::PATIENCE;
-use weir_testbeds::mesh::Mesh;
+use weir_testbeds::mesh::{Builder, Mesh};
 use weir_testbeds::proxy::{Direction, Outcome};
 use weir_testbeds::world::Wiring;
 
@@ -23,6 +23,7 @@ on_every_wiring! {
     pods_of_one_node_reach_each_other_by_a_tunnel,
     pods_of_other_nodes_reach_the_tunnel_port,
     pods_outside_are_clients_and_servers_like_any_other,
+    pods_outside_are_no_probes_although_any_process_of_the_node_may_probe,
     the_node_probes_pods_with_its_own_address,
     pods_reach_the_node_through_ztunnel,
     translated_connections_are_captured_although_they_have_the_nodes_address,
@@ -141,6 +142,19 @@ fn pods_outside_are_clients_and_servers_like_any_other(wiring: Wiring) {
         let seen = exchange(&mesh.pod("client").netns, to);
         assert_captured(&mesh, Direction::Outbound, &seen);
         assert_direct(&exchange(&mesh.world.remote.netns, to));
+    }
+}
+
+/// On a bridge a packet still shows whose socket it is from, though that is in another pod.
+fn pods_outside_are_no_probes_although_any_process_of_the_node_may_probe(wiring: Wiring) {
+    let flags = ["--probes", "any-host-process"];
+    let builder = flags.into_iter().fold(builder("node-any", wiring), Builder::flag);
+    let mesh = builder.start().unwrap();
+    let _server = serve(&mesh.pod("server").netns);
+    for to in of_pod(&mesh, "server") {
+        let seen = exchange(&mesh.pod("plain").netns, to);
+        assert_captured(&mesh, Direction::Inbound, &seen);
+        assert_direct(&exchange(&mesh.world.node.netns, to));
     }
 }
 

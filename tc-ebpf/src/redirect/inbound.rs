@@ -79,7 +79,7 @@ fn decide(packet: &Packet, netns: u64, pod: PodEntry, segment: &Segment, way: Wa
 #[inline(always)]
 fn exemption(packet: &Packet, flow: &Flow, pod: PodEntry, segment: &Segment, way: Way) -> Option<Reason> {
     let is_probe = match way {
-        Way::Host(_) => probe::is_sent_by_host(packet),
+        Way::Host(_) => probe::is_sent_by_host(packet, segment),
         Way::Frame(_) => probe::is_noted(flow),
     };
     if segment.source.is_v6_link_local() {

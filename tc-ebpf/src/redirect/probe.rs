@@ -6,6 +6,8 @@ use weir_common::flow::Flow;
 use weir_common::node::NodeSettings;
 use weir_ebpf_shared::maps::{PASSES, node};
 use weir_tc_ebpf::packet::Packet;
+use weir_tc_ebpf::parse::Segment;
+use weir_tc_ebpf::socket;
 
 /// Whether the connection was noted where it began. A packet that has crossed into the pod's netns shows no more
 /// whose it was.
@@ -21,12 +23,12 @@ pub fn is_noted(flow: &Flow) -> bool {
 /// Whether a socket of this host asks for the connection. Its address proves nothing: others' connections get it too
 /// when they are translated on their way. A pod on the host's network is a client like any other.
 #[inline(always)]
-pub fn is_sent_by_host(packet: &Packet) -> bool {
-    let Some(socket) = packet.full_socket() else {
+pub fn is_sent_by_host(packet: &Packet, segment: &Segment) -> bool {
+    let Some(sender) = packet.full_socket() else {
         return false;
     };
     // SAFETY: the kernel checked the socket.
-    if unsafe { (*socket).state } != BPF_TCP_SYN_SENT {
+    if unsafe { (*sender).state } != BPF_TCP_SYN_SENT || !socket::is_here(packet, segment, sender) {
         return false;
     }
     let node = node();

@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
     setup::ebpf_toolchain()?;
     build::all_binaries(false)?;
     if layer == Layer::Vm {
-        return vm::test_drivers();
+        return vm::test_kernels();
     }
     for selection in layer.selections() {
         let mut cargo = workspace::cargo()?;

@@ -24,11 +24,13 @@ const PACKAGES: &[&str] = &[
     "xz-utils",
 ];
 
-/// Tests that take drivers which not every kernel has.
-const DRIVER_TESTS: &[(&str, &str)] = &[
-    ("weir-netdetect", "world_wirings"),
-    ("weir-netdetect", "world_plugins"),
-    ("weir-agent", "world_drivers"),
+/// Tests that take drivers which not every kernel has, and what older kernels do in another way: which of a package's
+/// tests, and which of those.
+const TESTS: &[(&str, &str, &str)] = &[
+    ("weir-netdetect", "world_wirings", ""),
+    ("weir-netdetect", "world_plugins", ""),
+    ("weir-agent", "world_drivers", ""),
+    ("weir-agent", "world_node", "reach::bridge"),
 ];
 /// Tells tests that a missing driver is a failure.
 const ALL_DRIVERS: &str = "WEIR_ALL_DRIVERS=1";
@@ -52,7 +54,7 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
 }
 
 /// Runs what takes drivers that this machine's kernel may lack, on kernels that have them all.
-pub(super) fn test_drivers() -> Result<()> {
+pub(super) fn test_kernels() -> Result<()> {
     setup::System::read()?.require_packages(PACKAGES)?;
     let store = Store::open();
     let kernels = DEFAULT_SERIES
@@ -60,9 +62,14 @@ pub(super) fn test_drivers() -> Result<()> {
         .map(|series| store.kernel(series))
         .collect::<Result<Vec<_>>>()?;
     let mut commands = Vec::new();
-    for (package, test) in DRIVER_TESTS {
+    for (package, test, filter) in TESTS {
         let program = test_binary(package, test)?;
-        commands.push(vec!["env".to_owned(), ALL_DRIVERS.to_owned(), program]);
+        commands.push(vec![
+            "env".to_owned(),
+            ALL_DRIVERS.to_owned(),
+            program,
+            (*filter).to_owned(),
+        ]);
     }
     let script = script::script(&env::current_dir()?, &script::environment(), &commands);
     on_each(&kernels, &script)
