@@ -1,7 +1,7 @@
 //! Installs, and goes on installing.
 
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
@@ -30,6 +30,7 @@ const PART: &str = "the CNI plugin's installation";
 #[derive(Clone, Debug)]
 pub struct Installer {
     config: Arc<InstallConfig>,
+    ended: Arc<Mutex<bool>>,
 }
 
 impl Installer {
@@ -38,6 +39,7 @@ impl Installer {
     pub fn new(config: InstallConfig) -> Self {
         Self {
             config: Arc::new(config),
+            ended: Arc::default(),
         }
     }
 
@@ -53,11 +55,21 @@ impl Installer {
         }
     }
 
+    /// From now on nothing is installed: whoever removes it would see it come back.
+    pub fn end(&self) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
     /// Brings everything up to date: first the plugin, then the chain that calls it.
     ///
     /// # Errors
     /// [`ConfError`]; what was there before is still there.
     pub fn install(&self) -> Result<(), ConfError> {
+        // Held until all is done, so that nothing is half installed when the end has come.
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if *ended {
+            return Ok(());
+        }
         self.install_plugin()?;
         let found = directory::read(&self.config.conf_dir)?;
         match plan(&found, &self.config.entry()?, self.config.take_over)? {

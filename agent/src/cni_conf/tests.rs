@@ -213,12 +213,16 @@ fn what_is_installed_is_what_the_plugin_reads_and_goes_again() {
         BRIDGE.replace("1450", "1400"),
     )
     .unwrap();
-    Installer::new(config.clone()).install().unwrap();
+    let installer = Installer::new(config.clone());
+    installer.install().unwrap();
     assert_eq!(fs::read_to_string(&plugin).unwrap(), "a newer plugin");
     assert!(fs::read_to_string(&conflist).unwrap().contains("1400"));
 
+    installer.end();
     let removed = remove(&config.conf_dir, &config.bin_dir, &scratch.path().join("none")).unwrap();
     assert_eq!(removed, [conflist, plugin]);
+    // It has noticed the removal.
+    installer.install().unwrap();
     assert_eq!(
         names(&config.conf_dir),
         BTreeSet::from(["10-net.conflist".to_owned()])

@@ -82,7 +82,7 @@ async fn serve(config: AgentConfig) -> Result<()> {
     if let Some(cni) = cni {
         servers.spawn(cni_server::serve(
             cni.socket,
-            installer,
+            installer.clone(),
             agent.view(),
             agent.calls(),
         ));
@@ -96,6 +96,9 @@ async fn serve(config: AgentConfig) -> Result<()> {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+            }
+            if let Some(installer) = installer {
+                installer.end();
             }
         })
         .await;
