@@ -36,27 +36,6 @@ impl Drop for Counting {
     }
 }
 
-/// What counting itself adds to a run, in nanoseconds: the time that the kernel counts for a program that does nothing.
-pub fn counting_cost() -> Result<f64> {
-    const RUNS: u32 = 200_000;
-    let program = sys::prog_load(&ProgramSpec {
-        kind: ProgramType::SCHED_CLS,
-        attach: None,
-        insns: &[Insn::set(Register::R0, 0), Insn::exit()],
-        license: c"GPL",
-        name: "weir_nothing",
-    })?;
-    let input = TestInput {
-        packet: &[0; 64],
-        context: &[],
-        repeat: RUNS,
-    };
-    sys::prog_test_run(program.as_fd(), &input)?;
-    let runs = sys::program_runs(program.as_fd())?;
-    #[expect(clippy::cast_precision_loss, reason = "nanoseconds of seconds are exact")]
-    Ok(runs.time.as_nanos() as f64 / runs.count as f64)
-}
-
 /// The runs of every program, by its name and the kernel's number for it: an agent that verifies a pod may give it a
 /// new instance, which counts from zero.
 pub type Runs = BTreeMap<(String, u32), ProgramRuns>;

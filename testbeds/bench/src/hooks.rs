@@ -87,8 +87,9 @@ pub fn total(programs: &[Program]) -> f64 {
 pub fn run(proxy: &ProxyKind, cli: &Cli) -> Result<Hooks> {
     eprintln!("bench: programs of Weir with {}", proxy_name(proxy));
     let connections = if cli.quick { 200 } else { 2000 };
+    #[expect(clippy::cast_precision_loss, reason = "tens of nanoseconds")]
+    let counting = bpf::floor()?.as_nanos() as f64;
     let _counting = Counting::start()?;
-    let counting = bpf::counting_cost()?;
     let guard = guard(proxy, connections, counting)?;
     let mut stage = Stage::unguarded(Setting::InPod, proxy)?;
     let programs = per_connection(&mut stage, connections)?;
