@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc::Receiver;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval_at};
 use tracing::{info, warn};
 
@@ -21,6 +20,7 @@ use super::restock;
 use super::sandboxes::Sandboxes;
 use super::source::{self, Cluster};
 use super::subjects::Subjects;
+use super::tasks::Tasks;
 use super::tend::Tending;
 use super::tender::{Shared, Trying};
 use super::view::View;
@@ -61,6 +61,11 @@ pub enum AgentError {
     /// There is no API server to ask.
     #[error(transparent)]
     ApiServer(#[from] OpenError),
+    /// A task that must not end has ended.
+    #[error(
+        "what {0} has panicked, see above. The agent ends, to be started anew; what is in the kernel stays"
+    )]
+    Panicked(&'static str),
 }
 
 /// The running agent.
@@ -72,7 +77,7 @@ pub struct Agent {
     calls: Calls,
     called: Receiver<Call>,
     cluster: Option<Cluster>,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Tasks,
 }
 
 impl Agent {
@@ -144,11 +149,18 @@ impl Agent {
             health: Health::default(),
         };
         let (calls, called) = Calls::new(sandboxes);
-        let mut tasks = vec![begun.task, counting, looking];
+        let mut tasks = Tasks::default();
+        tasks.add("follows the pods", begun.task);
+        tasks.add("counts what ztunnel says", counting);
+        tasks.add("looks at the node's wiring", looking);
         let cluster = begun.cluster;
-        let report = |cluster: &Cluster| cluster.report(view.registry.clone(), view.reports.clone());
-        tasks.extend(cluster.as_ref().map(report));
-        tasks.extend(keeper.map(|keeper| tokio::spawn(keeper.run(view.source.clone()))));
+        if let Some(cluster) = &cluster {
+            let reporting = cluster.report(view.registry.clone(), view.reports.clone());
+            tasks.add("reports to the API server", reporting);
+        }
+        if let Some(keeper) = keeper {
+            tasks.add("keeps ztunnel", tokio::spawn(keeper.run(view.source.clone())));
+        }
         Ok(Self {
             view,
             sweeper,
@@ -173,35 +185,45 @@ impl Agent {
         self.calls.clone()
     }
 
+    /// Watches another task, which must not end before the agent, by what it does.
+    pub fn watch(&mut self, what: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.add(what, tokio::spawn(task));
+    }
+
     /// Tends pods until `stop` is done. The data plane stays in place unless the configuration says otherwise.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// [`AgentError::Panicked`]; the data plane stays in place then.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
         info!(hybrid_cgroups = self.view.node.hierarchy.hybrid, "agent started");
         let beginning = begin(self.tried, self.view.zds.clone(), self.sweeper.clone());
-        self.tasks.push(tokio::spawn(beginning));
-        self.tasks
-            .push(tokio::spawn(verify::regularly(self.view.clone())));
-        let config = &self.view.config;
+        let (verifying, config) = (verify::regularly(self.view.clone()), self.view.config.clone());
+        self.tasks.add("sweeps up", tokio::spawn(beginning));
+        self.tasks.add("verifies", tokio::spawn(verifying));
         if config.cni.is_some() && config.contract != ContractMode::Node {
             let guards = config.guard != GuardMode::Off;
             let restocking = restock::keep(self.view.datapath.clone(), guards);
-            self.tasks.push(tokio::spawn(restocking));
+            self.tasks
+                .add("keeps programs in stock", tokio::spawn(restocking));
         }
-        tokio::select! {
-            () = self.tending.follow(self.view.source.clone(), self.called) => {}
-            () = stop => {}
-        }
-        if self.view.config.remove_on_exit {
-            uninstall(&self.view.config);
+        let panicked = tokio::select! {
+            biased;
+            () = stop => None,
+            what = self.tasks.first_end() => Some(what),
+            () = self.tending.follow(self.view.source.clone(), self.called) => Some("follows the pods"),
+        };
+        // Who only starts anew leaves its pods in the mesh.
+        let remove = config.remove_on_exit && panicked.is_none();
+        if remove {
+            uninstall(&config);
             self.tending.remove_all().await;
         }
         self.view.zds.shutdown().await;
-        for task in &self.tasks {
-            task.abort();
-        }
-        if let Some(cluster) = self.cluster.filter(|_| self.view.config.remove_on_exit) {
+        self.tasks.abort();
+        if let Some(cluster) = self.cluster.filter(|_| remove) {
             cluster.take_back(&self.view.source).await;
         }
-        if self.view.config.remove_on_exit {
+        if remove {
             match residue::remove(self.view.datapath.pins().root()) {
                 Ok(()) => info!("data plane removed"),
                 Err(error) => {
@@ -210,6 +232,7 @@ impl Agent {
             }
         }
         info!("agent stopped");
+        panicked.map_or(Ok(()), |what| Err(AgentError::Panicked(what)))
     }
 }
 

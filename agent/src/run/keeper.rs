@@ -159,7 +159,7 @@ impl Keeper {
             });
             match looked.await {
                 Ok(keeper) => self = keeper,
-                // The runtime ends, or a look has panicked and been reported.
+                // The runtime ends, or a look has panicked and been told of.
                 Err(_) => return,
             }
         }

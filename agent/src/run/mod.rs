@@ -15,6 +15,7 @@ mod restock;
 pub mod sandboxes;
 mod source;
 pub mod subjects;
+mod tasks;
 mod tend;
 mod tender;
 pub mod view;

@@ -2,14 +2,17 @@
 //! gone.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::calls::Call;
+use super::registry::{PodState, Registry};
 use super::subjects::TendNow;
 use super::tender::{Shared, Tender, Trying};
 use crate::pods::pod::{PodEntry, PodUid};
@@ -110,22 +113,25 @@ impl Tending {
     fn apply(&mut self, pods: &[PodEntry]) {
         self.leaving.retain(|task| !task.is_finished());
         let wanted: BTreeMap<&PodUid, &PodEntry> = pods.iter().map(|entry| (&entry.pod.uid, entry)).collect();
-        for (_, gone) in self.pods.extract_if(.., |uid, tended| {
+        for (uid, gone) in self.pods.extract_if(.., |uid, tended| {
             !wanted.contains_key(uid) && !tended.is_announced()
         }) {
+            if gone.task.is_finished() {
+                self.shared.registry.remove(&uid);
+            }
             // Without a sender the task takes its pod out and ends.
             drop(gone.wanted);
             self.leaving.push(gone.task);
         }
         for (uid, entry) in wanted {
             match self.pods.get_mut(uid) {
-                Some(tended) => {
+                Some(tended) if !tended.task.is_finished() => {
                     tended.announced = None;
                     _ = tended
                         .wanted
                         .send_if_modified(|known| replace_if_changed(known, entry));
                 }
-                None => {
+                _ => {
                     let tended = self.begin(entry.clone(), self.trying.clone());
                     self.pods.insert(uid.clone(), tended);
                 }
@@ -134,14 +140,24 @@ impl Tending {
     }
 
     fn begin(&self, entry: PodEntry, trying: Option<Sender<Trying>>) -> Tended {
+        let uid = entry.pod.uid.clone();
         let (wanted, receiver) = watch::channel(entry);
         let tender = Tender::new(self.shared.clone(), receiver, trying);
         Tended {
             wanted,
             tend_now: tender.tend_now(),
             announced: None,
-            task: tokio::spawn(tender.run()),
+            task: tokio::spawn(told_of(uid, self.shared.registry.clone(), tender.run())),
         }
+    }
+}
+
+/// A pod that nobody tends any more says so, until a new list of pods gives it another task.
+async fn told_of(uid: PodUid, registry: Registry, tending: impl Future<Output = ()>) {
+    if AssertUnwindSafe(tending).catch_unwind().await.is_err() {
+        registry.update(&uid, |pod| {
+            pod.state = PodState::Failed("its task in the agent has panicked, see the log".to_owned());
+        });
     }
 }
 
@@ -151,4 +167,25 @@ fn replace_if_changed(known: &mut PodEntry, entry: &PodEntry) -> bool {
         known.clone_from(entry);
     }
     changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told_of;
+    use crate::pods::pod::{PodName, PodUid};
+    use crate::run::registry::{PodState, PodStatus, Registry};
+
+    #[tokio::test]
+    async fn a_pod_whose_task_panics_has_failed() {
+        let registry = Registry::default();
+        let (uid, name) = (
+            PodUid::new("u1").unwrap(),
+            PodName::new("default", "web").unwrap(),
+        );
+        registry.put(PodStatus::new(uid.clone(), name, PodState::Enrolled));
+        told_of(uid.clone(), registry.clone(), async { panic!("as a test") }).await;
+        assert!(
+            matches!(registry.get(&uid).unwrap().state, PodState::Failed(why) if why.contains("panicked"))
+        );
+    }
 }

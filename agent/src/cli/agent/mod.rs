@@ -15,7 +15,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
 use weir_agent::admin::AdminServer;
 use weir_agent::cni_conf::Installer;
 use weir_agent::cni_server;
@@ -77,19 +76,15 @@ async fn serve(config: AgentConfig) -> Result<()> {
     if let Some(installer) = &installer {
         installer.check()?;
     }
-    let agent = Agent::start(config).await?;
-    let mut servers = JoinSet::new();
+    let mut agent = Agent::start(config).await?;
+    let (view, calls) = (agent.view(), agent.calls());
     if let Some(cni) = cni {
-        servers.spawn(cni_server::serve(
-            cni.socket,
-            installer.clone(),
-            agent.view(),
-            agent.calls(),
-        ));
+        let serving = cni_server::serve(cni.socket, installer.clone(), view.clone(), calls);
+        agent.watch("answers the CNI plugin", serving);
     }
-    servers.spawn(admin.serve(agent.view()));
+    agent.watch("answers operators", admin.serve(view.clone()));
     if let Some(probes) = probes {
-        servers.spawn(probes.serve(agent.view()));
+        agent.watch("answers probes", probes.serve(view));
     }
     agent
         .run(async move {
@@ -101,6 +96,6 @@ async fn serve(config: AgentConfig) -> Result<()> {
                 installer.end();
             }
         })
-        .await;
+        .await?;
     Ok(())
 }
