@@ -1,21 +1,17 @@
-//! The agent as a process: what it answers, what it leaves behind, what it refuses, and what `weir trace` shows.
+//! The agent as a process: what it answers, what it leaves behind, and what it refuses.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use weir_agent::datapath::{Maps, Pins};
-use weir_common::node::NodeSettings;
 use weir_testbeds::deadline::{PATIENCE, eventually};
-use weir_testbeds::mesh::Mesh;
-use weir_testbeds::traffic::{Client, ClientSpec, Server, ServerSpec};
 use weir_testbeds::unique;
 use weir_testbeds::world::{Wiring, World};
 
@@ -249,77 +245,4 @@ fn wrong_settings_are_named() {
         "{netns}"
     );
     assert!(!agent.pin_root.exists(), "a wrong setting changes nothing");
-}
-
-/// Whether the kernel side tells its decisions.
-fn is_told(mesh: &Mesh) -> bool {
-    let maps = Maps::adopt(&Pins::new(mesh.agent.pin_root()));
-    maps.node().unwrap().get(&0, 0).unwrap().has(NodeSettings::TRACE)
-}
-
-/// `weir trace`, when it listens.
-fn trace(mesh: &Mesh, arguments: &[&str]) -> Child {
-    let mut command = mesh.agent.command("trace").unwrap();
-    command
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut trace = command.spawn().unwrap();
-    let mut listening = String::new();
-    BufReader::new(trace.stderr.take().unwrap())
-        .read_line(&mut listening)
-        .unwrap();
-    assert_eq!(listening, "weir: listening\n");
-    trace
-}
-
-#[test]
-fn decisions_are_shown_while_somebody_listens() {
-    let mut mesh = Mesh::builder("trace")
-        .wiring(Wiring::Bridge)
-        .enrolled("client")
-        .outside("plain")
-        .start()
-        .unwrap();
-    let to = mesh.pod("plain").addresses().iter().next().unwrap();
-    let server = Server::start(
-        &mesh.pod("plain").netns,
-        &ServerSpec::new("plain", SocketAddr::new(to, 8080)),
-    )
-    .unwrap();
-    assert!(!is_told(&mesh));
-    let mut of_pod = trace(&mesh, &["--pod", "client", "-o", "json"]);
-    let of_all = trace(&mesh, &["--count", "1"]);
-    assert!(is_told(&mesh));
-    Client::exchange(&mesh.pod("client").netns, &ClientSpec::to(server.address())).unwrap();
-
-    let line = of_all.wait_with_output().unwrap();
-    assert_eq!(line.status.code(), Some(0));
-    let line = String::from_utf8(line.stdout).unwrap();
-    assert!(
-        line.contains(" default/client ") && line.lines().count() == 1,
-        "{line}"
-    );
-    let decision = BufReader::new(of_pod.stdout.take().unwrap())
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap())
-        .find(|decision| decision["reason"] == "outbound")
-        .unwrap();
-    assert_eq!(decision["pod"], "default/client");
-    assert_eq!(decision["verdict"], "redirected");
-    assert_eq!(decision["destination"], to.to_string());
-    assert_eq!(decision["destination_port"], 8080);
-
-    assert!(is_told(&mesh), "one still listens");
-    of_pod.kill().unwrap();
-    of_pod.wait().unwrap();
-    eventually(PATIENCE, || (!is_told(&mesh)).then_some(())).unwrap();
-
-    // A crash leaves it on; the next agent switches it off.
-    let mut cut_off = trace(&mesh, &[]);
-    mesh.agent.kill();
-    cut_off.wait().unwrap();
-    assert!(is_told(&mesh));
-    mesh.agent.restart().unwrap();
-    eventually(PATIENCE, || (!is_told(&mesh)).then_some(())).unwrap();
 }

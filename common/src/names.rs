@@ -45,6 +45,8 @@ pub mod map {
     pub const COUNTERS: &str = "weir_counters";
     /// Decisions, one by one, while somebody listens.
     pub const EVENTS: &str = "weir_events";
+    /// Decisions that the ring of events had no room for, since the last that it took.
+    pub const UNTOLD: &str = "weir_untold";
 
     /// Where pods without a host side reach ztunnel.
     pub const DETOURS: &str = "weir_detours";
@@ -69,7 +71,7 @@ pub mod map {
     pub const OF_REDIRECT: [&str; 5] = [LOCAL_PODS, HOST_INTERFACES, FLOWS, PLACES, CONTRACT];
 
     /// All of the others.
-    pub const ALL: [&str; 17] = [
+    pub const ALL: [&str; 18] = [
         NODE,
         PODS,
         OWN_ADDRESSES,
@@ -87,5 +89,6 @@ pub mod map {
         MAKING,
         COUNTERS,
         EVENTS,
+        UNTOLD,
     ];
 }

@@ -46,8 +46,9 @@ fn shared_structs_lie_in_memory_as_the_pins_of_this_version_expect() {
         reserved at 28);
     layout!(ZtunnelPlace, size 24, align 8, netns at 0, interface at 8, mac at 12, steered at 18);
     layout!(NodeContract, size 12, align 4, current at 0, flags at 4, secret at 8, reserved at 11);
-    layout!(Event, size 64, align 8, time_ns at 0, netns at 8, source at 16, destination at 32, source_port at 48,
-        destination_port at 50, reason at 52, process at 56, reserved at 60);
+    layout!(Event, size 88, align 8, time_ns at 0, netns at 8, source at 16, destination at 32, turned_to at 48,
+        source_port at 64, destination_port at 66, turned_to_port at 68, reason at 72, process at 76, untold at 80,
+        reserved at 84);
     layout!(Detour, size 32, align 4, v4 at 0, v6 at 16);
     layout!(ClientEnd, size 20, align 4, address at 0, port at 16);
     layout!(Original, size 32, align 8, address at 0, port at 16, reserved at 20, socket at 24);

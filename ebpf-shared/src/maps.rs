@@ -70,6 +70,9 @@ pub static COUNTERS: PerCpuHashMap<CounterKey, u64, 131072> = PerCpuHashMap::new
 #[btf_map(name = "weir_events")]
 pub static EVENTS: RingBuf<Event, 262144> = RingBuf::new();
 
+#[btf_map(name = "weir_untold")]
+pub static UNTOLD: PerCpuArray<u32, 1> = PerCpuArray::new();
+
 /// The node's settings; all zero until the agent has written them.
 #[inline(always)]
 pub fn node() -> NodeSettings {

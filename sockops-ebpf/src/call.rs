@@ -8,7 +8,8 @@ use aya_ebpf::programs::SockAddrContext;
 use weir_common::address::Address;
 use weir_common::flow::SocketNote;
 
-use weir_ebpf_shared::account::Connection;
+use weir_common::reason::Reason;
+use weir_ebpf_shared::account::{Connection, TurnedTo, account_turned};
 use weir_ebpf_shared::maps::NOTES;
 
 const SOCK_STREAM: u32 = 1;
@@ -163,6 +164,14 @@ impl Call {
             destination: self.address(),
             destination_port: self.port(),
         }
+    }
+
+    /// Counts why the call goes where it goes now, and tells it to who listens; `asked` is from before.
+    #[inline(always)]
+    pub fn account(&self, asked: &Connection, reason: Reason) {
+        let (address, port) = (self.address(), self.port());
+        let is_turned = address != asked.destination || port != asked.destination_port;
+        account_turned(asked, reason, is_turned.then_some(TurnedTo { address, port }));
     }
 
     /// Notes on the socket why it has to be remembered.

@@ -86,8 +86,10 @@ fn enrolled(call: &Call, netns: u64, pod: PodEntry) -> Answer {
         from_ztunnel(call, netns);
         return Answer::Allow;
     }
+    // Before the address is replaced.
+    let asked = call.connection(netns);
     let (reason, answer) = from_application(call, netns, pod);
-    account(&call.connection(netns), reason);
+    call.account(&asked, reason);
     answer
 }
 
@@ -143,8 +145,8 @@ fn from_application(call: &Call, netns: u64, pod: PodEntry) -> (Reason, Answer) 
         Place::Own(_) if ports::is_ztunnel(port) => (Reason::ZtunnelPort, Answer::Refuse),
         Place::Own(reason) | Place::Uncaptured(reason) => uncaptured(call, reason),
         Place::World if port == ports::DNS && pod.has(PodEntry::DNS) => {
-            dns::turn_to_ztunnel(call);
-            uncaptured(call, Reason::DnsTcp)
+            unmark(call);
+            dns::turn_to_ztunnel(call, Reason::DnsTcp)
         }
         Place::World => match place::outbound_exclusion(netns, pod, address, port) {
             Some(reason) => excluded(call, reason),
@@ -193,12 +195,17 @@ fn note_destination(call: &Call, kind: u32) {
     });
 }
 
-/// A socket may be used again after an earlier, captured connection: its mark must not capture this one.
 #[inline(always)]
 fn uncaptured(call: &Call, reason: Reason) -> (Reason, Answer) {
+    unmark(call);
+    (reason, Answer::Allow)
+}
+
+/// A socket may be used again after an earlier, captured connection: its mark must not capture this one.
+#[inline(always)]
+fn unmark(call: &Call) {
     let mark = ztunnel::socket_mark(call);
     if mark::ours(mark) == mark::OUTBOUND {
         set_mark(call.helper_context(), mark::replaced(mark, 0));
     }
-    (reason, Answer::Allow)
 }

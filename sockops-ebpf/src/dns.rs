@@ -7,7 +7,6 @@ use weir_common::flow::SocketNote;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
-use weir_ebpf_shared::account::account;
 use weir_ebpf_shared::maps;
 use weir_ebpf_shared::place::{self, Place};
 use weir_sockops_ebpf::call::{Answer, Call, Family};
@@ -65,14 +64,16 @@ pub fn query(call: &Call, netns: u64, pod: PodEntry) -> Answer {
     let Place::World = place::of(netns, call.address()) else {
         return Answer::Allow;
     };
-    account(&call.connection(netns), Reason::DnsUdp);
-    turn_to_ztunnel(call);
-    Answer::Allow
+    // Before the address is replaced.
+    let asked = call.connection(netns);
+    let (reason, answer) = turn_to_ztunnel(call, Reason::DnsUdp);
+    call.account(&asked, reason);
+    answer
 }
 
-/// Sends the call to ztunnel's DNS port, and notes on the socket where it was meant to go.
+/// Sends the call to ztunnel's DNS port for `reason`, and notes on the socket where it was meant to go.
 #[inline(always)]
-pub fn turn_to_ztunnel(call: &Call) {
+pub fn turn_to_ztunnel(call: &Call, reason: Reason) -> (Reason, Answer) {
     let address = call.address();
     let note = SocketNote {
         kind: SocketNote::DNS,
@@ -80,9 +81,10 @@ pub fn turn_to_ztunnel(call: &Call) {
         address,
         netns: 0,
     };
-    // Without memory for the note the answer would come from an address that the resolver did not ask.
+    // Without memory for the note the answer would come from an address that the resolver did not ask, and the world
+    // must not see the query.
     if !call.set_note(note) {
-        return;
+        return (Reason::Unnoted, Answer::Refuse);
     }
     call.set_address(if address.as_v4().is_some() {
         Address::LOOPBACK_V4
@@ -90,6 +92,7 @@ pub fn turn_to_ztunnel(call: &Call) {
         Address::LOOPBACK_V6
     });
     call.set_port(ports::DNS_CAPTURE);
+    (reason, Answer::Allow)
 }
 
 /// Puts back what the application asked for where the kernel would show ztunnel's DNS port.

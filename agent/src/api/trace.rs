@@ -1,6 +1,6 @@
 //! The lines that answer `GET /trace`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub enum TraceLine {
     },
     /// The kernel side decided about a connection.
     Decision(Decision),
-    /// Whoever listens was too slow for some decisions.
+    /// Whoever listens, or the agent itself, was too slow for some decisions.
     Lost {
         /// How many.
         count: u64,
@@ -49,4 +49,7 @@ pub struct Decision {
     pub destination: IpAddr,
     /// The port.
     pub destination_port: u16,
+    /// The address and port that the connection got instead, if it got others.
+    #[serde(default)]
+    pub turned_to: Option<SocketAddr>,
 }

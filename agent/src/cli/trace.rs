@@ -11,7 +11,8 @@ use weir_agent::api::trace::{Decision, TraceLine};
 use super::asking::{self, Where};
 use super::output::{Colour, Output, Style};
 
-/// Shows what is decided about connections, as it happens: time, pod, process, verdict, reason, source, destination.
+/// Shows what is decided about connections, as it happens: time, pod, process, verdict, reason, source, destination,
+/// and the destination that it got instead, if it got another.
 ///
 /// Exit code 0: as many were shown as were asked for, or the agent ended, 1: something went wrong,
 /// 3: no agent answers, 4: no such pod.
@@ -69,8 +70,11 @@ fn text(decision: &Decision, style: Style) -> String {
         (None, Some(process)) => format!("[{process}]"),
         _ => "-".to_owned(),
     };
+    let turned_to = decision
+        .turned_to
+        .map_or_else(String::new, |address| format!(" turned to {address}"));
     format!(
-        "{} {pod} {process} {} {} {} -> {}",
+        "{} {pod} {process} {} {} {} -> {}{turned_to}",
         decision.time.time_of_day(),
         style.paint(colour, &decision.verdict),
         decision.reason,
@@ -110,6 +114,7 @@ mod tests {
             source_port: None,
             destination: "fd00::2".parse().unwrap(),
             destination_port: 80,
+            turned_to: None,
         };
         assert_eq!(
             text(&decision, Style::PLAIN),
@@ -124,5 +129,7 @@ mod tests {
             text(&decision, Style::PLAIN),
             "10:00:00.123 netns:17 - redirected outbound 10.0.0.1:4000 -> 10.0.0.2:80"
         );
+        decision.turned_to = Some("127.0.0.1:15053".parse().unwrap());
+        assert!(text(&decision, Style::PLAIN).ends_with(" -> 10.0.0.2:80 turned to 127.0.0.1:15053"));
     }
 }

@@ -1,7 +1,7 @@
 //! From the kernel's record to what people read.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use weir_common::address::Address;
 use weir_common::event::Event;
@@ -28,11 +28,14 @@ pub(super) fn parse(record: &[u8]) -> Option<Event> {
         netns: u64_at(8)?,
         source: address_at(16)?,
         destination: address_at(32)?,
-        source_port: u16_at(48)?,
-        destination_port: u16_at(50)?,
-        reason: u32_at(52)?,
-        process: u32_at(56)?,
-        reserved: u32_at(60)?,
+        turned_to: address_at(48)?,
+        source_port: u16_at(64)?,
+        destination_port: u16_at(66)?,
+        turned_to_port: u32_at(68)?,
+        reason: u32_at(72)?,
+        process: u32_at(76)?,
+        untold: u32_at(80)?,
+        reserved: u32_at(84)?,
     })
 }
 
@@ -60,7 +63,13 @@ pub(super) fn decision(
         source_port: (event.source_port != 0).then_some(event.source_port),
         destination: event.destination.into(),
         destination_port: event.destination_port,
+        turned_to: turned_to(event),
     }
+}
+
+fn turned_to(event: &Event) -> Option<SocketAddr> {
+    let port = u16::try_from(event.turned_to_port).ok()?;
+    (port != 0).then(|| SocketAddr::new(event.turned_to.into(), port))
 }
 
 /// The name of a process, if it still runs and can be seen.
@@ -90,21 +99,25 @@ mod tests {
             offset_of!(Event, netns),
             offset_of!(Event, source),
             offset_of!(Event, destination),
+            offset_of!(Event, turned_to),
             offset_of!(Event, source_port),
             offset_of!(Event, destination_port),
+            offset_of!(Event, turned_to_port),
             offset_of!(Event, reason),
             offset_of!(Event, process),
+            offset_of!(Event, untold),
             offset_of!(Event, reserved),
             size_of::<Event>(),
         ];
-        assert_eq!(layout, [0, 8, 16, 32, 48, 50, 52, 56, 60, 64]);
-        let record: Vec<u8> = (0..64).collect();
+        assert_eq!(layout, [0, 8, 16, 32, 48, 64, 66, 68, 72, 76, 80, 84, 88]);
+        let record: Vec<u8> = (0..88).collect();
         let event = parse(&record).unwrap();
         assert_eq!(event.time_ns, u64::from_ne_bytes([0, 1, 2, 3, 4, 5, 6, 7]));
         assert_eq!(event.destination.words[3], u32::from_ne_bytes([44, 45, 46, 47]));
-        assert_eq!(event.destination_port, u16::from_ne_bytes([50, 51]));
-        assert_eq!(event.process, u32::from_ne_bytes([56, 57, 58, 59]));
-        assert_eq!(parse(&record[..63]), None);
+        assert_eq!(event.destination_port, u16::from_ne_bytes([66, 67]));
+        assert_eq!(event.process, u32::from_ne_bytes([76, 77, 78, 79]));
+        assert_eq!(event.untold, u32::from_ne_bytes([80, 81, 82, 83]));
+        assert_eq!(parse(&record[..87]), None);
     }
 
     #[test]
@@ -123,6 +136,11 @@ mod tests {
             ("redirected", "outbound")
         );
         assert_eq!(told.destination.to_string(), "10.0.0.2");
+        assert_eq!(told.turned_to, None);
+        event.turned_to = "127.0.0.1".parse::<IpAddr>().unwrap().into();
+        event.turned_to_port = 15053;
+        let turned = decision(&event, clock, None, None).turned_to;
+        assert_eq!(turned, Some("127.0.0.1:15053".parse().unwrap()));
         event.reason = 9999;
         assert_eq!(decision(&event, clock, None, None).reason, "9999");
     }

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::clock::Clock;
 use super::decision::{command, decision, parse};
-use crate::api::trace::Decision;
+use crate::api::trace::TraceLine;
 use crate::run::registry::Registry;
 
 /// Hands decisions to all who listen, until it is dropped.
@@ -17,7 +17,7 @@ pub(super) struct Reader {
     ring: AsyncFd<RingBuf<MapData>>,
     clock: Clock,
     registry: Registry,
-    decisions: broadcast::Sender<Arc<Decision>>,
+    lines: broadcast::Sender<Arc<TraceLine>>,
 }
 
 impl Reader {
@@ -25,13 +25,13 @@ impl Reader {
         ring: AsyncFd<RingBuf<MapData>>,
         clock: Clock,
         registry: Registry,
-        decisions: broadcast::Sender<Arc<Decision>>,
+        lines: broadcast::Sender<Arc<TraceLine>>,
     ) -> Self {
         Self {
             ring,
             clock,
             registry,
-            decisions,
+            lines,
         }
     }
 
@@ -46,12 +46,24 @@ impl Reader {
             };
             while let Some(record) = ready.get_inner_mut().next() {
                 let Some(event) = parse(&record) else { continue };
+                if event.untold > 0 {
+                    tell(
+                        &self.lines,
+                        TraceLine::Lost {
+                            count: event.untold.into(),
+                        },
+                    );
+                }
                 let pod = self.registry.name_in(event.netns).map(|name| name.to_string());
-                let told = decision(&event, self.clock, pod, command(event.process));
-                // The last one may just have left.
-                self.decisions.send(Arc::new(told)).ok();
+                let decision = decision(&event, self.clock, pod, command(event.process));
+                tell(&self.lines, TraceLine::Decision(decision));
             }
             ready.clear_ready();
         }
     }
+}
+
+fn tell(lines: &broadcast::Sender<Arc<TraceLine>>, line: TraceLine) {
+    // The last one may just have left.
+    lines.send(Arc::new(line)).ok();
 }

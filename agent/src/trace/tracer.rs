@@ -13,12 +13,12 @@ use weir_common::node::NodeSettings;
 use super::clock::Clock;
 use super::reader::Reader;
 use crate::api::VERSION;
-use crate::api::trace::{Decision, TraceLine};
+use crate::api::trace::TraceLine;
 use crate::datapath::{Datapath, DatapathError};
 use crate::run::node::change_settings;
 use crate::run::registry::Registry;
 
-/// Decisions kept for who is slow.
+/// Lines kept for who is slow.
 const BACKLOG: usize = 4096;
 
 /// Why nobody can listen.
@@ -41,7 +41,7 @@ pub struct Tracer {
 struct Inner {
     datapath: Arc<Datapath>,
     registry: Registry,
-    decisions: broadcast::Sender<Arc<Decision>>,
+    lines: broadcast::Sender<Arc<TraceLine>>,
     state: Mutex<State>,
 }
 
@@ -58,7 +58,7 @@ impl Tracer {
         let inner = Inner {
             datapath,
             registry,
-            decisions: broadcast::channel(BACKLOG).0,
+            lines: broadcast::channel(BACKLOG).0,
             state: Mutex::default(),
         };
         Self {
@@ -79,14 +79,14 @@ impl Tracer {
     pub fn listen(&self, netns: Option<u64>) -> Result<Listener, TraceError> {
         let mut state = self.inner.lock();
         // Before the first decision, so that none is missed.
-        let decisions = self.inner.decisions.subscribe();
+        let lines = self.inner.lines.subscribe();
         if state.listeners == 0 {
             state.reader = Some(self.inner.begin()?);
         }
         state.listeners += 1;
         Ok(Listener {
             tracer: self.clone(),
-            decisions,
+            lines,
             netns,
             begun: false,
         })
@@ -100,7 +100,7 @@ impl Inner {
         while ring.next().is_some() {}
         let clock = Clock::read().map_err(io::Error::from)?;
         let ring = polled(ring)?;
-        let reader = Reader::new(ring, clock, self.registry.clone(), self.decisions.clone());
+        let reader = Reader::new(ring, clock, self.registry.clone(), self.lines.clone());
         change_settings(&self.datapath, |settings| settings.flags |= NodeSettings::TRACE)?;
         Ok(tokio::spawn(reader.run()))
     }
@@ -131,7 +131,7 @@ fn polled(ring: RingBuf<MapData>) -> io::Result<AsyncFd<RingBuf<MapData>>> {
 /// One who listens, until it is dropped.
 pub struct Listener {
     tracer: Tracer,
-    decisions: broadcast::Receiver<Arc<Decision>>,
+    lines: broadcast::Receiver<Arc<TraceLine>>,
     netns: Option<u64>,
     begun: bool,
 }
@@ -143,14 +143,21 @@ impl Listener {
             return Some(TraceLine::Listening { api_version: VERSION });
         }
         loop {
-            match self.decisions.recv().await {
-                Ok(decision) if self.netns.is_none_or(|netns| netns == decision.netns) => {
-                    return Some(TraceLine::Decision(Decision::clone(&decision)));
-                }
+            match self.lines.recv().await {
+                Ok(line) if self.concerns(&line) => return Some(TraceLine::clone(&line)),
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(count)) => return Some(TraceLine::Lost { count }),
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
+        }
+    }
+}
+
+impl Listener {
+    fn concerns(&self, line: &TraceLine) -> bool {
+        match (line, self.netns) {
+            (TraceLine::Decision(decision), Some(netns)) => decision.netns == netns,
+            _ => true,
         }
     }
 }

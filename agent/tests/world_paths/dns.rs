@@ -3,18 +3,23 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use weir_common::reason::Reason;
 use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::Dns;
+use weir_testbeds::traffic::Cause;
 use weir_testbeds::traffic::dns::{Kind, Query, Responder, Transport, Zone};
 use weir_testbeds::world::Wiring;
 
 use crate::scene::{builder, is_stand_in};
+use crate::tally::Tally;
 
 on_every_wiring! {
     the_proxy_answers_in_the_servers_name,
     one_socket_asks_two_servers,
+    a_socket_of_both_families_asks_a_v4_server,
+    a_query_that_cannot_be_noted_goes_nowhere,
     the_own_proxy_queries_go_out,
     pods_may_opt_out,
     a_resolver_inside_the_pod_is_left_alone,
@@ -78,6 +83,8 @@ fn the_proxy_answers_in_the_servers_name(wiring: Wiring) {
                 expected(query.kind, FROM_SERVER.v4, FROM_SERVER.v6)
             );
         }
+        let counted = Tally::of(&mesh, "client");
+        assert!(counted.count(Reason::DnsUdp) >= 4 && counted.count(Reason::DnsTcp) >= 2);
         let pod = mesh.address("client", server.address().ip()).unwrap();
         assert!(
             server.seen().iter().all(|seen| seen.from.ip() != pod),
@@ -123,6 +130,55 @@ fn one_socket_asks_two_servers(wiring: Wiring) {
             open.remove(&number);
         }
     }
+}
+
+/// As resolvers that hold one socket for all servers: an IPv4 server then has an address of IPv6's form.
+fn a_socket_of_both_families_asks_a_v4_server(wiring: Wiring) {
+    let mesh = builder("mapped-dns", wiring).dns(answers()).start().unwrap();
+    if !is_stand_in(&mesh) {
+        return eprintln!("a ztunnel answers only what a control plane tells it");
+    }
+    let server: SocketAddr = "[::ffff:192.0.2.1]:53".parse().unwrap();
+    for connected in [false, true] {
+        let socket = mesh
+            .pod("client")
+            .netns
+            .run(|| UdpSocket::bind("[::]:0"))
+            .unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        if connected {
+            socket.connect(server).unwrap();
+            socket.send(&question(1)).unwrap();
+            assert_eq!(socket.peer_addr().unwrap(), server);
+        } else {
+            socket.send_to(&question(1), server).unwrap();
+        }
+        assert_eq!(answer(&socket), (1, server), "connected: {connected}");
+    }
+}
+
+/// A socket whose options have used up its memory: the answer could not come in the server's name, and nobody but
+/// ztunnel may see the question.
+fn a_query_that_cannot_be_noted_goes_nowhere(wiring: Wiring) {
+    let mesh = builder("unnoted", wiring).dns(answers()).start().unwrap();
+    let client = &mesh.pod("client").netns;
+    if client.sysctl_get("net.core.optmem_max").is_err() {
+        return eprintln!("this kernel has one limit for all network namespaces: nothing is tried");
+    }
+    client.sysctl_set("net.core.optmem_max", "1").unwrap();
+    let tally = Tally::of(&mesh, "client");
+    let before = tally.count(Reason::Unnoted);
+    let mut refused = 0;
+    for server in servers(&mesh) {
+        for query in queries(server.address()) {
+            let failure = query.ask(client).unwrap_err();
+            assert_eq!(failure.cause, Cause::NotPermitted, "{query:?}");
+            refused += 1;
+        }
+        assert!(server.seen().is_empty(), "{:?}", server.seen());
+    }
+    assert_eq!(tally.count(Reason::Unnoted), before + refused);
+    assert_eq!(tally.count(Reason::DnsUdp) + tally.count(Reason::DnsTcp), 0);
 }
 
 fn question(number: u8) -> Vec<u8> {

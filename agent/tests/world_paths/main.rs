@@ -51,6 +51,10 @@ macro_rules! on_wiring {
     };
 }
 
+#[path = "../support/tally.rs"]
+#[expect(dead_code, reason = "each test file uses its part of what tests share")]
+mod tally;
+
 mod dialogue;
 mod scene;
 

@@ -8,7 +8,6 @@ use weir_common::flow::SocketNote;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
-use weir_ebpf_shared::account::account;
 use weir_ebpf_shared::maps::pod;
 use weir_ebpf_shared::place::{self, Place};
 use weir_sockops_ebpf::call::{Answer, Call, Family};
@@ -33,9 +32,9 @@ fn connect(call: &Call) -> Answer {
         return Answer::Allow;
     };
     // Before the address is replaced.
-    let connection = call.connection(netns);
+    let asked = call.connection(netns);
     let (reason, answer) = decide(call, netns, &detour);
-    account(&connection, reason);
+    call.account(&asked, reason);
     answer
 }
 
