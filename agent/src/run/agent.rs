@@ -20,7 +20,7 @@ use super::restock;
 use super::sandboxes::Sandboxes;
 use super::source::{self, Cluster};
 use super::subjects::Subjects;
-use super::tasks::Tasks;
+use super::tasks::{Task, Tasks};
 use super::tend::Tending;
 use super::tender::{Shared, Trying};
 use super::view::View;
@@ -90,14 +90,13 @@ impl Agent {
         let datapath = open_datapath(&config, &node)?;
         let settings = node.settings(&config);
         change_settings(&datapath, |current| *current = settings.after(*current))?;
-        let guards = config.guard != GuardMode::Off;
         let (ztunnels, processes) = Ztunnels::new(datapath.clone(), node.clone());
         let zds = ZdsServer::start_with(zds_config(&config), ztunnels)?;
         let (keeper, side, kept) = keeper(&config, &node, &datapath, &zds)?;
         let node_ztunnels = side.as_ref().map(NodeSide::ztunnels);
         let enroller = Enroller::new(datapath.clone(), node.host_netns)
             .with_host(node.handle.clone())
-            .with_guard(guards)
+            .with_guard(config.guard != GuardMode::Off)
             .with_node_side(side);
         let begun = source::begin(&config.source).await?;
         let registry = Registry::default();
@@ -149,18 +148,12 @@ impl Agent {
             health: Health::default(),
         };
         let (calls, called) = Calls::new(sandboxes);
-        let mut tasks = Tasks::default();
-        tasks.add("follows the pods", begun.task);
-        tasks.add("counts what ztunnel says", counting);
-        tasks.add("looks at the node's wiring", looking);
-        let cluster = begun.cluster;
-        if let Some(cluster) = &cluster {
-            let reporting = cluster.report(view.registry.clone(), view.reports.clone());
-            tasks.add("reports to the API server", reporting);
-        }
-        if let Some(keeper) = keeper {
-            tasks.add("keeps ztunnel", tokio::spawn(keeper.run(view.source.clone())));
-        }
+        let mut tasks = Tasks::from_iter([
+            ("follows the pods", begun.task),
+            ("counts what ztunnel says", counting),
+            ("looks at the node's wiring", looking),
+        ]);
+        tasks.extend(others(&view, begun.cluster.as_ref(), keeper));
         Ok(Self {
             view,
             sweeper,
@@ -168,7 +161,7 @@ impl Agent {
             tending,
             calls,
             called,
-            cluster,
+            cluster: begun.cluster,
             tasks,
         })
     }
@@ -234,6 +227,17 @@ impl Agent {
         info!("agent stopped");
         panicked.map_or(Ok(()), |what| Err(AgentError::Panicked(what)))
     }
+}
+
+/// Tasks that not every agent has.
+fn others(view: &View, cluster: Option<&Cluster>, keeper: Option<Keeper>) -> impl Iterator<Item = Task> {
+    let report = |cluster: &Cluster| cluster.report(view.registry.clone(), view.reports.clone());
+    let reporting = cluster.map(report);
+    let keeping = keeper.map(|keeper| tokio::spawn(keeper.run(view.source.clone())));
+    let reporting = reporting.map(|task| ("reports to the API server", task));
+    reporting
+        .into_iter()
+        .chain(keeping.map(|task| ("keeps ztunnel", task)))
 }
 
 fn open_datapath(config: &AgentConfig, node: &Node) -> Result<Arc<Datapath>, DatapathError> {

@@ -3,9 +3,11 @@
 use futures::future::select_all;
 use tokio::task::JoinHandle;
 
+/// What a task does, and the task.
+pub(super) type Task = (&'static str, JoinHandle<()>);
+
 /// All of them. None ends by itself: one that does has panicked, and nobody would do its work any more.
-#[derive(Default)]
-pub(super) struct Tasks(Vec<(&'static str, JoinHandle<()>)>);
+pub(super) struct Tasks(Vec<Task>);
 
 impl Tasks {
     /// Adds one, by what it does.
@@ -31,6 +33,18 @@ impl Tasks {
     }
 }
 
+impl FromIterator<Task> for Tasks {
+    fn from_iter<I: IntoIterator<Item = Task>>(tasks: I) -> Self {
+        Self(tasks.into_iter().collect())
+    }
+}
+
+impl Extend<Task> for Tasks {
+    fn extend<I: IntoIterator<Item = Task>>(&mut self, tasks: I) {
+        self.0.extend(tasks);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::pending;
@@ -39,9 +53,10 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_panics_is_named() {
-        let mut tasks = Tasks::default();
-        tasks.add("looks", tokio::spawn(pending()));
-        tasks.add("counts", tokio::spawn(async { panic!("as a test") }));
+        let mut tasks = Tasks::from_iter([
+            ("looks", tokio::spawn(pending())),
+            ("counts", tokio::spawn(async { panic!("as a test") })),
+        ]);
         tasks.add("sweeps", tokio::spawn(pending()));
         assert_eq!(tasks.first_end().await, "counts");
     }
