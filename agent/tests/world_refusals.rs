@@ -21,7 +21,7 @@ use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::Outcome;
-use weir_testbeds::traffic::{Cause, Client, ClientSpec, Failure, Step};
+use weir_testbeds::traffic::{Cause, Client, ClientSpec, Failure, Server, ServerSpec, Step};
 use weir_testbeds::world::{Family, Wiring};
 use wire::Wire;
 
@@ -130,6 +130,36 @@ fn ztunnels_plaintext_ports_are_no_open_proxy_for_others() {
         record.outcome == Outcome::Connected && record.upstream.is_some_and(|to| to.port() != 15008)
     });
     assert_eq!(connected, None);
+}
+
+/// Between the moment that the kernel has an address and the moment that the agent knows of it.
+#[test]
+fn an_address_that_is_not_known_as_the_pods_is_refused() {
+    let mesh = mesh("unknown-address");
+    let server = mesh.pod("server");
+    let tally = Tally::of(&mesh, "server");
+    let mut refused = 0;
+    for to in server.addresses().iter() {
+        let to = SocketAddr::new(to, 8080);
+        let application = Server::start(&server.netns, &ServerSpec::new("server", to)).unwrap();
+        Client::exchange(&mesh.world.remote.netns, &ClientSpec::to(to)).unwrap();
+        let before = application.connections().len();
+        tally.disown(to.ip());
+        for from in [
+            &mesh.world.remote.netns,
+            &mesh.world.node.netns,
+            &mesh.pod("client").netns,
+        ] {
+            assert_ended_at_once(&attempt(from, &ClientSpec::to(to)));
+        }
+        refused += 3;
+        assert_eq!(
+            application.connections().len(),
+            before,
+            "somebody reached the application"
+        );
+    }
+    tally.wait(Reason::UnknownAddress, refused);
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! What the kernel side has counted and noted for a pod.
 
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use weir_agent::datapath::{Maps, Pins, sys};
 use weir_agent::inside;
-use weir_common::flow::ClientPort;
+use weir_common::address::OwnAddress;
+use weir_common::flow::{ClientPort, Flow};
 use weir_common::names::map;
 use weir_common::reason::Reason;
 use weir_testbeds::deadline::{PATIENCE, eventually};
@@ -61,11 +63,11 @@ impl Tally {
         found.extend(pods.get(&netns, 0).ok().map(|_| "pod".to_owned()));
         let own = maps.own_addresses().unwrap();
         let own = own.keys().filter_map(Result::ok).filter(|key| key.netns == netns);
-        found.extend(own.map(|key| format!("own {}", std::net::IpAddr::from(key.address))));
+        found.extend(own.map(|key| format!("own {}", IpAddr::from(key.address))));
         let by_address = maps.pods_by_address().unwrap();
         let holders = by_address.iter().filter_map(Result::ok);
         let mine = holders.filter(|(_, holder)| *holder == netns);
-        found.extend(mine.map(|(address, _)| format!("holds {}", std::net::IpAddr::from(address))));
+        found.extend(mine.map(|(address, _)| format!("holds {}", IpAddr::from(address))));
         let rules = maps.port_rules().unwrap();
         let rules = rules
             .keys()
@@ -75,6 +77,28 @@ impl Tally {
         let links = self.pins.pods().join(netns.to_string());
         found.extend(links.exists().then(|| "links".to_owned()));
         found
+    }
+
+    /// Lets a connection to the pod pass as if it were a probe, until a moment of the monotonic clock.
+    pub fn let_pass(&self, (from, to): (SocketAddr, SocketAddr), expiry: u64) {
+        let flow = Flow {
+            netns: self.netns,
+            source: from.ip().into(),
+            destination: to.ip().into(),
+            source_port: from.port(),
+            destination_port: to.port(),
+            reserved: 0,
+        };
+        self.maps.passes().unwrap().insert(flow, expiry, 0).unwrap();
+    }
+
+    /// Forgets that an address is the pod's.
+    pub fn disown(&self, address: IpAddr) {
+        let own = OwnAddress {
+            netns: self.netns,
+            address: address.into(),
+        };
+        self.maps.own_addresses().unwrap().remove(&own).unwrap();
     }
 
     /// Client ports that are claimed in the pod.

@@ -49,6 +49,10 @@ fn entries(mesh: &Mesh) -> BTreeMap<&'static str, usize> {
     .into()
 }
 
+fn open_files(process: u32) -> usize {
+    fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
+}
+
 fn resident_kib(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status
@@ -68,6 +72,7 @@ fn pods_that_come_and_go_leave_nothing() {
         .unwrap();
     let before = entries(&mesh);
     let resident_before = resident_kib(mesh.agent.id().unwrap());
+    let open_before = open_files(mesh.agent.id().unwrap());
     let mut resident = Vec::new();
     for _ in 0..ROUNDS {
         let pods: Vec<Netns> = (0..PODS).map(bare_pod).collect();
@@ -88,6 +93,9 @@ fn pods_that_come_and_go_leave_nothing() {
             .unwrap_or_else(|late| panic!("{late}: {:?} in the maps, not {before:?}", entries(&mesh)));
         let links = fs::read_dir(mesh.agent.pin_root().join("v1/pods")).unwrap();
         assert_eq!(links.count(), 1);
+        wait("the agent has closed what it opened", || {
+            open_files(mesh.agent.id().unwrap()) <= open_before
+        });
         resident.push(resident_kib(mesh.agent.id().unwrap()));
     }
     println!("resident: {resident:?} KiB");

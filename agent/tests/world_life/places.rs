@@ -111,8 +111,14 @@ fn pods_with_the_same_addresses_are_told_apart() {
         let _one = serve(&mesh, "server", to);
         let other = ServerSpec::new("twin", std::net::SocketAddr::new(to, PORT));
         let _other = Server::start(&twins.pod("server-twin").netns, &other).unwrap();
-        for (client, server) in [(mesh.pod("client"), "server"), (twins.pod("client-twin"), "twin")] {
-            let seen = exchange(&client.netns, to);
+        let clients = [
+            (&mesh.pod("client").netns, "server"),
+            (&twins.pod("client-twin").netns, "twin"),
+            (&mesh.world.remote.netns, "server"),
+            (&twins.remote.netns, "twin"),
+        ];
+        for (client, server) in clients {
+            let seen = exchange(client, to);
             assert_eq!(seen.server.server, server);
             assert!(was_redirected(&seen), "{seen:?}");
         }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
 
+use weir_common::listener::SLOTS;
 use weir_common::reason::Reason;
 use weir_testbeds::capture::Capture;
 use weir_testbeds::cgroup::Cgroup;
@@ -125,6 +126,31 @@ fn when_the_newer_of_two_proxies_dies_the_older_takes_over() {
     mesh.proxy.kill();
     for to in to {
         fails_closed(&mesh, to);
+    }
+}
+
+/// Four are remembered: the newest, and what comes to those before them once these are gone is mended.
+#[test]
+fn more_proxies_at_once_than_are_remembered() {
+    let mut mesh = start("many-at-once");
+    let to = destinations(&mesh);
+    let _servers: Vec<_> = to.iter().map(|to| serve(&mesh, "server", *to)).collect();
+    let cgroup = Cgroup::new("newer").unwrap();
+    let mut newer = Vec::new();
+    for _ in 0..SLOTS + 1 {
+        let proxy = mesh.another_proxy(Some(&cgroup)).unwrap();
+        proxy.wait_ready(PATIENCE).unwrap();
+        newer.push(proxy);
+    }
+    while let Some(newest) = newer.pop() {
+        if newer.is_empty() {
+            fails_closed(&mesh, to[0]);
+            let verified = mesh.agent.run("verify", &[]).unwrap();
+            assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+        }
+        for &to in &to {
+            goes_through(&mesh, &newest, to);
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use weir_testbeds::proxy::{Direction, Record};
 use weir_testbeds::traffic::{Client, ClientSpec};
 use weir_testbeds::world::Wiring;
 
-use crate::scene::{PORT, any, assert_direct, assert_inbound, builder, exchange, serve};
+use crate::scene::{PORT, any, assert_direct, assert_inbound, builder, exchange, mesh, serve};
+use crate::tally::Tally;
 
 on_reachable_wirings! {
     the_node_probes_pods_with_its_own_address,
@@ -21,6 +22,7 @@ on_reachable_wirings! {
     any_host_process_may_probe_if_asked_for,
     a_chosen_port_is_captured_even_after_a_probe_from_it,
     what_comes_by_a_node_port_is_captured,
+    a_pass_that_was_never_given_back_ends,
     a_probe_passes_beside_captured_traffic,
 }
 
@@ -113,40 +115,94 @@ fn a_chosen_port_is_captured_even_after_a_probe_from_it(wiring: Wiring) {
     }
 }
 
-/// The node hands a port of its own to the pod, and takes the client's place, as kube-proxy does.
+/// The node hands a port of its own to the pod, and takes the client's place, as kube-proxy does; with a port that the
+/// kernel chooses, and with one that a probe has just come from.
 fn what_comes_by_a_node_port_is_captured(wiring: Wiring) {
     let cgroups = Cgroups::new();
     let mesh = cgroups.mesh("service", wiring, &[]);
     let node = &mesh.world.node;
     let _server = serve(&mesh.pod("server").netns, any(PORT));
     for to in targets(&mesh) {
-        publish(&node.netns, to);
-        assert_direct(&exchange(&node.netns, to));
-        let outside = node.address_like(to.ip()).unwrap();
-        let seen = exchange(&mesh.world.remote.netns, SocketAddr::new(outside, NODE_PORT));
-        assert_ne!(
-            seen.server.peer.ip(),
-            seen.local.ip(),
-            "the node has not taken the client's place"
-        );
-        let inbound = |record: &Record| {
-            record.direction == Direction::Inbound
-                && record
-                    .peer
-                    .is_some_and(|peer| peer.ip() == seen.server.peer.ip() && peer != seen.server.peer)
-        };
-        mesh.proxy.wait_for(PATIENCE, inbound).unwrap();
+        for (node_port, chosen) in [(NODE_PORT, None), (NODE_PORT + 1, Some(20_001))] {
+            publish(&node.netns, node_port, to, chosen);
+            node.netns
+                .sysctl_set("net.netfilter.nf_conntrack_tcp_timeout_close", "1")
+                .unwrap();
+            let probe = probe_from(&node.netns, to, chosen);
+            let outside = node.address_like(to.ip()).unwrap();
+            let spec = ClientSpec::to(SocketAddr::new(outside, node_port));
+            let spec = spec.deadline(Duration::from_millis(500));
+            // Until connection tracking has forgotten the probe, it gives its port to nobody.
+            let seen = eventually(PATIENCE, || {
+                Client::exchange(&mesh.world.remote.netns, &spec).ok()
+            })
+            .unwrap();
+            assert_eq!(
+                seen.server.peer.ip(),
+                probe.ip(),
+                "the node has not taken the client's place"
+            );
+            let inbound = |record: &Record| {
+                record.direction == Direction::Inbound
+                    && record.peer.is_some_and(|peer| {
+                        peer != seen.server.peer
+                            && (peer == probe || chosen.is_none() && peer.ip() == probe.ip())
+                    })
+            };
+            mesh.proxy.wait_for(PATIENCE, inbound).unwrap();
+        }
+    }
+}
+
+/// The source of a probe, whose port is free again.
+fn probe_from(node: &Netns, to: SocketAddr, port: Option<u16>) -> SocketAddr {
+    let mut spec = ClientSpec::to(to);
+    if let Some(port) = port {
+        let any = if to.is_ipv4() { "0.0.0.0" } else { "::" };
+        spec = spec.from_port(SocketAddr::new(any.parse().unwrap(), port));
+    }
+    let probe = Client::prepare(node, &spec).unwrap();
+    // By a reset.
+    probe.socket().set_linger(Some(Duration::ZERO)).unwrap();
+    let probe = probe.finish().unwrap();
+    assert_direct(probe.report());
+    probe.report().local
+}
+
+/// The end of a probe's socket gives its pass back; where that was missed, time does.
+fn a_pass_that_was_never_given_back_ends(wiring: Wiring) {
+    let mesh = mesh("stale-pass", wiring);
+    let remote = &mesh.world.remote;
+    let _server = serve(&mesh.pod("server").netns, any(PORT));
+    let tally = Tally::of(&mesh, "server");
+    for (to, port) in targets(&mesh).zip(43_000..) {
+        let from = SocketAddr::new(remote.address_like(to.ip()).unwrap(), port);
+        let mut spec = ClientSpec::to(to).from_port(from);
+        spec.reuse_address = true;
+        for (expiry, passes) in [(u64::MAX, true), (1, false)] {
+            tally.let_pass((from, to), expiry);
+            let client = Client::prepare(&remote.netns, &spec).unwrap();
+            client.socket().set_linger(Some(Duration::ZERO)).unwrap();
+            let client = client.finish().unwrap();
+            assert_eq!(
+                client.report().server.peer == from,
+                passes,
+                "{:?}",
+                client.report()
+            );
+        }
     }
 }
 
 /// A destination and a source that are replaced.
-fn publish(node: &Netns, to: SocketAddr) {
+fn publish(node: &Netns, port: u16, to: SocketAddr, source_port: Option<u16>) {
     let program = if to.is_ipv4() { "iptables" } else { "ip6tables" };
     let rules = [
-        format!("-A PREROUTING -p tcp --dport {NODE_PORT} -j DNAT --to-destination {to}"),
+        format!("-A PREROUTING -p tcp --dport {port} -j DNAT --to-destination {to}"),
         format!(
-            "-A POSTROUTING -p tcp -d {} -m conntrack --ctstate DNAT -j MASQUERADE",
-            to.ip()
+            "-A POSTROUTING -p tcp -d {} -m conntrack --ctstate DNAT --ctorigdstport {port} -j MASQUERADE{}",
+            to.ip(),
+            source_port.map_or_else(String::new, |port| format!(" --to-ports {port}")),
         ),
     ];
     for rule in rules {
