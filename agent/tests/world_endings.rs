@@ -53,9 +53,12 @@ struct Route<'a> {
     wires: Vec<Wire>,
 }
 
-fn mesh(name: &str) -> Mesh {
+/// With a veth, and without.
+const WIRINGS: [Wiring; 2] = [Wiring::PointToPoint, Wiring::MacvlanBridge];
+
+fn mesh(name: &str, wiring: Wiring) -> Mesh {
     Mesh::builder(name)
-        .wiring(Wiring::PointToPoint)
+        .wiring(wiring)
         .family(Family::Dual)
         .enrolled("client")
         .enrolled("server")
@@ -133,12 +136,14 @@ fn all_routes() -> impl Iterator<Item = (Way, bool, u16)> {
 }
 
 fn on_every_route(name: &str, test: impl Fn(&Route<'_>)) {
-    let mesh = mesh(name);
-    for (way, v4, port) in all_routes() {
-        println!("{way:?}, {}", if v4 { "IPv4" } else { "IPv6" });
-        test(&Route::new(&mesh, way, v4, port));
+    for wiring in WIRINGS {
+        let mesh = mesh(name, wiring);
+        for (way, v4, port) in all_routes() {
+            println!("{wiring:?}, {way:?}, {}", if v4 { "IPv4" } else { "IPv6" });
+            test(&Route::new(&mesh, way, v4, port));
+        }
+        assert_all_claims_end(&mesh);
     }
-    assert_all_claims_end(&mesh);
 }
 
 /// A port that a closed connection still claims would be missing for the client's next one.
@@ -262,7 +267,7 @@ fn a_client_killed_with_data_in_flight_ends_the_server() {
 /// A connect that is given up at once: whatever is in flight then must find its end in the pod.
 #[test]
 fn connections_given_up_at_once_leave_nothing() {
-    let mesh = mesh("given-up");
+    let mesh = mesh("given-up", Wiring::PointToPoint);
     for (way, v4, port) in all_routes() {
         let route = Route::new(&mesh, way, v4, port);
         let server = Server::start(route.server, &ServerSpec::new("server", route.to)).unwrap();

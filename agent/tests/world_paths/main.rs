@@ -67,6 +67,7 @@ mod dns;
 mod filters;
 mod interfaces;
 mod itself;
+mod link_local;
 mod probes;
 mod reach;
 mod reuse;
