@@ -1,10 +1,7 @@
 //! Takes away everything of Weir on a node where no agent runs, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,10 +12,7 @@ use crate::datapath::{Datapath, DatapathError, Hook, Pins, residue};
 use crate::enroll::redirect::{NodeSide, ztunnel};
 use crate::enroll::{EnrollError, Enroller};
 use crate::inside;
-use crate::pods::netns::HOST_NETNS;
-
-/// Where named namespaces are; all others are found by the processes in them.
-const NAMED: &str = "/run/netns";
+use crate::pods::netns::{ListError, find_by_cookies, open_host};
 
 /// What was taken away.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -60,13 +54,8 @@ pub enum CleanupError {
         source: EnrollError,
     },
     /// The namespaces of the node cannot be listed.
-    #[error("{}: {source}", path.display())]
-    List {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    List(#[from] ListError),
 }
 
 /// Takes away all that is below `root` and, in the pods' namespaces that can be found, all that belongs to it.
@@ -95,9 +84,9 @@ pub fn run(root: &Path) -> Result<Removed, CleanupError> {
     let namespaces = if wanted.is_empty() {
         BTreeMap::new()
     } else {
-        find(&wanted)?
+        find_by_cookies(&wanted)?
     };
-    let host = Arc::new(host()?);
+    let host = Arc::new(open_host()?);
     let mut failure = None;
     for (slot, place) in places {
         let namespace = namespaces.get(&place.netns).map(OwnedFd::as_fd);
@@ -135,56 +124,4 @@ fn clear(
     // No pod has the cookie 0, so none is taken for the host.
     let enroller = Enroller::new(datapath.clone(), 0).with_node_side(Some(side));
     enroller.remove(namespace.map(OwnedFd::as_fd), cookie)
-}
-
-/// The node's own namespace; whoever may not look at its first process is on the node's network.
-fn host() -> Result<OwnedFd, CleanupError> {
-    let path = Path::new("/proc/self/ns/net");
-    let host = File::open(HOST_NETNS).or_else(|_| File::open(path));
-    host.map(OwnedFd::from).map_err(|source| CleanupError::List {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// The namespaces with these cookies, as far as a process or a name holds them.
-fn find(cookies: &BTreeSet<u64>) -> Result<BTreeMap<u64, OwnedFd>, CleanupError> {
-    let mut seen = BTreeSet::new();
-    let mut found = BTreeMap::new();
-    for path in handles()? {
-        // Processes end meanwhile, and some files in the directory are no namespaces.
-        let Ok(file) = File::open(&path) else { continue };
-        let Ok(metadata) = file.metadata() else { continue };
-        if !seen.insert((metadata.dev(), metadata.ino())) {
-            continue;
-        }
-        if let Ok(cookie) = inside::cookie(file.as_fd())
-            && cookies.contains(&cookie)
-        {
-            found.insert(cookie, file.into());
-        }
-    }
-    Ok(found)
-}
-
-/// Paths that may lead to namespaces.
-fn handles() -> Result<Vec<PathBuf>, CleanupError> {
-    let processes = entries(Path::new("/proc"))?.into_iter().filter_map(|path| {
-        let is_process = path.file_name()?.to_str()?.parse::<u32>().is_ok();
-        is_process.then(|| path.join("ns/net"))
-    });
-    let named = match entries(Path::new(NAMED)) {
-        Err(CleanupError::List { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
-        other => other?,
-    };
-    Ok(processes.chain(named).collect())
-}
-
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, CleanupError> {
-    let list =
-        || -> io::Result<Vec<PathBuf>> { fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect() };
-    list().map_err(|source| CleanupError::List {
-        path: directory.to_owned(),
-        source,
-    })
 }

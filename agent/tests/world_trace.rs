@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd as _;
 use std::process::{Child, Stdio};
 
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -38,6 +39,45 @@ fn trace(mesh: &Mesh, arguments: &[&str]) -> Child {
     assert_eq!(listening, "weir: listening\n");
     trace.stderr = Some(stderr.into_inner());
     trace
+}
+
+/// A crash leaves the pods captured; whoever is there then can look as well.
+#[test]
+fn decisions_are_shown_without_an_agent() {
+    let mut mesh = Mesh::builder("trace-down")
+        .enrolled("client")
+        .outside("plain")
+        .start()
+        .unwrap();
+    let to = SocketAddr::new(mesh.pod("plain").address(), 8080);
+    let _server = Server::start(&mesh.pod("plain").netns, &ServerSpec::new("plain", to)).unwrap();
+    let client = mesh.pod("client").netns.clone();
+    let cookie = weir_agent::inside::cookie(client.as_fd()).unwrap();
+    mesh.agent.kill();
+    let named = mesh.agent.run("trace", &["--pod", "client"]).unwrap();
+    assert_eq!(named.status.code(), Some(1), "{named:?}");
+    assert!(
+        String::from_utf8_lossy(&named.stderr).contains("netns:COOKIE"),
+        "{named:?}"
+    );
+    let pod = format!("netns:{cookie}");
+    let mut command = mesh.agent.command("trace").unwrap();
+    command
+        .args(["--count", "1", "--pod", &pod])
+        .stdout(Stdio::piped());
+    let trace = command.spawn().unwrap();
+    eventually(PATIENCE, || is_told(&mesh).then_some(())).unwrap();
+    Client::exchange(&client, &ClientSpec::to(to)).unwrap();
+    let shown = trace.wait_with_output().unwrap();
+    assert_eq!(shown.status.code(), Some(3));
+    let line = String::from_utf8(shown.stdout).unwrap();
+    let words = [
+        format!(" {pod} "),
+        " redirected outbound ".to_owned(),
+        format!("-> {to}"),
+    ];
+    assert!(words.iter().all(|word| line.contains(word)), "{line}");
+    assert!(!is_told(&mesh), "nobody listens any more");
 }
 
 /// What `weir trace -o json` shows.

@@ -1,6 +1,7 @@
 //! `weir verify` finds what is broken, mends what enrolment can mend, and says both.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::os::fd::AsFd as _;
 use std::process::Output;
 
 use serde_json::Value;
@@ -73,4 +74,57 @@ fn a_proxy_that_is_gone_is_a_problem() {
     assert_eq!(code, 1, "{report:#}");
     let problems = checks(&report, "problems");
     assert!(problems.contains(&"connection".to_owned()), "{report:#}");
+}
+
+/// Whoever finds no agent wants to know what the pods are worth meanwhile.
+#[test]
+fn the_kernel_is_verified_without_an_agent() {
+    let mut mesh = mesh("verify-down");
+    let netns = mesh.pod("client").netns.clone();
+    // A process is what leads to a namespace that has no name.
+    let mut idle = std::process::Command::new("sleep");
+    idle.arg("60");
+    let process = netns.spawn(idle).unwrap();
+    mesh.agent.kill();
+    let found = |mesh: &Mesh| {
+        let (code, report) = verify(mesh);
+        let problems = report["pods"][0]["problems"].as_array().unwrap().clone();
+        let name = |problem: &Value| problem["check"].as_str().unwrap().to_owned();
+        assert_eq!(report["agent"], Value::Null);
+        (code, problems.iter().map(name).collect::<Vec<_>>())
+    };
+    assert_eq!(found(&mesh), (3, vec![]), "all is well, and no agent answers");
+    netns.sysctl_set("net.ipv4.tcp_fwmark_accept", "0").unwrap();
+    mesh.proxy.kill();
+    let (code, problems) = found(&mesh);
+    assert_eq!(code, 1);
+    assert_eq!(problems, ["sysctls", "listeners", "connection"]);
+    drop(process);
+    let (code, problems) = found(&mesh);
+    assert_eq!(
+        (code, problems),
+        (1, vec!["entry".to_owned()]),
+        "its namespace cannot be found"
+    );
+}
+
+#[test]
+fn without_agent_and_pins_there_is_nothing_to_look_at() {
+    let mut mesh = mesh("verify-nothing");
+    mesh.agent.terminate().unwrap();
+    let cleaned = mesh.agent.run("cleanup", &["-o", "json"]).unwrap();
+    assert_eq!(cleaned.status.code(), Some(0), "{cleaned:?}");
+    let removed: Value = serde_json::from_slice(&cleaned.stdout).unwrap();
+    assert_eq!(removed["pins"], mesh.agent.pin_root().display().to_string());
+    // No process and no name leads to the pod's namespace.
+    let cookie = weir_agent::inside::cookie(mesh.pod("client").netns.as_fd()).unwrap();
+    assert_eq!(removed["gone"], serde_json::json!([cookie]), "{removed:#}");
+    for command in ["status", "verify", "trace"] {
+        let answer = mesh.agent.run(command, &[]).unwrap();
+        assert_eq!(answer.status.code(), Some(3), "{command}: {answer:?}");
+        assert!(
+            String::from_utf8_lossy(&answer.stderr).contains("no agent answers"),
+            "{command}: {answer:?}"
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::status::Verified;
+use super::status::{AgentStatus, Problem, Verified};
 
 /// All pods, or the one that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,4 +43,24 @@ impl VerifiedPod {
             _ => false,
         }
     }
+}
+
+/// What is told while no agent answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedReport {
+    /// [`super::VERSION`].
+    pub api_version: u32,
+    /// Always nothing: this is how the answer is told from [`VerifyReport`].
+    pub agent: Option<AgentStatus>,
+    /// The pods that the kernel side knows.
+    pub pods: Vec<VerifiedEntry>,
+}
+
+/// A pod whose name only an agent knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifiedEntry {
+    /// Its netns cookie.
+    pub netns: u64,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
 }

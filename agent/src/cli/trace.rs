@@ -3,10 +3,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, anyhow};
+use tokio::signal::unix::{SignalKind, signal};
 use weir_agent::admin::client::{self, ClientError};
 use weir_agent::api::trace::{Decision, TraceLine};
+use weir_agent::datapath::Datapath;
+use weir_agent::run::registry::Registry;
+use weir_agent::trace::Tracer;
 
 use super::asking::{self, Where};
 use super::output::{Colour, Output, Style};
@@ -15,7 +20,7 @@ use super::output::{Colour, Output, Style};
 /// and the destination that it got instead, if it got another.
 ///
 /// Exit code 0: as many were shown as were asked for, or the agent ended, 1: something went wrong,
-/// 3: no agent answers, 4: no such pod.
+/// 3: no agent answers (decisions are shown all the same, by netns cookie), 4: no such pod.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only one pod: its name, namespace/name, or UID.
@@ -34,10 +39,49 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let shown = client::follow(&args.at.admin_socket, &path, |line: TraceLine| {
         show(&line, &mut left, output)
     });
-    match asking::wait_for(shown)? {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => asking::no_answer(error.downcast::<ClientError>()?),
+    let Err(error) = asking::wait_for(shown)? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    match error.downcast::<ClientError>()? {
+        error @ ClientError::Down { .. } if args.at.pins().exist() => {
+            let code = asking::no_answer(error)?;
+            without_agent(args, output)?;
+            Ok(code)
+        }
+        error => asking::no_answer(error),
     }
+}
+
+/// The kernel decides without an agent too, and tells of it as well; but pods have no names.
+fn without_agent(args: &Args, output: &Output) -> Result<()> {
+    let netns = args.pod.as_deref().map(netns_cookie).transpose()?;
+    let mut left = args.count;
+    asking::wait_for(async {
+        let datapath = Arc::new(Datapath::adopt(args.at.pins()));
+        let mut listener = Tracer::new(datapath, Registry::default()).listen(netns)?;
+        // Whatever ends this, the kernel side is to stop telling.
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        loop {
+            let line = tokio::select! {
+                line = listener.next() => line,
+                _ = terminate.recv() => None,
+                _ = interrupt.recv() => None,
+            };
+            match line.map(|line| show(&line, &mut left, output)).transpose()? {
+                Some(ControlFlow::Continue(())) => {}
+                Some(ControlFlow::Break(())) | None => return Ok(()),
+            }
+        }
+    })?
+}
+
+/// `netns:17`, as pods are shown whose name nobody knows.
+fn netns_cookie(pod: &str) -> Result<u64> {
+    let cookie = pod.strip_prefix("netns:").unwrap_or(pod).parse();
+    cookie.map_err(|_| {
+        anyhow!("without an agent pods have no names: --pod netns:COOKIE, as `weir status` lists them")
+    })
 }
 
 fn show(line: &TraceLine, left: &mut Option<u64>, output: &Output) -> Result<ControlFlow<()>, Error> {

@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use hyper::Method;
-use weir_agent::admin::client;
+use weir_agent::admin::client::{self, ClientError};
 use weir_agent::api::status::Problem;
-use weir_agent::api::verify::{VerifiedPod, VerifyReport};
+use weir_agent::api::verify::{PinnedReport, VerifiedPod, VerifyReport};
+use weir_agent::container;
+use weir_agent::verify::pinned;
 
 use super::asking::{self, Where};
 use super::output::{Colour, Output, Style};
@@ -17,7 +19,8 @@ const PROBLEMS: u8 = 1;
 
 /// Proves that pods are redirected, and mends what it can.
 ///
-/// Exit code 0: all is well, 1: there are problems, 3: no agent answers, 4: no such pod.
+/// Exit code 0: all is well, 1: there are problems, 3: no agent answers (what the kernel holds is looked at instead, and
+/// shows no problem), 4: no such pod.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// One pod: its name, namespace/name, or UID.
@@ -31,6 +34,10 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let asked = client::ask::<VerifyReport>(&args.at.admin_socket, Method::POST, &path);
     let report = match asking::wait_for(asked)? {
         Ok(report) => report,
+        Err(error @ ClientError::Down { .. }) if args.at.pins().exist() => {
+            let down = asking::no_answer(error)?;
+            return without_agent(args, output).map(|is_well| if is_well { down } else { PROBLEMS.into() });
+        }
         Err(error) => return asking::no_answer(error),
     };
     output.print(&report, |style| text(&report, style))?;
@@ -39,6 +46,24 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     } else {
         Ok(PROBLEMS.into())
     }
+}
+
+/// The kernel goes on without an agent; whether it does it right can be seen, but pods have no names.
+fn without_agent(args: &Args, output: &Output) -> Result<bool> {
+    container::step_out()?;
+    let report = pinned::report(&args.at.pins())?;
+    output.print(&report, |style| pinned_text(&report, style))?;
+    Ok(report.pods.iter().all(|pod| pod.problems.is_empty()))
+}
+
+fn pinned_text(report: &PinnedReport, style: Style) -> String {
+    let mut table = Table::new(["NETNS COOKIE", "RESULT", "CHECK", "DETAIL"]);
+    for pod in &report.pods {
+        for [result, check, detail] in problem_rows(&pod.problems, &[]) {
+            table.push([pod.netns.to_string().into(), result, check, detail]);
+        }
+    }
+    table.render(style)
 }
 
 fn text(report: &VerifyReport, style: Style) -> String {
@@ -62,16 +87,18 @@ fn rows(pod: &VerifiedPod) -> Vec<[Cell; 3]> {
             pod.why.as_str().into(),
         ]];
     };
+    problem_rows(&verified.problems, &verified.mended)
+}
+
+fn problem_rows(problems: &[Problem], mended: &[Problem]) -> Vec<[Cell; 3]> {
     let row = |word: &str, colour, problem: &Problem| {
         let (check, detail) = (problem.check.as_str(), problem.detail.as_str());
         [Cell::coloured(word, colour), check.into(), detail.into()]
     };
-    let problems = verified
-        .problems
+    let problems = problems
         .iter()
         .map(|problem| row("problem", Colour::Bad, problem));
-    let mended = verified
-        .mended
+    let mended = mended
         .iter()
         .map(|problem| row("mended", Colour::Warning, problem));
     let rows: Vec<_> = problems.chain(mended).collect();

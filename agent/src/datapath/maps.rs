@@ -31,6 +31,8 @@ pub struct Sizes {
     pub probes: u32,
     /// Inbound connections open at once, on the whole node.
     pub connections: u32,
+    /// Cgroups of ztunnels that run at once.
+    pub ztunnels: u32,
     /// Ports and ranges in annotations, per kind, on the whole node.
     pub rules: u32,
     /// Bytes of the ring of events; a power of two.
@@ -44,6 +46,7 @@ impl Default for Sizes {
             addresses_per_pod: 4,
             probes: 16384,
             connections: 262_144,
+            ztunnels: 64,
             rules: 16384,
             event_bytes: 262_144,
         }
@@ -52,7 +55,7 @@ impl Default for Sizes {
 
 impl Sizes {
     /// Entries of each map whose size is not fixed.
-    pub(super) fn by_map(&self) -> [(&'static str, u32); 18] {
+    pub(super) fn by_map(&self) -> [(&'static str, u32); 19] {
         let addresses = self.pods.saturating_mul(self.addresses_per_pod);
         let reasons = u32::try_from(Reason::ALL.len()).unwrap_or(u32::MAX);
         [
@@ -62,6 +65,7 @@ impl Sizes {
             // All slots of two ports: whatever ztunnels overlap, a pod that there is room for has room for their listeners.
             (map::LISTENERS, self.pods.saturating_mul(2 * SLOTS)),
             (map::NEWEST, self.pods.saturating_mul(2)),
+            (map::ZTUNNELS, self.ztunnels),
             (map::PASSES, self.probes),
             (map::CLIENT_PORTS, self.connections),
             // Clients, of which each has several connections.
@@ -321,6 +325,7 @@ fn size_flag(map: &str) -> Option<&'static str> {
             Some("--max-pods or --max-addresses-per-pod")
         }
         map::PORT_RULES | map::RANGE_RULES => Some("--max-rules"),
+        map::ZTUNNELS => Some("--max-ztunnels"),
         _ => None,
     }
 }

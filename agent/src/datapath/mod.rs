@@ -116,6 +116,22 @@ impl Datapath {
         programs::unattached(&self.pins, &self.cgroup)
     }
 
+    /// The node's programs that are attached nowhere.
+    ///
+    /// # Errors
+    /// [`DatapathError`] if a link cannot be read.
+    pub fn missing(&self) -> Result<Vec<&'static str>, DatapathError> {
+        programs::missing(&self.pins)
+    }
+
+    /// Whether the node's programs see all that happens below a cgroup.
+    ///
+    /// # Errors
+    /// As [`Self::unattached`].
+    pub fn covers(&self, cgroup: &Path) -> Result<bool, DatapathError> {
+        Ok(programs::unattached(&self.pins, cgroup)?.is_empty())
+    }
+
     /// The maps.
     #[must_use]
     pub const fn maps(&self) -> &Maps {

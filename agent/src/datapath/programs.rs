@@ -49,16 +49,32 @@ pub(super) fn attach(mut object: Ebpf, pins: &Pins, cgroup: &Path) -> Result<(),
     Ok(())
 }
 
-/// The programs whose links are gone, or attached to another cgroup.
+/// The programs whose links are gone, or attached to another cgroup than this one.
 pub(super) fn unattached(pins: &Pins, cgroup: &Path) -> Result<Vec<&'static str>, DatapathError> {
-    let wanted = fs::metadata(cgroup).map_err(DatapathError::io(cgroup))?.ino();
+    let id = fs::metadata(cgroup).map_err(DatapathError::io(cgroup))?.ino();
+    unless(pins, |attach| Some(LinkTarget::Cgroup { id, attach }))
+}
+
+/// The programs whose links are gone.
+pub(super) fn missing(pins: &Pins) -> Result<Vec<&'static str>, DatapathError> {
+    unless(pins, |_| None)
+}
+
+/// The programs that have no link, or not one to the target that is wanted.
+fn unless(
+    pins: &Pins,
+    wanted: impl Fn(AttachType) -> Option<LinkTarget>,
+) -> Result<Vec<&'static str>, DatapathError> {
     let mut missing = Vec::new();
     for (name, attach) in NODE_PROGRAMS {
-        let target = match links::open(&pins.link(name))? {
-            Some(link) => Some(sys::link_info(link.as_fd())?.target),
-            None => None,
+        let is_right = match links::open(&pins.link(name))? {
+            Some(link) => {
+                let target = sys::link_info(link.as_fd())?.target;
+                wanted(attach).is_none_or(|wanted| wanted == target)
+            }
+            None => false,
         };
-        if target != Some(LinkTarget::Cgroup { id: wanted, attach }) {
+        if !is_right {
             missing.push(name);
         }
     }

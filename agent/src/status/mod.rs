@@ -15,7 +15,7 @@ use crate::zds::{ConnectionState, ConnectionStatus};
 
 pub use detail::of_pod;
 pub use find::{FindPodError, find};
-pub use summary::{reasons, summary, verdicts, verified, why};
+pub use summary::{problem, reasons, summary, verdicts, verified, why};
 
 /// The agent and all its pods.
 ///

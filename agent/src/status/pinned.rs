@@ -13,7 +13,7 @@ use crate::api::status::{KernelState, Pinned, PinnedPod};
 use crate::datapath::{DatapathError, Maps, Pins, counters, lookup, maps};
 
 /// The flags of a pod's entry, by name.
-const FLAGS: [(u32, &str); 10] = [
+const FLAGS: [(u32, &str); 13] = [
     (PodEntry::CAPTURING, "capturing"),
     (PodEntry::INBOUND_BYPASS, "inbound-bypass"),
     (PodEntry::DNS, "dns"),
@@ -24,6 +24,9 @@ const FLAGS: [(u32, &str); 10] = [
     (PodEntry::REDIRECTING, "redirecting"),
     (PodEntry::NODE, "node-contract"),
     (PodEntry::PORTS_REST, "ports-rest"),
+    (PodEntry::DRAINING, "draining"),
+    (PodEntry::DETOURED, "detoured"),
+    (PodEntry::OPEN, "open"),
 ];
 
 /// The kernel's entry for a pod, if there is one.

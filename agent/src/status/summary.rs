@@ -81,7 +81,9 @@ pub fn verified(verification: &Verification) -> Verified {
     }
 }
 
-fn problem(problem: &verify::Problem) -> Problem {
+/// A problem, as it is told.
+#[must_use]
+pub fn problem(problem: &verify::Problem) -> Problem {
     Problem {
         check: problem.check.name().to_owned(),
         detail: problem.detail.clone(),

@@ -86,4 +86,9 @@ impl Problem {
         let detail = detail.into();
         Self { check, detail }
     }
+
+    /// The facts could not be read.
+    pub(super) fn unreadable(error: &dyn std::fmt::Display) -> Self {
+        Self::new(Check::Entry, format!("the pod cannot be looked at: {error}"))
+    }
 }

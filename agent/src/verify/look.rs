@@ -1,7 +1,7 @@
 //! Reads the facts.
 
 use std::net::IpAddr;
-use std::os::fd::AsFd as _;
+use std::os::fd::BorrowedFd;
 
 use aya::maps::MapError;
 use weir_common::names::map;
@@ -10,14 +10,15 @@ use weir_common::pod::PodEntry;
 use super::facts::{NodeFacts, PodFacts};
 use super::{Wanted, active};
 use crate::datapath::{Datapath, DatapathError, maps};
+use crate::enroll::filters::Filters;
 use crate::enroll::{EnrollError, addresses, netlink, port_flags, routing, sysctls};
 use crate::inside;
 use crate::run::subjects::Subject;
 
 /// What the kernel holds for all pods.
-pub(super) fn node(datapath: &Datapath) -> Result<NodeFacts, DatapathError> {
+pub(super) fn node(datapath: &Datapath, unattached: Vec<&'static str>) -> Result<NodeFacts, DatapathError> {
     let mut facts = NodeFacts {
-        unattached: datapath.unattached()?,
+        unattached,
         ..NodeFacts::default()
     };
     for key in datapath.maps().own_addresses()?.keys() {
@@ -45,30 +46,29 @@ pub(super) fn wanted(subject: &Subject) -> Wanted {
     }
 }
 
-/// What there is for one pod; `connects` says whether connections are tried.
-pub(super) fn pod(datapath: &Datapath, subject: &Subject, connects: bool) -> Result<PodFacts, EnrollError> {
-    let netns = subject.netns.as_fd();
+/// What there is for one pod; connections are tried that these filters leave to ztunnel, and without any none.
+pub(super) fn pod(
+    datapath: &Datapath,
+    (netns, cookie): (BorrowedFd<'_>, u64),
+    filters: Option<&Filters>,
+) -> Result<PodFacts, EnrollError> {
     let (addresses, routing) = netlink::run(netns, async |handle| {
         let addresses = addresses::read(handle).await?;
         let routing = routing::is_complete(handle, &addresses).await?;
         Ok((addresses, routing))
     })?;
-    let targets = if connects {
-        let (v4, v6) = (addresses.first_v4.is_some(), addresses.first_v6.is_some());
-        active::targets(v4, v6, &subject.filters)
-    } else {
-        Vec::new()
-    };
+    let (v4, v6) = (addresses.first_v4.is_some(), addresses.first_v6.is_some());
+    let targets = filters.map_or_else(Vec::new, |filters| active::targets(v4, v6, filters));
     let (sysctls, timestamps, connections) = inside::run(netns, || {
         (sysctls::are_on(), sysctls::has_timestamps(), connect(targets))
     })?;
     Ok(PodFacts {
-        entry: entry(datapath, subject.cookie)?,
+        entry: entry(datapath, cookie)?,
         flags: port_flags(timestamps?),
         addresses: addresses.own,
         routing,
         sysctls: sysctls?,
-        lookup: datapath.lookup_attached(subject.cookie)?,
+        lookup: datapath.lookup_attached(cookie)?,
         connections,
     })
 }

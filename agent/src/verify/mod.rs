@@ -5,6 +5,7 @@ mod active;
 mod check;
 mod facts;
 mod look;
+pub mod pinned;
 mod redirected;
 mod round;
 

@@ -36,7 +36,7 @@ pub(super) fn problems(view: &View, subject: &Subject) -> Result<Vec<Problem>, E
     Ok(problems)
 }
 
-fn unattached(interfaces: &[String]) -> Option<Problem> {
+pub(super) fn unattached(interfaces: &[String]) -> Option<Problem> {
     (!interfaces.is_empty()).then(|| {
         let names = interfaces.join(", ");
         let detail = format!("connections by {names} are not redirected: the programs there are gone");

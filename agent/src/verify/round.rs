@@ -1,5 +1,6 @@
 //! Rounds over the pods: look, mend, look again, tell.
 
+use std::os::fd::AsFd as _;
 use std::time::{Duration, SystemTime};
 
 use futures::StreamExt as _;
@@ -9,7 +10,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use weir_netdetect::choose::Contract;
 
-use super::check::{Check, Problem};
+use super::check::Problem;
 use super::{active, look, problems, redirected};
 use crate::api::VERSION;
 use crate::api::verify::{VerifiedPod, VerifyReport};
@@ -93,22 +94,17 @@ async fn examine(view: &View, subject: &Subject) -> Vec<Problem> {
             return redirected::problems(&view, &subject);
         }
         let connects = active::is_covered(&view.node.hierarchy, view.datapath.cgroup());
-        let pod = look::pod(&view.datapath, &subject, connects)?;
+        let filters = connects.then_some(&subject.filters);
+        let pod = look::pod(&view.datapath, (subject.netns.as_fd(), subject.cookie), filters)?;
         // After the connection, so that listeners that come meanwhile are not missed.
-        let node = look::node(&view.datapath)?;
+        let node = look::node(&view.datapath, view.datapath.unattached()?)?;
         Ok(problems(look::wanted(&subject), &node, &pod))
     })
     .await;
-    let unreadable = |error: &dyn std::fmt::Display| {
-        vec![Problem::new(
-            Check::Entry,
-            format!("the pod cannot be looked at: {error}"),
-        )]
-    };
     match examined {
         Ok(Ok(problems)) => problems,
-        Ok(Err(error)) => unreadable(&error),
-        Err(panicked) => unreadable(&panicked),
+        Ok(Err(error)) => vec![Problem::unreadable(&error)],
+        Err(panicked) => vec![Problem::unreadable(&panicked)],
     }
 }
 

@@ -181,6 +181,7 @@ fn sizes(settings: &Settings) -> Result<Sizes, ConfigError> {
         )?,
         probes: at_least_one("max-probes", settings.max_probes, defaults.probes)?,
         connections: at_least_one("max-connections", settings.max_connections, defaults.connections)?,
+        ztunnels: at_least_one("max-ztunnels", settings.max_ztunnels, defaults.ztunnels)?,
         rules: at_least_one("max-rules", settings.max_rules, defaults.rules)?,
         event_bytes,
     })

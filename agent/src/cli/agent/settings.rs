@@ -125,6 +125,9 @@ pub struct Settings {
     /// Inbound connections open at once on the node [default: 262144].
     #[arg(long, env = "WEIR_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<u32>,
+    /// ztunnels that run on the node at once: upgrades overlap [default: 64].
+    #[arg(long, env = "WEIR_MAX_ZTUNNELS", value_name = "N")]
+    pub max_ztunnels: Option<u32>,
     /// Ports, and as many ranges, in the annotations of the node's pods [default: 16384].
     #[arg(long, env = "WEIR_MAX_RULES", value_name = "N")]
     pub max_rules: Option<u32>,
@@ -180,6 +183,7 @@ impl Settings {
             max_addresses_per_pod: self.max_addresses_per_pod.or(lesser.max_addresses_per_pod),
             max_probes: self.max_probes.or(lesser.max_probes),
             max_connections: self.max_connections.or(lesser.max_connections),
+            max_ztunnels: self.max_ztunnels.or(lesser.max_ztunnels),
             max_rules: self.max_rules.or(lesser.max_rules),
             trace_buffer: self.trace_buffer.or(lesser.trace_buffer),
             remove_on_exit: self.remove_on_exit.or(lesser.remove_on_exit),

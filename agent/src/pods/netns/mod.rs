@@ -1,5 +1,6 @@
 //! Network namespaces of pods: what identifies one, opening one by path, finding one by a pod's processes.
 
+mod cookies;
 mod find;
 mod process;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{FsType, fstatfs};
 
+pub use cookies::{ListError, find_by_cookies, open_host};
 pub use find::{FindError, ProcIndex, find_by_proc};
 pub use walks::Walks;
 

@@ -53,7 +53,7 @@ fn flags_and_keys_say_the_same() {
                 --system-namespace s --enablement-selectors e --dns-capture=false --guard off \
                 --contract node --ztunnel-netns t --macvlan-outbound socket --fail-open \
                 --probes any-host-process --verify-interval 2m --max-pods 1 --max-addresses-per-pod 2 \
-                --max-probes 3 --max-connections 4 --max-rules 5 --trace-buffer 4096 --remove-on-exit \
+                --max-probes 3 --max-connections 4 --max-ztunnels 6 --max-rules 5 --trace-buffer 4096 --remove-on-exit \
                 --log-format json --log debug";
     let yaml = "{source: file, node-name: n, kubeconfig: k, pods-file: p, zds-socket: z, admin-socket: a, cni-socket: t, install-cni: true, cni-conf-dir: f, cni-bin-dir: b, cni-plugin: w, cni-exempt: [n/a, n/b], \
                 take-over: true, http-address: none, pod-metrics: true, pin-root: r, \
@@ -61,7 +61,7 @@ fn flags_and_keys_say_the_same() {
                 system-namespace: s, enablement-selectors: e, dns-capture: false, guard: off, \
                 contract: node, ztunnel-netns: t, macvlan-outbound: socket, fail-open: true, \
                 probes: any-host-process, verify-interval: 2m, max-pods: 1, max-addresses-per-pod: 2, \
-                max-probes: 3, max-connections: 4, max-rules: 5, trace-buffer: 4096, remove-on-exit: true, \
+                max-probes: 3, max-connections: 4, max-ztunnels: 6, max-rules: 5, trace-buffer: 4096, remove-on-exit: true, \
                 log-format: json, log: debug}";
     assert_eq!(flags(line), file(yaml));
     // What is in neither survives neither way of merging.
