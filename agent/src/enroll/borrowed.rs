@@ -11,14 +11,22 @@ use socket2::SockRef;
 
 use super::socket_table::Socket;
 use crate::datapath::sys;
+use crate::pods::netns::start_time;
 
 /// Who has which socket.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
-    /// Process and descriptor, by inode.
-    by_inode: BTreeMap<u64, (u32, RawFd)>,
+    by_inode: BTreeMap<u64, Owner>,
     /// The first process that may not be looked at: any socket may be its.
     closed: Option<(u32, io::ErrorKind)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    process: u32,
+    /// When the process started, in ticks since the machine did.
+    started: u64,
+    descriptor: RawFd,
 }
 
 impl Owners {
@@ -39,18 +47,34 @@ impl Owners {
     fn take(&mut self, process: u32, descriptors: Vec<(u64, RawFd)>, sockets: &[Socket]) {
         let wanted = |inode| sockets.iter().any(|socket| socket.inode == inode);
         let found = descriptors.into_iter().filter(|(inode, _)| wanted(*inode));
+        let started = started(process);
+        let owner = |descriptor| Owner {
+            process,
+            started,
+            descriptor,
+        };
         self.by_inode
-            .extend(found.map(|(inode, descriptor)| (inode, (process, descriptor))));
+            .extend(found.map(|(inode, descriptor)| (inode, owner(descriptor))));
+    }
+
+    /// Those of these sockets that somebody has, by when that process started: inodes are not given in order.
+    pub(super) fn by_age(&self, inodes: impl Iterator<Item = u64>) -> Vec<u64> {
+        let mut aged: Vec<(u64, u64)> = inodes
+            .filter_map(|inode| Some((self.by_inode.get(&inode)?.started, inode)))
+            .collect();
+        aged.sort_unstable();
+        aged.into_iter().map(|(_, inode)| inode).collect()
     }
 
     /// A copy of the socket's descriptor, or why there is none; nothing if no process has it.
     pub(super) fn borrow(&self, inode: u64) -> Option<io::Result<OwnedFd>> {
-        let Some((process, descriptor)) = self.by_inode.get(&inode) else {
+        let Some(owner) = self.by_inode.get(&inode) else {
             let (process, kind) = self.closed?;
             let reason = format!("the descriptors of process {process} cannot be seen: {kind}");
             return Some(Err(io::Error::new(kind, reason)));
         };
-        let copy = sys::pidfd_open(*process).and_then(|pidfd| sys::pidfd_getfd(pidfd.as_fd(), *descriptor));
+        let copy = sys::pidfd_open(owner.process)
+            .and_then(|pidfd| sys::pidfd_getfd(pidfd.as_fd(), owner.descriptor));
         match copy {
             Ok(copy) => Some(Ok(copy)),
             Err(error) if is_gone(&error.source) => None,
@@ -63,6 +87,12 @@ impl Owners {
 /// for both families.
 pub(super) fn make_transparent(socket: &OwnedFd) -> io::Result<()> {
     SockRef::from(socket).set_ip_transparent_v4(true)
+}
+
+/// A process that is gone has no sockets either, whatever its age.
+fn started(process: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    start_time(&stat).unwrap_or(0)
 }
 
 /// The sockets of a process: inode and descriptor.

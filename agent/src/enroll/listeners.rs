@@ -16,11 +16,10 @@ use crate::datapath::{Maps, maps};
 /// The ports whose listeners the kernel side hands connections to.
 const PORTS: [u16; 2] = [ports::OUTBOUND, ports::INBOUND];
 
-/// The sockets that listen on ztunnel's ports, oldest first.
+/// The sockets that listen on ztunnel's ports.
 fn listening(netns: BorrowedFd<'_>) -> Result<Vec<Socket>, EnrollError> {
     let mut sockets = socket_table::read(netns, States::LISTENING)?;
     sockets.retain(|socket| PORTS.contains(&socket.local.port()));
-    sockets.sort_unstable_by_key(|socket| socket.inode);
     Ok(sockets)
 }
 
@@ -74,7 +73,7 @@ pub fn repair(maps: &Maps, netns: BorrowedFd<'_>, cookie: u64, processes: &[u32]
     }
     for port in PORTS.into_iter().filter(|port| unknown(*port)) {
         let on_port = listening.iter().filter(|socket| socket.local.port() == port);
-        let inodes: Vec<u64> = on_port.map(|socket| socket.inode).collect();
+        let inodes = owners.by_age(on_port.map(|socket| socket.inode));
         let recent = &inodes[inodes.len().saturating_sub(SLOTS as usize)..];
         let found: Vec<OwnedFd> = recent
             .iter()
@@ -102,23 +101,26 @@ fn make_transparent(owners: &Owners, listener: &Socket) -> Result<(), EnrollErro
         })
 }
 
-/// Notes these listeners, the newest last, in the place of those that were noted, which are among them.
+/// Notes these listeners, the newest last, in the place of those that were noted, which are among them. It begins with
+/// the newest: connections that come meanwhile go to that one, and not to one that is about to end.
 fn register(maps: &Maps, netns: u64, port: u16, sockets: &[OwnedFd]) -> Result<(), EnrollError> {
     let (mut listeners, mut newest) = (maps.listeners()?, maps.newest()?);
     let port = u32::from(port);
-    let mut slots = 0..SLOTS;
-    for (socket, slot) in sockets.iter().zip(slots.by_ref()) {
+    let key = PortKey {
+        netns,
+        port,
+        reserved: 0,
+    };
+    let slots: Vec<u32> = (0..SLOTS).take(sockets.len()).collect();
+    for (age, (socket, &slot)) in sockets.iter().zip(&slots).rev().enumerate() {
         listeners
             .insert(ListenerKey { netns, port, slot }, socket.as_raw_fd(), 0)
             .map_err(maps::wrap(map::LISTENERS))?;
-        let key = PortKey {
-            netns,
-            port,
-            reserved: 0,
-        };
-        newest.insert(key, slot, 0).map_err(maps::wrap(map::NEWEST))?;
+        if age == 0 {
+            newest.insert(key, slot, 0).map_err(maps::wrap(map::NEWEST))?;
+        }
     }
-    for slot in slots {
+    for slot in (0..SLOTS).skip(slots.len()) {
         let key = ListenerKey { netns, port, slot };
         entries::removed(listeners.remove(&key), map::LISTENERS)?;
     }

@@ -205,6 +205,9 @@ fn proxies_that_listened_before_the_agent_came_are_found() {
     let listeners = || maps(&mesh).listeners().unwrap().keys().flatten().count();
     // Two proxies, two pods, two ports.
     wait("all listeners are known", || listeners() == 8);
+    for &to in &to {
+        goes_through(&mesh, &newer, to);
+    }
     drop(newer);
     for &to in &to {
         goes_through(&mesh, &mesh.proxy, to);

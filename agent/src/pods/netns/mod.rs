@@ -21,6 +21,7 @@ use nix::sys::statfs::{FsType, fstatfs};
 
 pub use cookies::{ListError, find_by_cookies, open_host};
 pub use find::{FindError, ProcIndex, find_by_proc};
+pub(crate) use process::start_time;
 pub use walks::Walks;
 
 /// The network namespace of the node's first process, which is the node's own.

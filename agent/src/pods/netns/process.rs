@@ -30,7 +30,7 @@ fn with_dashes(uid: &str) -> String {
 }
 
 /// Start of a process in clock ticks since boot, from `/proc/<pid>/stat`.
-pub(super) fn start_time(stat: &str) -> Option<u64> {
+pub(crate) fn start_time(stat: &str) -> Option<u64> {
     /// `starttime` is field 22, and the first one after the name is field 3.
     const FIELDS_BETWEEN: usize = 22 - 3;
     // The name is in parentheses and may itself contain blanks and parentheses.
