@@ -16,7 +16,6 @@ use weir_common::ports;
 use weir_common::reason::Reason;
 use weir_ebpf_shared::account::{account, count};
 use weir_ebpf_shared::maps::{self, LISTENERS, NEWEST, PASSES, node};
-use weir_ebpf_shared::place::{self, Place};
 use weir_sockops_ebpf::client_port;
 use weir_sockops_ebpf::socket::{allow_address_reuse, bind_to_interface, bind_to_loopback, set_mark};
 use weir_sockops_ebpf::stream::Stream;
@@ -44,18 +43,11 @@ fn connecting(stream: &Stream) {
     if netns == node().host_netns {
         return let_probe_pass(stream);
     }
-    // Most connections were decided by the connect hook: those must not pay for a look-up.
-    let mark = mark::ours(stream.mark());
-    if matches!(mark, mark::OUTBOUND | mark::ZTUNNEL) {
-        return;
-    }
-    let Some(pod) = maps::pod(netns).filter(|pod| pod.has(PodEntry::SERVED)) else {
-        return;
-    };
-    if mark == mark::TO_APPLICATION {
+    // All others were decided by the connect hook: those must not pay for a look-up.
+    if mark::ours(stream.mark()) == mark::TO_APPLICATION
+        && maps::pod(netns).is_some_and(|pod| pod.has(PodEntry::SERVED))
+    {
         claim_chosen(stream, netns);
-    } else if pod.has(PodEntry::CAPTURING) {
-        capture_late(stream, netns, pod);
     }
 }
 
@@ -84,37 +76,6 @@ fn let_probe_pass(stream: &Stream) {
     } else {
         count(note.netns, Reason::PassesFull);
     }
-}
-
-/// Some connections reach this point without the connect hook: MPTCP makes its subflows inside the kernel. The mark
-/// makes the kernel look for the route anew before the SYN leaves.
-#[inline(always)]
-fn capture_late(stream: &Stream, netns: u64, pod: PodEntry) {
-    let (address, port) = stream.remote();
-    let Place::World = place::of(netns, address) else {
-        return;
-    };
-    if stream
-        .note()
-        .is_some_and(|note| note.kind == SocketNote::EXCLUDED)
-    {
-        return;
-    }
-    if port == ports::DNS_CAPTURE || place::outbound_exclusion(netns, pod, address, port).is_some() {
-        return;
-    }
-    let captured = set_mark(
-        stream.helper_context(),
-        mark::replaced(stream.mark(), mark::OUTBOUND),
-    );
-    account(
-        &stream.connection(netns),
-        if captured {
-            Reason::Outbound
-        } else {
-            Reason::MarkRefused
-        },
-    );
 }
 
 /// A connection that somebody in a pod accepts.
