@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use weir_agent::datapath::{Datapath, DatapathConfig, Sizes, residue};
+use weir_agent::datapath::{Datapath, DatapathConfig, Hook, Sizes, residue};
 use weir_agent::enroll::Enroller;
 use weir_agent::enroll::filters::Filters;
 use weir_netdetect::choose::Contract;
@@ -56,6 +56,7 @@ fn measure(pods: usize, cgroup: &Cgroup, pin_root: &Path) -> Result<()> {
         pin_root: pin_root.to_owned(),
         cgroup: cgroup.path().to_owned(),
         sizes: Sizes::default(),
+        hook: Hook::of_this_kernel(),
     })?);
     let enroller = Enroller::new(datapath, 0);
     let namespaces: Vec<Netns> = (0..pods).map(bare_pod).collect::<Result<_>>()?;

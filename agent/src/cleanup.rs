@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use weir_common::names::map;
 
-use crate::datapath::{Datapath, DatapathError, Hook, Pins, residue};
+use crate::datapath::{Datapath, DatapathError, Pins, residue};
 use crate::enroll::redirect::{NodeSide, ztunnel};
 use crate::enroll::{EnrollError, Enroller};
 use crate::inside;
@@ -96,7 +96,7 @@ pub fn run(root: &Path) -> Result<Removed, CleanupError> {
         }
     }
     if has_places && let Ok(cookie) = inside::cookie(host.as_fd()) {
-        datapath.detach_fences(host.as_fd(), cookie, Hook::of_this_kernel())?;
+        datapath.detach_fences(host.as_fd(), cookie)?;
     }
     for netns in cookies {
         let namespace = namespaces.get(&netns);

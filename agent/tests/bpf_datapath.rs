@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use weir_agent::cgroups::depth;
-use weir_agent::datapath::{Datapath, DatapathConfig, Sizes, residue};
+use weir_agent::datapath::{Datapath, DatapathConfig, Hook, Sizes, residue};
 
 #[test]
 fn programs_load_attach_are_adopted_and_go() {
@@ -17,6 +17,7 @@ fn programs_load_attach_are_adopted_and_go() {
         pin_root: pin_root.clone(),
         cgroup: cgroup.clone(),
         sizes: Sizes::default(),
+        hook: Hook::of_this_kernel(),
     };
     let first = Datapath::open(&config).unwrap_or_else(|error| panic!("{error}: {error:#?}"));
     drop(first);

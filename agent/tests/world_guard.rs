@@ -285,13 +285,13 @@ fn other_peoples_programs_run_before_and_after() {
 #[test]
 fn kernels_without_links_get_a_filter_that_comes_and_goes_alone() {
     let (links, pod) = enrolled_pod("links", AUDIT, &Filters::default());
-    let own = OwnDatapath::new("clsact");
+    let own = OwnDatapath::with_hook("clsact", Hook::Clsact);
     own.set_flags(AUDIT);
     pod.enroll(&own, &Filters::default());
     let all = netlink::run(pod.netns.as_fd(), async |handle| interfaces::list(handle).await).unwrap();
     let place = |interfaces| {
         own.datapath
-            .attach_guard(pod.netns.as_fd(), pod.cookie, Hook::Clsact, interfaces)
+            .attach_guard(pod.netns.as_fd(), pod.cookie, interfaces)
             .unwrap_or_else(|error| panic!("{error}"));
     };
     let (_listener, address) = pod.serve("10.66.0.1:0");
@@ -306,15 +306,13 @@ fn kernels_without_links_get_a_filter_that_comes_and_goes_alone() {
 
 #[test]
 fn a_filter_is_replaced_and_not_doubled() {
-    let (own, pod) = (OwnDatapath::new("replaced"), Pod::new());
+    let (own, pod) = (OwnDatapath::with_hook("replaced", Hook::Clsact), Pod::new());
     own.set_flags(AUDIT);
     pod.enroll(&own, &Filters::default());
     let all = netlink::run(pod.netns.as_fd(), async |handle| interfaces::list(handle).await).unwrap();
     for _ in 0..2 {
         let netns = pod.netns.as_fd();
-        own.datapath
-            .attach_guard(netns, pod.cookie, Hook::Clsact, &all)
-            .unwrap();
+        own.datapath.attach_guard(netns, pod.cookie, &all).unwrap();
     }
     // A packet of its own, which nobody sends again.
     send_raw_syn(&pod, 4001, 0);

@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use aya::programs::TcAttachType;
 
-use super::interface::{Hook, Interface, Role};
+use super::interface::{Interface, Role};
 use super::{Datapath, DatapathError};
 
 pub(super) const GUARD: Role = Role {
@@ -23,9 +23,8 @@ impl Datapath {
         &self,
         netns: BorrowedFd<'_>,
         cookie: u64,
-        hook: Hook,
         interfaces: &[Interface],
     ) -> Result<(), DatapathError> {
-        self.place(netns, cookie, GUARD, hook, interfaces)
+        self.place(netns, cookie, GUARD, interfaces)
     }
 }

@@ -6,23 +6,19 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use aya::Ebpf;
-use aya::programs::links::{FdLink, Link as Detach};
-use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
+use aya::programs::links::FdLink;
+use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 use aya::util::KernelVersion;
-use nix::net::if_::if_nameindex;
+use clap::ValueEnum;
+use serde::Deserialize;
 
 use super::stock::Kind;
-use super::{Datapath, DatapathError, links, programs, sys};
+use super::{Datapath, DatapathError, filter, links, programs, sys};
 use crate::inside;
 
 /// The first kernel with TCX.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
-/// Where our filters are on an interface without TCX: early.
-const FILTER_PRIORITY: u16 = 1;
-/// And under handles that are nobody else's: this ("WE") and a role's own number.
-const FILTER_OWNER: u16 = 0x5745;
-
 /// What the packets of an interface begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Link {
@@ -44,7 +40,8 @@ pub struct Interface {
 }
 
 /// The kernel's two ways to run a program at an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Hook {
     /// Links, in an order with other people's (kernel 6.6).
     Tcx,
@@ -84,15 +81,16 @@ impl Role {
         }
     }
 
-    const fn handle(self) -> TcHandle {
-        TcHandle::new(FILTER_OWNER, self.filter)
-    }
-
     const fn program(self, link: Link) -> &'static str {
         match link {
             Link::Ethernet => self.ethernet,
             Link::Ip => self.ip,
         }
+    }
+
+    /// Whether one of its programs has this name, of which the kernel may have kept only the beginning.
+    pub(super) fn is_named(self, name: &str) -> bool {
+        !name.is_empty() && (self.ethernet.starts_with(name) || self.ip.starts_with(name))
     }
 
     /// Name of the pin. By index, because names change, and may hold dots, which pins may not.
@@ -105,7 +103,7 @@ impl Role {
         pin.strip_prefix(self.ethernet)?.strip_prefix('_')?.parse().ok()
     }
 
-    fn failed<E>(self, interface: &str) -> impl FnOnce(E) -> DatapathError
+    pub(super) fn failed<E>(self, interface: &str) -> impl FnOnce(E) -> DatapathError
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
@@ -125,12 +123,11 @@ impl Datapath {
         netns: BorrowedFd<'_>,
         cookie: u64,
         role: Role,
-        hook: Hook,
         interfaces: &[Interface],
     ) -> Result<(), DatapathError> {
-        if interfaces.is_empty() && hook == Hook::Tcx {
+        if interfaces.is_empty() && self.hook == Hook::Tcx {
             // Links are taken away from anywhere.
-            return self.clear(cookie, role, hook, interfaces);
+            return self.clear(cookie, role, interfaces);
         }
         inside::run(netns, || {
             if !interfaces.is_empty() {
@@ -138,32 +135,26 @@ impl Datapath {
                 let mut object = self.instance(Kind::Guard, cookie)?;
                 for interface in interfaces {
                     let pin = self.pins.pod_link(cookie, &role.pin(interface.index));
-                    put(&mut object, &pin, role, hook, interface)?;
+                    put(&mut object, &pin, role, self.hook, interface)?;
                 }
             }
-            self.clear(cookie, role, hook, interfaces)
+            self.clear(cookie, role, interfaces)
         })?
     }
 
     /// Takes the role's programs away from all other interfaces of the namespace that the calling thread is in.
-    pub(super) fn clear(
-        &self,
-        cookie: u64,
-        role: Role,
-        hook: Hook,
-        kept: &[Interface],
-    ) -> Result<(), DatapathError> {
+    pub(super) fn clear(&self, cookie: u64, role: Role, kept: &[Interface]) -> Result<(), DatapathError> {
         let kept: BTreeSet<u32> = kept.iter().map(|interface| interface.index).collect();
         for pin in self.pins.pod_links(cookie)? {
             let stale = role
                 .index_of_pin(&pin)
                 .is_some_and(|index| !kept.contains(&index));
-            if stale || (hook == Hook::Clsact && role.index_of_pin(&pin).is_some()) {
+            if stale || (self.hook == Hook::Clsact && role.index_of_pin(&pin).is_some()) {
                 links::remove(&self.pins.pod_link(cookie, &pin))?;
             }
         }
-        if hook == Hook::Clsact {
-            clear_filters(role, &kept)
+        if self.hook == Hook::Clsact {
+            filter::clear(role, &kept)
         } else {
             Ok(())
         }
@@ -181,7 +172,7 @@ pub(super) fn put(
     let program = classifier(object, role.program(interface.link))?;
     match hook {
         Hook::Tcx => upsert_link(pin, program, role, &interface.name),
-        Hook::Clsact => upsert_filter(program, role, &interface.name).map_err(role.failed(&interface.name)),
+        Hook::Clsact => filter::upsert(program, role, &interface.name).map_err(role.failed(&interface.name)),
     }
 }
 
@@ -192,11 +183,7 @@ pub(super) fn take_away(pin: &Path, role: Role, hook: Hook, interface: u32) -> R
     if hook == Hook::Tcx {
         return Ok(());
     }
-    let interfaces = if_nameindex().map_err(role.failed("(all)"))?;
-    let found = interfaces.iter().find(|found| found.index() == interface);
-    found.map_or(Ok(()), |found| {
-        remove_filter(role, &found.name().to_string_lossy())
-    })
+    filter::remove_at(role, interface)
 }
 
 /// The loaded program; each is loaded once, however many interfaces it serves.
@@ -241,79 +228,4 @@ fn new_link(
     let order = TcAttachOptions::TcxOrder(LinkOrder::first());
     let id = program.attach_with_options(interface, role.direction, order)?;
     program.take_link(id)
-}
-
-/// The qdisc stays when the filter goes: others may have come to use it.
-fn upsert_filter(program: &mut SchedClassifier, role: Role, interface: &str) -> Result<(), ProgramError> {
-    match tc::qdisc_add_clsact(interface) {
-        Err(error) if !is_there(&error) => return Err(error.into()),
-        _ => {}
-    }
-    let id = match program.attach_to_link(filter(role, interface)?) {
-        Err(error) if is_absent(&error) => {
-            let options = TcAttachOptions::Netlink(NlOptions {
-                priority: FILTER_PRIORITY,
-                handle: role.handle(),
-                classid: None,
-            });
-            program.attach_with_options(interface, role.direction, options)?
-        }
-        other => other?,
-    };
-    // Dropping the handle would remove the filter, which has to outlive this process.
-    std::mem::forget(program.take_link(id)?);
-    Ok(())
-}
-
-/// Takes the role's filters away from all other interfaces of the namespace that the calling thread is in.
-pub(super) fn clear_filters(role: Role, kept: &BTreeSet<u32>) -> Result<(), DatapathError> {
-    let interfaces = if_nameindex().map_err(role.failed("(all)"))?;
-    for interface in &interfaces {
-        if kept.contains(&interface.index()) {
-            continue;
-        }
-        remove_filter(role, &interface.name().to_string_lossy())?;
-    }
-    Ok(())
-}
-
-fn remove_filter(role: Role, interface: &str) -> Result<(), DatapathError> {
-    let removed = filter(role, interface)
-        .map_err(ProgramError::from)
-        .and_then(Detach::detach);
-    match removed {
-        Err(error) if !is_absent(&error) => Err(role.failed(interface)(error)),
-        _ => Ok(()),
-    }
-}
-
-/// The handle of our filter, whether it exists or not.
-fn filter(role: Role, interface: &str) -> Result<SchedClassifierLink, TcError> {
-    Ok(SchedClassifierLink::attached(
-        interface,
-        role.direction,
-        FILTER_PRIORITY,
-        role.handle(),
-        None,
-    )?)
-}
-
-fn is_there(error: &TcError) -> bool {
-    match error {
-        TcError::AlreadyAttached => true,
-        TcError::NetlinkError(error) => error.raw_os_error() == Some(libc::EEXIST),
-        _ => false,
-    }
-}
-
-/// No filter, no chain, no qdisc, or no interface any more.
-fn is_absent(error: &ProgramError) -> bool {
-    let code = match error {
-        ProgramError::NetlinkError(error) | ProgramError::TcError(TcError::NetlinkError(error)) => {
-            error.raw_os_error()
-        }
-        ProgramError::TcError(TcError::IoError(error)) => error.raw_os_error(),
-        _ => None,
-    };
-    matches!(code, Some(libc::ENOENT | libc::EINVAL | libc::ENODEV))
 }

@@ -5,6 +5,7 @@ pub mod counters;
 mod detour;
 mod error;
 pub mod fill;
+mod filter;
 mod guard;
 mod interface;
 mod links;
@@ -41,6 +42,8 @@ pub struct DatapathConfig {
     pub cgroup: PathBuf,
     /// Sizes of the maps.
     pub sizes: Sizes,
+    /// How programs are put at interfaces.
+    pub hook: Hook,
 }
 
 /// Weir's programs and maps, attached and pinned.
@@ -50,6 +53,7 @@ pub struct Datapath {
     maps: Maps,
     loader: object::Loader,
     cgroup: PathBuf,
+    hook: Hook,
     retired: Mutex<Counts>,
     stock: stock::Stock,
     /// The object of the node contract, once something needs it.
@@ -74,6 +78,7 @@ impl Datapath {
             maps,
             loader,
             cgroup: config.cgroup.clone(),
+            hook: config.hook,
             retired: Mutex::default(),
             stock: stock::Stock::default(),
             redirect: Mutex::default(),
@@ -81,7 +86,7 @@ impl Datapath {
         })
     }
 
-    /// What another agent has put there, to be taken away.
+    /// What another agent has put there, to be taken away; its filters and its links, whichever it had.
     #[must_use]
     pub fn adopt(pins: Pins) -> Self {
         Self {
@@ -89,6 +94,7 @@ impl Datapath {
             loader: object::Loader::new(&pins, &Sizes::default()),
             pins,
             cgroup: PathBuf::new(),
+            hook: Hook::Clsact,
             retired: Mutex::default(),
             stock: stock::Stock::default(),
             redirect: Mutex::default(),
@@ -100,6 +106,12 @@ impl Datapath {
     pub fn one_at_a_time<T>(&self, work: impl FnOnce() -> T) -> T {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         work()
+    }
+
+    /// How programs are put at interfaces.
+    #[must_use]
+    pub const fn hook(&self) -> Hook {
+        self.hook
     }
 
     /// The cgroup that the node's programs are attached to.

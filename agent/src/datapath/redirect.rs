@@ -6,11 +6,12 @@ use std::sync::PoisonError;
 
 use aya::Ebpf;
 use aya::programs::TcAttachType;
+use netlink_packet_route::tc::TcMessage;
 
 use super::interface::{Hook, Interface, Role, put, take_away};
 use super::steer::STEER_OUT;
 use super::sys::LinkTarget;
-use super::{Datapath, DatapathError, Pins, links, object, sys};
+use super::{Datapath, DatapathError, Pins, filter, links, object, sys};
 use crate::inside;
 
 // Ethernet addresses are what redirecting works by.
@@ -42,7 +43,6 @@ impl Datapath {
         &self,
         host: BorrowedFd<'_>,
         cookie: u64,
-        hook: Hook,
         peers: &[Interface],
     ) -> Result<(), DatapathError> {
         self.pins.create_pod_directory(cookie)?;
@@ -51,7 +51,7 @@ impl Datapath {
                 for peer in peers {
                     for role in OF_POD {
                         let pin = self.pins.pod_link(cookie, &role.pin(peer.index));
-                        put(object, &pin, role, hook, peer)?;
+                        put(object, &pin, role, self.hook, peer)?;
                     }
                 }
                 Ok(())
@@ -67,14 +67,13 @@ impl Datapath {
         &self,
         host: BorrowedFd<'_>,
         cookie: u64,
-        hook: Hook,
         peers: &[u32],
     ) -> Result<(), DatapathError> {
         inside::run(host, || {
             let each = peers.iter().flat_map(|peer| OF_POD.map(|role| (role, *peer)));
             each.map(|(role, peer)| {
                 let pin = self.pins.pod_link(cookie, &role.pin(peer));
-                take_away(&pin, role, hook, peer)
+                take_away(&pin, role, self.hook, peer)
             })
             .fold(Ok(()), Result::and)
         })?
@@ -88,16 +87,33 @@ impl Datapath {
         attached(&self.pins, cookie)
     }
 
-    /// Whether all programs of the pod run at this interface of the node; filters without links are believed to.
+    /// Whether all programs of the pod run at this interface of the node, which has these filters.
     ///
     /// # Errors
     /// [`DatapathError`] if a link cannot be read.
-    pub fn pod_peer_attached(&self, cookie: u64, hook: Hook, peer: u32) -> Result<bool, DatapathError> {
-        if hook == Hook::Clsact {
-            return Ok(true);
-        }
-        for role in OF_POD {
-            if target(&self.pins.pod_link(cookie, &role.pin(peer)))? != Some(peer) {
+    pub fn pod_peer_attached(
+        &self,
+        cookie: u64,
+        peer: u32,
+        filters: &[TcMessage],
+    ) -> Result<bool, DatapathError> {
+        self.run_at(cookie, &OF_POD, peer, filters)
+    }
+
+    /// Whether the programs of a pod in these roles run at an interface.
+    pub(super) fn run_at(
+        &self,
+        cookie: u64,
+        roles: &[Role],
+        interface: u32,
+        filters: &[TcMessage],
+    ) -> Result<bool, DatapathError> {
+        for role in roles {
+            let runs = match self.hook {
+                Hook::Tcx => target(&self.pins.pod_link(cookie, &role.pin(interface)))? == Some(interface),
+                Hook::Clsact => filters.iter().any(|found| filter::is_of(*role, found)),
+            };
+            if !runs {
                 return Ok(false);
             }
         }
@@ -113,7 +129,6 @@ impl Datapath {
         (host, outer): (BorrowedFd<'_>, &Interface),
         (netns, inner): (BorrowedFd<'_>, &Interface),
         cookie: u64,
-        hook: Hook,
     ) -> Result<(), DatapathError> {
         self.pins.create_place_directory(cookie)?;
         let attach = |netns, roles: &[Role], interface: &Interface| {
@@ -124,7 +139,7 @@ impl Datapath {
                             object,
                             &self.ztunnel_pin(cookie, *role, interface.index),
                             *role,
-                            hook,
+                            self.hook,
                             interface,
                         )
                     })
@@ -144,7 +159,6 @@ impl Datapath {
         (host, outer): (BorrowedFd<'_>, u32),
         inner: Option<(BorrowedFd<'_>, u32)>,
         cookie: u64,
-        hook: Hook,
     ) -> Result<(), DatapathError> {
         let detach = |netns, roles: &[Role], interface: u32| {
             inside::run(netns, || {
@@ -152,7 +166,7 @@ impl Datapath {
                     take_away(
                         &self.ztunnel_pin(cookie, *role, interface),
                         *role,
-                        hook,
+                        self.hook,
                         interface,
                     )
                 })

@@ -6,10 +6,11 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use aya::programs::TcAttachType;
+use netlink_packet_route::tc::TcMessage;
 
-use super::interface::{Hook, Interface, Role, clear_filters, put};
-use super::redirect::{ZTUNNEL_IN, target};
-use super::{Datapath, DatapathError, Pins, object};
+use super::interface::{Hook, Interface, Role, put};
+use super::redirect::ZTUNNEL_IN;
+use super::{Datapath, DatapathError, Pins, filter, object};
 use crate::inside;
 
 // Such interfaces are Ethernet's by their nature.
@@ -43,11 +44,10 @@ impl Datapath {
         &self,
         netns: BorrowedFd<'_>,
         cookie: u64,
-        hook: Hook,
         interfaces: &[Interface],
     ) -> Result<(), DatapathError> {
         self.pins.create_pod_directory(cookie)?;
-        self.put_all(Site::pod(netns, cookie), &OF_POD, hook, interfaces)
+        self.put_all(Site::pod(netns, cookie), &OF_POD, interfaces)
     }
 
     /// Steers what passes exactly these interfaces of the pod; none ends steering.
@@ -58,33 +58,29 @@ impl Datapath {
         &self,
         netns: BorrowedFd<'_>,
         cookie: u64,
-        hook: Hook,
         interfaces: &[Interface],
     ) -> Result<(), DatapathError> {
         if !interfaces.is_empty() {
-            self.attach_steering(netns, cookie, hook, interfaces)?;
+            self.attach_steering(netns, cookie, interfaces)?;
         }
         inside::run(netns, || {
             // What sends frames on goes before what checks them.
             let mut roles = OF_POD.iter().rev();
-            roles.try_for_each(|role| self.clear(cookie, *role, hook, interfaces))
+            roles.try_for_each(|role| self.clear(cookie, *role, interfaces))
         })?
     }
 
-    /// Whether all programs of the pod run at this interface of its own; filters without links are believed to.
+    /// Whether all programs of the pod run at this interface of its own, which has these filters.
     ///
     /// # Errors
     /// [`DatapathError`] if a link cannot be read.
-    pub fn steering_attached(&self, cookie: u64, hook: Hook, interface: u32) -> Result<bool, DatapathError> {
-        if hook == Hook::Clsact {
-            return Ok(true);
-        }
-        for role in OF_POD {
-            if target(&self.pins.pod_link(cookie, &role.pin(interface)))? != Some(interface) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    pub fn steering_attached(
+        &self,
+        cookie: u64,
+        interface: u32,
+        filters: &[TcMessage],
+    ) -> Result<bool, DatapathError> {
+        self.run_at(cookie, &OF_POD, interface, filters)
     }
 
     /// Makes these interfaces of ztunnel take what is steered to them, and tag what goes back.
@@ -95,11 +91,10 @@ impl Datapath {
         &self,
         netns: BorrowedFd<'_>,
         cookie: u64,
-        hook: Hook,
         interfaces: &[Interface],
     ) -> Result<(), DatapathError> {
         self.pins.create_place_directory(cookie)?;
-        self.put_all(Site::place(netns, cookie), &OF_ZTUNNEL, hook, interfaces)
+        self.put_all(Site::place(netns, cookie), &OF_ZTUNNEL, interfaces)
     }
 
     /// Ends that at all interfaces of ztunnel.
@@ -110,9 +105,8 @@ impl Datapath {
         &self,
         netns: BorrowedFd<'_>,
         cookie: u64,
-        hook: Hook,
     ) -> Result<(), DatapathError> {
-        self.abandon(netns, cookie, &OF_ZTUNNEL, hook)
+        self.abandon(netns, cookie, &OF_ZTUNNEL)
     }
 
     /// Lets nothing that is for ztunnel leave the node by these interfaces, the parents of pods' own.
@@ -123,34 +117,27 @@ impl Datapath {
         &self,
         host: BorrowedFd<'_>,
         cookie: u64,
-        hook: Hook,
         parents: &[Interface],
     ) -> Result<(), DatapathError> {
         self.pins.create_place_directory(cookie)?;
-        self.put_all(Site::place(host, cookie), &OF_PARENT, hook, parents)
+        self.put_all(Site::place(host, cookie), &OF_PARENT, parents)
     }
 
     /// Takes all fences away.
     ///
     /// # Errors
     /// The first [`DatapathError`].
-    pub fn detach_fences(&self, host: BorrowedFd<'_>, cookie: u64, hook: Hook) -> Result<(), DatapathError> {
-        self.abandon(host, cookie, &OF_PARENT, hook)
+    pub fn detach_fences(&self, host: BorrowedFd<'_>, cookie: u64) -> Result<(), DatapathError> {
+        self.abandon(host, cookie, &OF_PARENT)
     }
 
-    fn put_all(
-        &self,
-        site: Site<'_>,
-        roles: &[Role],
-        hook: Hook,
-        interfaces: &[Interface],
-    ) -> Result<(), DatapathError> {
+    fn put_all(&self, site: Site<'_>, roles: &[Role], interfaces: &[Interface]) -> Result<(), DatapathError> {
         inside::run(site.netns, || {
             let mut object = self.loader.load_for_pod(object::REDIRECT, site.cookie)?;
             for interface in interfaces {
                 for role in roles {
                     let pin = site.pin(&self.pins, *role, interface.index);
-                    put(&mut object, &pin, *role, hook, interface)?;
+                    put(&mut object, &pin, *role, self.hook, interface)?;
                 }
             }
             Ok(())
@@ -158,17 +145,11 @@ impl Datapath {
     }
 
     /// Links go with their pins, filters one by one.
-    fn abandon(
-        &self,
-        netns: BorrowedFd<'_>,
-        cookie: u64,
-        roles: &[Role],
-        hook: Hook,
-    ) -> Result<(), DatapathError> {
-        if hook == Hook::Clsact {
+    fn abandon(&self, netns: BorrowedFd<'_>, cookie: u64, roles: &[Role]) -> Result<(), DatapathError> {
+        if self.hook == Hook::Clsact {
             inside::run(netns, || {
                 let mut roles = roles.iter();
-                roles.try_for_each(|role| clear_filters(*role, &BTreeSet::new()))
+                roles.try_for_each(|role| filter::clear(*role, &BTreeSet::new()))
             })??;
         }
         self.pins.remove_place(cookie)

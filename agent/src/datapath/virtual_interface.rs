@@ -6,7 +6,7 @@ use aya::programs::TcAttachType;
 use weir_common::interface::InterfaceKey;
 use weir_common::names::map;
 
-use super::interface::{Hook, Interface, Role};
+use super::interface::{Interface, Role};
 use super::{Datapath, DatapathError, maps};
 
 const VIRTUAL: Role = Role {
@@ -26,11 +26,10 @@ impl Datapath {
         &self,
         netns: BorrowedFd<'_>,
         cookie: u64,
-        hook: Hook,
         interfaces: &[Interface],
     ) -> Result<(), DatapathError> {
         self.set_virtual(cookie, interfaces)?;
-        self.place(netns, cookie, VIRTUAL, hook, interfaces)
+        self.place(netns, cookie, VIRTUAL, interfaces)
     }
 
     /// Makes the lookup of listeners know exactly these.

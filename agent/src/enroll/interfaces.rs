@@ -7,7 +7,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMe
 use rtnetlink::Handle;
 
 use super::{EnrollError, netlink, routing};
-use crate::datapath::{Datapath, Hook, Interface, Link};
+use crate::datapath::{Datapath, Interface, Link};
 
 /// What is wanted at the interfaces of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,9 +66,8 @@ pub(super) fn attach(
     if !wanted.guard {
         outer.clear();
     }
-    let hook = Hook::of_this_kernel();
-    datapath.attach_guard(netns, cookie, hook, &outer)?;
-    Ok(datapath.attach_virtual(netns, cookie, hook, &inner)?)
+    datapath.attach_guard(netns, cookie, &outer)?;
+    Ok(datapath.attach_virtual(netns, cookie, &inner)?)
 }
 
 /// Takes the programs at the interfaces of a pod away, and the rules of its virtual interfaces.
@@ -76,13 +75,12 @@ pub(super) fn attach(
 /// # Errors
 /// The first [`EnrollError`]; the other steps are taken all the same.
 pub fn remove(datapath: &Datapath, netns: BorrowedFd<'_>, cookie: u64) -> Result<(), EnrollError> {
-    let hook = Hook::of_this_kernel();
     let steps = [
         datapath
-            .attach_virtual(netns, cookie, hook, &[])
+            .attach_virtual(netns, cookie, &[])
             .map_err(EnrollError::from),
         datapath
-            .attach_guard(netns, cookie, hook, &[])
+            .attach_guard(netns, cookie, &[])
             .map_err(EnrollError::from),
         netlink::run(netns, async |handle| routing::ensure_virtual(handle, &[]).await),
     ];

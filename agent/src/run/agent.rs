@@ -246,6 +246,7 @@ fn open_datapath(config: &AgentConfig, node: &Node) -> Result<Arc<Datapath>, Dat
         pin_root: config.pin_root.clone(),
         cgroup: cgroup.unwrap_or_else(|| node.hierarchy.root.clone()),
         sizes: config.sizes,
+        hook: config.hook,
     })?;
     Ok(Arc::new(datapath))
 }

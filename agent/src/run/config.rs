@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use crate::cni_conf::InstallConfig;
-use crate::datapath::Sizes;
+use crate::datapath::{Hook, Sizes};
 use crate::pods::select::Rules;
 use crate::pods::source::kubernetes::NodeName;
 
@@ -119,6 +119,8 @@ pub struct AgentConfig {
     pub cni_conf_dir: PathBuf,
     /// Sizes of the maps.
     pub sizes: Sizes,
+    /// How programs are put at interfaces.
+    pub hook: Hook,
     /// Which pods are enrolled.
     pub rules: Rules,
     /// Whether DNS is captured where a pod does not say.

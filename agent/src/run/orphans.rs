@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
+use weir_netdetect::choose::Contract;
 
 use super::claims::{Claims, Holder};
 use super::registry::{PodState, Registry};
 use super::release::{ReleaseError, Releaser, SharedNetns};
-use crate::datapath::{Datapath, DatapathError, residue};
+use crate::datapath::{Datapath, DatapathError, Hook, residue};
 use crate::enroll::EnrollError;
 use crate::enroll::redirect::detour;
 use crate::inside;
@@ -91,7 +92,14 @@ impl Sweeper {
     fn is_alive(&self, netns: u64) -> Result<bool, EnrollError> {
         Ok(self.datapath.lookup_attached(netns)?
             || self.datapath.pod_peers_attached(netns)?
-            || detour::is_made(&self.datapath, netns)?)
+            || detour::is_made(&self.datapath, netns)?
+            || self.may_have_filters(netns)?)
+    }
+
+    /// Filters are found by way of the netns alone.
+    fn may_have_filters(&self, netns: u64) -> Result<bool, EnrollError> {
+        let captured = self.releaser.captured_by(netns)?;
+        Ok(self.datapath.hook() == Hook::Clsact && captured == Some(Contract::Node))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 use tracing::{info, warn};
+use weir_netdetect::choose::Contract;
 
 use super::backoff::Backoff;
 use super::claims::{Claims, Holder, Turn};
@@ -42,6 +43,11 @@ pub(super) struct Releaser {
 impl Releaser {
     pub(super) const fn new(enroller: Enroller, claims: Claims) -> Self {
         Self { enroller, claims }
+    }
+
+    /// By which contract the pod is captured.
+    pub(super) fn captured_by(&self, cookie: u64) -> Result<Option<Contract>, EnrollError> {
+        self.enroller.captured_by(cookie)
     }
 
     /// Lets go of a pod that lives on. Whatever fails here is an orphan from now on.

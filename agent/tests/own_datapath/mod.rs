@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use weir_agent::datapath::{Datapath, DatapathConfig, Sizes, residue};
+use weir_agent::datapath::{Datapath, DatapathConfig, Hook, Sizes, residue};
 use weir_common::event::CounterKey;
 use weir_common::node::NodeSettings;
 use weir_common::reason::Reason;
@@ -19,6 +19,10 @@ pub struct OwnDatapath {
 
 impl OwnDatapath {
     pub fn new(label: &str) -> Self {
+        Self::with_hook(label, Hook::of_this_kernel())
+    }
+
+    pub fn with_hook(label: &str, hook: Hook) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("weir_test_{}_{label}_{count}", std::process::id());
@@ -36,6 +40,7 @@ impl OwnDatapath {
                 event_bytes: 4096,
                 ..Sizes::default()
             },
+            hook,
         };
         let opened = Datapath::open(&config);
         if opened.is_err() {

@@ -58,8 +58,6 @@ pub struct Scene {
     pub lan: Netns,
     pub node: Netns,
     pub datapath: Datapath,
-    /// How programs are put at interfaces.
-    pub hook: Hook,
     pin_root: PathBuf,
     ztunnel_cgroup: Cgroup,
     _application_cgroup: Cgroup,
@@ -86,8 +84,7 @@ impl Scene {
 
     /// The same, as on kernels that have no links for programs at interfaces.
     pub fn steered_by_filters(label: &str) -> Self {
-        let mut scene = Self::bare(label);
-        scene.hook = Hook::Clsact;
+        let scene = Self::with_hook(label, Hook::Clsact);
         steering::start(&scene);
         scene
     }
@@ -101,6 +98,10 @@ impl Scene {
 
     /// Nothing is captured yet.
     pub fn bare(label: &str) -> Self {
+        Self::with_hook(label, Hook::of_this_kernel())
+    }
+
+    fn with_hook(label: &str, hook: Hook) -> Self {
         let (node, lan) = wire();
         let [client, neighbour, ztunnel] =
             [CLIENT, NEIGHBOUR, ZTUNNEL].map(|addresses| child(&node, addresses));
@@ -109,7 +110,7 @@ impl Scene {
             ["ztunnel", "application"].map(|name| pods_cgroup.child(name).unwrap());
         let name = format!("weir_test_{}_{label}", std::process::id());
         let pin_root = Path::new("/sys/fs/bpf").join(name);
-        let datapath = open(&pin_root, pods_cgroup.path());
+        let datapath = open(&pin_root, pods_cgroup.path(), hook);
         let server = ServerSpec::new("server", SocketAddr::new("::".parse().unwrap(), PORT));
         Self {
             actor: Actor::start(&client.netns, Some(&application_cgroup)).unwrap(),
@@ -121,7 +122,6 @@ impl Scene {
             lan,
             node,
             datapath,
-            hook: Hook::of_this_kernel(),
             pin_root,
             ztunnel_cgroup,
             _application_cgroup: application_cgroup,
@@ -295,7 +295,7 @@ fn proxy(netns: &Netns, cgroup: &Cgroup, pods: &[&Child]) -> Proxy {
     proxy
 }
 
-fn open(pin_root: &Path, cgroup: &Path) -> Datapath {
+fn open(pin_root: &Path, cgroup: &Path, hook: Hook) -> Datapath {
     let config = DatapathConfig {
         pin_root: pin_root.to_owned(),
         cgroup: cgroup.to_owned(),
@@ -307,6 +307,7 @@ fn open(pin_root: &Path, cgroup: &Path) -> Datapath {
             event_bytes: 4096,
             ..Sizes::default()
         },
+        hook,
     };
     Datapath::open(&config).unwrap_or_else(|error| panic!("{error}: {error:#?}"))
 }

@@ -137,10 +137,7 @@ fn the_guard_and_steering_stand_beside_each_other_as_filters() {
     let interfaces = scene.interfaces_of_client();
     for guarded in [&interfaces[..], &[]] {
         let (netns, cookie) = (scene.client.netns.as_fd(), scene.client.cookie);
-        scene
-            .datapath
-            .attach_guard(netns, cookie, scene.hook, guarded)
-            .unwrap();
+        scene.datapath.attach_guard(netns, cookie, guarded).unwrap();
         let seen = scene.actor.exchange(&ClientSpec::to(to)).unwrap();
         assert_captured(&scene, Direction::Outbound, &seen, to);
         // By the other contract the guard sees a connection that no hook has seen leave the pod.

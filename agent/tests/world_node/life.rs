@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use weir_agent::datapath::Hook;
 use weir_testbeds::capture::Capture;
 use weir_testbeds::cgroup::Cgroup;
 use weir_testbeds::deadline::{PATIENCE, eventually};
@@ -13,7 +14,8 @@ use weir_testbeds::traffic::{Client, ClientSpec, Exchange};
 use weir_testbeds::world::Wiring;
 
 use crate::scene::{
-    assert_captured, assert_direct, builder, exchange, mesh, mesh_of_the_stand_in, of_pod, of_remote, serve,
+    assert_captured, assert_direct, builder, by, exchange, mesh, mesh_of_the_stand_in, of_pod, of_remote,
+    serve,
 };
 
 on_every_wiring! {
@@ -81,6 +83,27 @@ fn connections_go_on_without_an_agent_and_are_adopted_by_the_next(wiring: Wiring
         Direction::Outbound,
         &exchange(&mesh.pod("client").netns, to),
     );
+}
+
+/// Nothing leads to its namespace when the next agent starts, so that agent must not take it for one that is gone.
+#[test]
+fn a_pod_that_is_not_found_again_stays_captured() {
+    for hook in [Hook::of_this_kernel(), Hook::Clsact] {
+        let builder = builder("node-lost", Wiring::PointToPoint).flag(&by(hook));
+        let mut mesh = builder.start().unwrap();
+        let _server = serve(&mesh.world.remote.netns);
+        mesh.agent.kill();
+        mesh.change("client", |line| line.netns.clear()).unwrap();
+        mesh.agent.restart().unwrap();
+        mesh.wait_state("server", "enrolled").unwrap();
+        // What is gone is looked for once each pod has been tried.
+        let tried = || mesh.agent.output_since_start().matches("trying again").count();
+        eventually(PATIENCE, || (tried() > 4).then_some(())).unwrap();
+        for to in of_remote(&mesh) {
+            let seen = exchange(&mesh.pod("client").netns, to);
+            assert_captured(&mesh, Direction::Outbound, &seen);
+        }
+    }
 }
 
 fn without_ztunnel_nothing_leaves_in_clear_and_its_return_mends_all(wiring: Wiring) {

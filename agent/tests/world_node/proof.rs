@@ -2,37 +2,68 @@
 
 use std::fs;
 
+use weir_agent::datapath::Hook;
+use weir_netdetect::facts::Direction;
 use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::world::Wiring;
 
-use crate::scene::mesh;
+use crate::scene::{builder, by, mesh, programs, run};
 
 fn verify(mesh: &Mesh) -> (bool, String) {
     let output = mesh.agent.run("verify", &["-o", "json"]).unwrap();
     (output.status.success(), String::from_utf8(output.stdout).unwrap())
 }
 
-#[test]
-fn verification_finds_and_mends_programs_that_are_gone() {
-    let mesh = mesh("node-verify", Wiring::PointToPoint);
+/// Takes away what runs where packets leave for the pod, and nothing else: a connection out of the pod misses nothing.
+fn take_away(mesh: &Mesh, pod: &str, hook: Hook) {
+    let interface = mesh.pod(pod).host_interface().unwrap();
+    if hook == Hook::Clsact {
+        run(
+            &mesh.world.node.netns,
+            &format!("tc filter del dev {interface} egress"),
+        );
+        return;
+    }
+    let pins = mesh.agent.pin_root().join("v1/pods");
+    for pod in fs::read_dir(pins).unwrap() {
+        let links = fs::read_dir(pod.unwrap().path()).unwrap();
+        for link in links.map(|link| link.unwrap().path()) {
+            if link.display().to_string().contains("weir_pod_in") {
+                fs::remove_file(link).unwrap();
+            }
+        }
+    }
+}
+
+fn verification_finds_and_mends_programs_that_are_gone(hook: Hook) {
+    let mesh = builder("node-verify", Wiring::PointToPoint)
+        .flag(&by(hook))
+        .start()
+        .unwrap();
     let (well, report) = verify(&mesh);
     assert!(well, "{report}");
-    let pins = mesh.agent.pin_root().join("v1/pods");
-    let links = || {
-        let pods = fs::read_dir(&pins).unwrap();
-        let links = pods.flat_map(|pod| fs::read_dir(pod.unwrap().path()).unwrap());
-        links.map(|link| link.unwrap().path()).collect::<Vec<_>>()
-    };
-    let removed = links();
-    assert_eq!(removed.len(), 4, "two programs for each of two pods");
-    for link in &removed {
-        fs::remove_file(link).unwrap();
-    }
+    let both = [
+        (Direction::Ingress, "weir_pod_out".to_owned()),
+        (Direction::Egress, "weir_pod_in".to_owned()),
+    ];
+    assert_eq!(programs(&mesh, "client"), both);
+    take_away(&mesh, "client", hook);
+    assert_eq!(programs(&mesh, "client"), both[..1]);
     let (well, report) = verify(&mesh);
     assert!(well, "{report}");
     // Whoever noticed it first: verification, or the look at the pod when the last of its routes has settled.
-    assert_eq!(links().len(), 4, "nothing was mended: {report}");
+    assert_eq!(programs(&mesh, "client"), both, "nothing was mended: {report}");
+}
+
+#[test]
+fn verification_finds_and_mends_links_that_are_gone() {
+    verification_finds_and_mends_programs_that_are_gone(Hook::of_this_kernel());
+}
+
+#[test]
+fn verification_finds_and_mends_filters_that_are_gone() {
+    verification_finds_and_mends_programs_that_are_gone(Hook::Clsact);
 }
 
 #[test]

@@ -9,14 +9,13 @@ use weir_agent::datapath::sys::{self, AttachType, Insn, ProgramSpec, ProgramType
 use weir_testbeds::capture::Capture;
 use weir_testbeds::mesh::ZTUNNEL;
 use weir_testbeds::netlink::Netlink;
-use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::Direction;
 use weir_testbeds::traffic::{Client, ClientSpec};
 use weir_testbeds::world::Wiring;
 
 use crate::life::count;
 use crate::scene::{
-    HBONE, PORT, assert_captured, exchange, mesh, mesh_of_the_stand_in, of_pod, of_remote, serve,
+    HBONE, PORT, assert_captured, exchange, mesh, mesh_of_the_stand_in, of_pod, of_remote, run, serve,
 };
 
 on_every_wiring! {
@@ -25,19 +24,6 @@ on_every_wiring! {
 }
 
 const QUICK: Duration = Duration::from_millis(500);
-
-fn run(netns: &Netns, line: &str) -> String {
-    let mut words = line.split_whitespace();
-    let mut command = Command::new(words.next().unwrap());
-    let command = command.args(words);
-    let output = netns.run(|| command.output()).unwrap();
-    assert!(
-        output.status.success(),
-        "{line}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
 
 fn a_pod_that_forges_an_address_gets_nowhere(wiring: Wiring) {
     let mesh = mesh("node-spoof", wiring);

@@ -1,7 +1,12 @@
 //! The mesh that the tests share, and the two judgements: captured, or left alone.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd as _;
+use std::process::Command;
 
+use clap::ValueEnum as _;
+use weir_agent::datapath::Hook;
+use weir_netdetect::facts;
 use weir_testbeds::deadline::PATIENCE;
 use weir_testbeds::mesh::{Builder, Mesh};
 use weir_testbeds::netns::Netns;
@@ -84,4 +89,35 @@ pub fn assert_captured(mesh: &Mesh, direction: Direction, seen: &Exchange) -> Re
             && record.original_destination == Some(seen.peer)
     };
     mesh.proxy.wait_for(PATIENCE, wanted).unwrap()
+}
+
+/// The agent's flag that makes it put programs at interfaces in this way.
+pub fn by(hook: Hook) -> String {
+    let word = hook.to_possible_value().unwrap();
+    format!("--interface-hook={}", word.get_name())
+}
+
+/// The programs at a pod's interface on the node, in the order in which packets meet them.
+pub fn programs(mesh: &Mesh, pod: &str) -> Vec<(facts::Direction, String)> {
+    let node = &mesh.world.node.netns;
+    let name = mesh.pod(pod).host_interface().unwrap();
+    let interface = node.netlink(async |netlink| netlink.interface(name).await);
+    let index = interface.unwrap().index;
+    let found = weir_netdetect::read::node(node.as_fd()).unwrap().programs;
+    let here = found.into_iter().filter(|program| program.interface == index);
+    here.map(|program| (program.direction, program.name)).collect()
+}
+
+/// Runs a program in a namespace, and hands over what it prints.
+pub fn run(netns: &Netns, line: &str) -> String {
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().unwrap());
+    let command = command.args(words);
+    let output = netns.run(|| command.output()).unwrap();
+    assert!(
+        output.status.success(),
+        "{line}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
 }

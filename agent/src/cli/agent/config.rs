@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use weir_agent::datapath::Sizes;
+use weir_agent::datapath::{Hook, Sizes};
 use weir_agent::pods::netns::HOST_NETNS;
 use weir_agent::pods::select::{EnablementSelector, EnablementSelectorsError, Rules};
 use weir_agent::run::config::{AgentConfig, ContractMode, GuardMode, MacvlanOutbound, ProbeMode};
@@ -134,6 +134,7 @@ pub fn resolve(
         host_netns: settings.host_netns.unwrap_or_else(|| HOST_NETNS.into()),
         cni_conf_dir: settings.cni_conf_dir.unwrap_or_else(|| cni::CONF_DIR.into()),
         sizes,
+        hook: settings.interface_hook.unwrap_or_else(Hook::of_this_kernel),
         rules,
         dns_capture: settings.dns_capture.unwrap_or(true),
         guard: settings.guard.unwrap_or(GuardMode::Audit),

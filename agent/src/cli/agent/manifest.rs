@@ -28,6 +28,7 @@ const OF_THE_CHART: &[&str] = &[
     "host-netns",
     "http-address",
     "install-cni",
+    "interface-hook",
     "kubeconfig",
     "macvlan-outbound",
     "node-name",

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use weir_agent::datapath::Hook;
 use weir_agent::pods::source::kubernetes::NodeName;
 use weir_agent::run::config::{ContractMode, GuardMode, MacvlanOutbound, ProbeMode};
 
@@ -137,6 +138,10 @@ pub struct Settings {
     /// Take the data plane away when the agent ends; pods are out of the mesh then [default: false].
     #[arg(long, env = "WEIR_REMOVE_ON_EXIT", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub remove_on_exit: Option<bool>,
+    /// How programs are put at interfaces [default: the better way that the kernel has]. For tests: an agent takes up what
+    /// one with the other way has left only after `weir cleanup`.
+    #[arg(long, env = "WEIR_INTERFACE_HOOK", value_enum, hide = true)]
+    pub interface_hook: Option<Hook>,
     /// How log lines look [default: text].
     #[arg(long, env = "WEIR_LOG_FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
@@ -187,6 +192,7 @@ impl Settings {
             max_rules: self.max_rules.or(lesser.max_rules),
             trace_buffer: self.trace_buffer.or(lesser.trace_buffer),
             remove_on_exit: self.remove_on_exit.or(lesser.remove_on_exit),
+            interface_hook: self.interface_hook.or(lesser.interface_hook),
             log_format: self.log_format.or(lesser.log_format),
             log: self.log.or(lesser.log),
         }

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
+use futures::TryStreamExt as _;
+use netlink_packet_route::tc::TcMessage;
 use weir_common::local_pod::LocalPod;
 use weir_netdetect::choose::ChoiceConfig;
 
 use super::{local, wiring};
 use crate::datapath::{Datapath, Hook};
-use crate::enroll::EnrollError;
+use crate::enroll::{EnrollError, netlink};
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,10 +38,10 @@ pub fn pod(
     let wiring::Reach { joints, beside, .. } = wiring::of_pod(netns, host, &ChoiceConfig::default())?;
     let known = local::addresses_of(datapath.maps(), cookie)?;
     let leads = local::interfaces_of(datapath.maps(), cookie)?;
-    let hook = Hook::of_this_kernel();
     let mut unattached = Vec::new();
     for joint in &joints {
-        let attached = datapath.pod_peer_attached(cookie, hook, joint.peer.index)?;
+        let filters = filters(datapath, host, joint.peer.index)?;
+        let attached = datapath.pod_peer_attached(cookie, joint.peer.index, &filters)?;
         if !attached || !leads.contains(&joint.peer.index) {
             unattached.push(joint.inner.name.clone());
         }
@@ -50,7 +52,8 @@ pub fn pod(
     };
     let beside: Vec<_> = beside.iter().filter(is_steered).collect();
     for beside in &beside {
-        if !datapath.steering_attached(cookie, hook, beside.inner.index)? {
+        let filters = filters(datapath, netns, beside.inner.index)?;
+        if !datapath.steering_attached(cookie, beside.inner.index, &filters)? {
             unattached.push(beside.inner.name.clone());
         }
     }
@@ -67,5 +70,30 @@ pub fn pod(
             .map(|(address, _)| address.into())
             .collect(),
         unattached,
+    })
+}
+
+/// All filters of an interface; none where programs are attached by links.
+fn filters(
+    datapath: &Datapath,
+    netns: BorrowedFd<'_>,
+    interface: u32,
+) -> Result<Vec<TcMessage>, EnrollError> {
+    let index = match (datapath.hook(), i32::try_from(interface)) {
+        (Hook::Clsact, Ok(index)) => index,
+        _ => return Ok(Vec::new()),
+    };
+    netlink::run(netns, async |handle| {
+        let mut requests = handle.traffic_filter(index);
+        let mut found = Vec::new();
+        for request in [requests.get().ingress(), requests.get().egress()] {
+            match request.execute().try_collect::<Vec<TcMessage>>().await {
+                Ok(filters) => found.extend(filters),
+                // The qdisc is gone, or the interface.
+                Err(rtnetlink::Error::NetlinkError(_)) => {}
+                Err(error) => return Err(EnrollError::netlink("list filters")(error)),
+            }
+        }
+        Ok(found)
     })
 }

@@ -25,7 +25,7 @@ use super::own::{self, Known};
 use super::pod::{Enrolled, Enroller};
 use super::{EnrollError, Told, netlink};
 use crate::cgroups::Hierarchy;
-use crate::datapath::{Datapath, Hook};
+use crate::datapath::Datapath;
 use crate::inside;
 
 pub use wiring::{Beside, Joint, Site};
@@ -219,18 +219,15 @@ impl Enroller {
         let gateways = reach.beside.iter().flat_map(|beside| &beside.gateways);
         side.divide(&self.datapath, &gateways.copied().collect::<Vec<_>>())?;
         let peers: Vec<_> = joints.iter().map(|joint| joint.peer.clone()).collect();
-        let hook = Hook::of_this_kernel();
-        self.datapath
-            .attach_pod_peers(side.host(), cookie, hook, &peers)?;
+        self.datapath.attach_pod_peers(side.host(), cookie, &peers)?;
         let own: Vec<_> = reach.beside.iter().map(|beside| beside.inner.clone()).collect();
-        self.datapath.steer_exactly(netns, cookie, hook, &own)?;
+        self.datapath.steer_exactly(netns, cookie, &own)?;
         if entry.has(PodEntry::REDIRECTING) {
             detour::follow(&self.datapath, side, cookie, entry)?;
         }
         let mut stale = local::interfaces_of(maps, cookie)?;
         stale.retain(|interface| peers.iter().all(|peer| peer.index != *interface));
-        self.datapath
-            .detach_pod_peers(side.host(), cookie, hook, &stale)?;
+        self.datapath.detach_pod_peers(side.host(), cookie, &stale)?;
         stale
             .iter()
             .try_for_each(|interface| local::forget_interface(maps, *interface))?;
@@ -307,16 +304,11 @@ impl Enroller {
     ) -> Result<(), EnrollError> {
         let maps = self.datapath.maps();
         let interfaces = local::interfaces_of(maps, cookie)?;
-        let hook = Hook::of_this_kernel();
         let detached = match &self.side {
-            Some(side) => self
-                .datapath
-                .detach_pod_peers(side.host(), cookie, hook, &interfaces),
+            Some(side) => self.datapath.detach_pod_peers(side.host(), cookie, &interfaces),
             None => Ok(()),
         };
-        let steered = netns.map_or(Ok(()), |netns| {
-            self.datapath.steer_exactly(netns, cookie, hook, &[])
-        });
+        let steered = netns.map_or(Ok(()), |netns| self.datapath.steer_exactly(netns, cookie, &[]));
         let unpinned = self.datapath.detach_pod(cookie);
         for interface in interfaces {
             local::forget_interface(maps, interface)?;

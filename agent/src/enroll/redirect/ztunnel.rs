@@ -11,7 +11,7 @@ use weir_common::ztunnel::{NodeContract, SLOTS, ZtunnelPlace};
 
 use super::wiring::{self, Beside, Site};
 use super::{local, resting, sides};
-use crate::datapath::{Datapath, DatapathError, Hook, maps};
+use crate::datapath::{Datapath, DatapathError, maps};
 use crate::enroll::socket_table::{self, States};
 use crate::enroll::{EnrollError, netlink, routing};
 use crate::inside;
@@ -72,9 +72,8 @@ pub fn place(
         }
         Ok(())
     })?;
-    let hook = Hook::of_this_kernel();
     if let Some(joint) = joint {
-        datapath.attach_ztunnel((host, &joint.peer), (netns, &joint.inner), cookie, hook)?;
+        datapath.attach_ztunnel((host, &joint.peer), (netns, &joint.inner), cookie)?;
     }
     if let Some(beside) = beside {
         steer(datapath, host, (netns, cookie), beside)?;
@@ -97,11 +96,10 @@ fn steer(
     (netns, cookie): (BorrowedFd<'_>, u64),
     beside: &Beside,
 ) -> Result<(), EnrollError> {
-    let hook = Hook::of_this_kernel();
     let own = std::slice::from_ref(&beside.inner);
-    datapath.attach_steering_of_ztunnel(netns, cookie, hook, own)?;
+    datapath.attach_steering_of_ztunnel(netns, cookie, own)?;
     let parent = std::slice::from_ref(&beside.parent);
-    Ok(datapath.attach_fence(host, inside::cookie(host)?, hook, parent)?)
+    Ok(datapath.attach_fence(host, inside::cookie(host)?, parent)?)
 }
 
 /// Lets the ztunnel in this slot take new connections, or none.
@@ -157,10 +155,9 @@ pub fn vacate(
     let emptied = set_place(datapath, slot, ZtunnelPlace::default());
     let inner =
         netns.and_then(|netns| Some((netns, wiring::of_ztunnel(netns, host).ok()?.joint?.inner.index)));
-    let hook = Hook::of_this_kernel();
-    let detached = datapath.detach_ztunnel((host, place.interface), inner, place.netns, hook);
+    let detached = datapath.detach_ztunnel((host, place.interface), inner, place.netns);
     let steering = netns.map_or(Ok(()), |netns| {
-        datapath.detach_steering_of_ztunnel(netns, place.netns, hook)
+        datapath.detach_steering_of_ztunnel(netns, place.netns)
     });
     let forgotten = local::forget_addresses(datapath.maps(), place.netns);
     let routes = netns.map_or(Ok(()), |netns| {

@@ -41,36 +41,34 @@ pub fn start_with(scene: &Scene, open: &[Held]) {
 
 /// ztunnel's side first.
 pub fn attach(scene: &Scene) {
-    let (hook, datapath, ztunnel) = (scene.hook, &scene.datapath, &scene.ztunnel);
+    let (datapath, ztunnel) = (&scene.datapath, &scene.ztunnel);
     let own = [interface(&ztunnel.netns, INTERFACE)];
     datapath
-        .attach_steering_of_ztunnel(ztunnel.netns.as_fd(), ztunnel.cookie, hook, &own)
+        .attach_steering_of_ztunnel(ztunnel.netns.as_fd(), ztunnel.cookie, &own)
         .unwrap_or_else(|error| panic!("{error}: {error:#?}"));
     let node = inside::cookie(scene.node.as_fd()).unwrap();
     let parent = [interface(&scene.node, PARENT)];
-    datapath
-        .attach_fence(scene.node.as_fd(), node, hook, &parent)
-        .unwrap();
+    datapath.attach_fence(scene.node.as_fd(), node, &parent).unwrap();
     for pod in [&scene.client, &scene.neighbour] {
         let own = [interface(&pod.netns, INTERFACE)];
         datapath
-            .attach_steering(pod.netns.as_fd(), pod.cookie, hook, &own)
+            .attach_steering(pod.netns.as_fd(), pod.cookie, &own)
             .unwrap();
     }
 }
 
 /// The pods' side first.
 pub fn detach(scene: &Scene) {
-    let (hook, datapath, ztunnel) = (scene.hook, &scene.datapath, &scene.ztunnel);
+    let (datapath, ztunnel) = (&scene.datapath, &scene.ztunnel);
     for pod in [&scene.client, &scene.neighbour] {
         datapath
-            .steer_exactly(pod.netns.as_fd(), pod.cookie, hook, &[])
+            .steer_exactly(pod.netns.as_fd(), pod.cookie, &[])
             .unwrap();
     }
     let node = inside::cookie(scene.node.as_fd()).unwrap();
-    datapath.detach_fences(scene.node.as_fd(), node, hook).unwrap();
+    datapath.detach_fences(scene.node.as_fd(), node).unwrap();
     datapath
-        .detach_steering_of_ztunnel(ztunnel.netns.as_fd(), ztunnel.cookie, hook)
+        .detach_steering_of_ztunnel(ztunnel.netns.as_fd(), ztunnel.cookie)
         .unwrap();
 }
 
