@@ -15,9 +15,7 @@ use weir_testbeds::route::Route;
 use weir_testbeds::traffic::{Client, Server, ServerSpec};
 use weir_testbeds::world::{Family, Wiring, World};
 
-use crate::support::{
-    self, PATIENCE, PORT, counted, exchange, maps, open, serve, spec, wait, was_redirected,
-};
+use crate::support::{self, PATIENCE, PORT, counted, exchange, maps, open, serve, spec, wait};
 
 fn start(name: &str) -> Mesh {
     Mesh::builder(name)
@@ -69,12 +67,12 @@ fn addresses_that_come_late_are_the_pods_and_those_that_go_are_not() {
         let app = serve(&mesh, "server", to);
         for from in [client, remote] {
             let seen = exchange(from, to);
-            assert!(was_redirected(&seen), "{seen:?}");
+            assert!(seen.was_captured(), "{seen:?}");
             assert_eq!((seen.peer.ip(), seen.server.local.ip()), (to, to));
         }
         let itself = exchange(server, to);
         assert!(
-            !was_redirected(&itself),
+            !itself.was_captured(),
             "the pod's own address is captured: {itself:?}"
         );
         drop(app);
@@ -120,7 +118,7 @@ fn pods_with_the_same_addresses_are_told_apart() {
         for (client, server) in clients {
             let seen = exchange(client, to);
             assert_eq!(seen.server.server, server);
-            assert!(was_redirected(&seen), "{seen:?}");
+            assert!(seen.was_captured(), "{seen:?}");
         }
     }
 }
@@ -143,7 +141,7 @@ fn a_pod_that_takes_over_a_namespace_of_another_stays_captured() {
         });
         for &to in &to {
             let seen = exchange(&mesh.pod("client").netns, to);
-            assert!(was_redirected(&seen), "{seen:?}");
+            assert!(seen.was_captured(), "{seen:?}");
         }
     }
     let pods: Vec<u64> = maps(&mesh).pods().unwrap().keys().flatten().collect();
@@ -187,7 +185,7 @@ fn a_pod_without_a_usable_namespace_is_tried_until_it_has_one() {
     let to = mesh.pod("server").address();
     let _server = serve(&mesh, "server", to);
     let seen = exchange(&mesh.pod("late").netns, to);
-    assert!(was_redirected(&seen), "{seen:?}");
+    assert!(seen.was_captured(), "{seen:?}");
 }
 
 #[test]
@@ -213,7 +211,7 @@ fn a_pod_whose_namespace_is_deleted_stays_captured_and_follows_to_the_next() {
     let to = mesh.pod("server").address();
     let _server = serve(&mesh, "server", to);
     let seen = exchange(&mesh.pod("late").netns, to);
-    assert!(was_redirected(&seen), "{seen:?}");
+    assert!(seen.was_captured(), "{seen:?}");
     lead_to(&mesh, "next");
     let enrolled = mesh.wait_state("late", "enrolled");
     fs::remove_file(&path).unwrap();
@@ -222,7 +220,7 @@ fn a_pod_whose_namespace_is_deleted_stays_captured_and_follows_to_the_next() {
     assert!(!pods.contains(&support::cookie(&mesh.pod("late").netns)));
     assert!(pods.contains(&support::cookie(&mesh.pod("next").netns)));
     let seen = exchange(&mesh.pod("next").netns, to);
-    assert!(was_redirected(&seen), "{seen:?}");
+    assert!(seen.was_captured(), "{seen:?}");
 }
 
 #[test]
@@ -240,11 +238,11 @@ fn annotations_that_change_leave_open_connections_alone() {
         })
         .collect();
     let mut held: Vec<_> = to.iter().map(|to| open(&client, *to)).collect();
-    assert!(held.iter().all(|held| was_redirected(held.report())));
+    assert!(held.iter().all(|held| held.report().was_captured()));
     let captured = |mesh: &Mesh, expected: bool| {
         for &to in &to {
             wait("new connections follow the annotation", || {
-                was_redirected(&exchange(&mesh.pod("client").netns, to)) == expected
+                exchange(&mesh.pod("client").netns, to).was_captured() == expected
             });
         }
     };

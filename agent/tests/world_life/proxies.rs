@@ -15,7 +15,7 @@ use weir_testbeds::proxy::{Direction, Proxy};
 use weir_testbeds::traffic::{Cause, Client, Exchange, Failure, Step};
 use weir_testbeds::world::{Family, Wiring};
 
-use crate::support::{PATIENCE, counted, exchange, maps, serve, spec, wait, was_redirected};
+use crate::support::{PATIENCE, counted, exchange, maps, serve, spec, wait};
 
 const HBONE: u16 = 15008;
 
@@ -38,7 +38,7 @@ fn destinations(mesh: &Mesh) -> Vec<IpAddr> {
 /// Connects, and says that this proxy took the connection.
 fn goes_through(mesh: &Mesh, proxy: &Proxy, to: IpAddr) {
     let seen = exchange(&mesh.pod("client").netns, to);
-    assert!(was_redirected(&seen));
+    assert!(seen.was_captured());
     let is_this = |record: &weir_testbeds::proxy::Record| {
         record.direction == Direction::Outbound && record.peer == Some(seen.local)
     };
@@ -93,7 +93,7 @@ fn between_two_proxies_nothing_leaves_in_clear() {
     let mut attempts = 0;
     for waiting in waiting {
         let (seen, tried) = waiting.join().unwrap();
-        assert!(was_redirected(&seen));
+        assert!(seen.was_captured());
         attempts += tried;
     }
     for &to in &to {
@@ -199,7 +199,7 @@ fn proxies_that_listened_before_the_agent_came_are_found() {
         proxy.wait_ready(PATIENCE).unwrap();
     }
     for &to in &to {
-        assert!(was_redirected(&exchange(&mesh.pod("client").netns, to)));
+        assert!(exchange(&mesh.pod("client").netns, to).was_captured());
     }
     assert_eq!((mesh.proxy.id(), newer.id()), (older_id, newer_id));
     let listeners = || maps(&mesh).listeners().unwrap().keys().flatten().count();

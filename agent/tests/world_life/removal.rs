@@ -8,7 +8,7 @@ use weir_testbeds::netns::Netns;
 use weir_testbeds::traffic::{Connection, Server};
 use weir_testbeds::world::{Family, Wiring};
 
-use crate::support::{self, exchange, maps, open, rules_of_ours, serve, wait, was_redirected};
+use crate::support::{self, exchange, maps, open, rules_of_ours, serve, wait};
 
 fn start(name: &str, client: bool, server: bool) -> Mesh {
     let add = |builder: weir_testbeds::mesh::Builder, pod, enrolled| match enrolled {
@@ -80,11 +80,11 @@ fn connections_open_at_enrolment_go_on_untouched() {
         }
         all_alive(&mut held);
         for (held, server) in held.iter().zip(&servers) {
-            assert!(!was_redirected(held.report()));
+            assert!(!held.report().was_captured());
             assert_eq!(server.connections().len(), 1);
         }
         for to in addresses(&mesh) {
-            assert!(was_redirected(&exchange(&mesh.pod("client").netns, to)));
+            assert!(exchange(&mesh.pod("client").netns, to).was_captured());
         }
     }
 }
@@ -104,7 +104,7 @@ fn connections_open_at_removal_survive() {
         if relabelled == ["server"] {
             // By the tunnel, of which ztunnel does not know yet that it leads nowhere any more.
             for to in addresses(&mesh) {
-                assert!(was_redirected(&exchange(&mesh.pod("client").netns, to)));
+                assert!(exchange(&mesh.pod("client").netns, to).was_captured());
             }
         }
         for connection in held {
@@ -146,7 +146,7 @@ fn a_pod_that_comes_back_while_it_drains_is_captured_again() {
     all_alive(&mut held);
     drop(held);
     for to in addresses(&mesh) {
-        assert!(was_redirected(&exchange(&client, to)));
+        assert!(exchange(&client, to).was_captured());
     }
     assert_eq!(
         flags(&mesh, &client).map(|flags| flags & PodEntry::SERVED),

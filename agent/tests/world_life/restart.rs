@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::support::{
-    self, Load, counted, exchange, links, maps, open, rules_of_ours, serve, wait, was_redirected,
-};
+use crate::support::{self, counted, exchange, go_on, links, load, maps, open, rules_of_ours, serve, wait};
 use weir_common::reason::Reason;
 use weir_testbeds::capture::Capture;
 use weir_testbeds::mesh::Mesh;
@@ -35,14 +33,14 @@ fn traffic_goes_on_while_the_agent_is_killed_and_restarted() {
     let on_wire = Capture::start(&client, "eth0").unwrap();
     let before = links(mesh.agent.pin_root());
     let outbound_before = counted(&mesh, &client, Reason::Outbound);
-    let load = Load::start(to.iter().map(|to| (client.clone(), *to)));
-    load.go_on(20);
+    let load = load(to.iter().map(|to| (client.clone(), *to)));
+    go_on(&load, 20);
     for _ in 0..3 {
         mesh.agent.kill();
-        load.go_on(40);
+        go_on(&load, 40);
         mesh.agent.restart().unwrap();
         mesh.settled().unwrap();
-        load.go_on(40);
+        go_on(&load, 40);
     }
     let seen = load.finish();
     assert!(!on_wire.segments().is_empty());
@@ -52,7 +50,7 @@ fn traffic_goes_on_while_the_agent_is_killed_and_restarted() {
     for result in &seen {
         let seen = result.as_ref().unwrap();
         assert_eq!(seen.server.server, "server");
-        assert!(was_redirected(seen), "{seen:?}");
+        assert!(seen.was_captured(), "{seen:?}");
     }
     held.iter_mut()
         .for_each(|held| held.exchange(b"still here").unwrap());
@@ -110,7 +108,7 @@ fn pods_that_came_and_went_meanwhile_are_caught_up_with() {
     let to = mesh.pod("client").address();
     let _server = serve(&mesh, "client", to);
     let seen = exchange(&plain, to);
-    assert!(was_redirected(&seen), "the new pod is not captured: {seen:?}");
+    assert!(seen.was_captured(), "the new pod is not captured: {seen:?}");
     let back = mesh.pod("plain").address();
     let _server = serve(&mesh, "plain", back);
     let seen = exchange(&client, back);

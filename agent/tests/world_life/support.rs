@@ -6,10 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use weir_agent::datapath::sys::{link_info, obj_get};
@@ -20,7 +16,7 @@ use weir_common::reason::Reason;
 use weir_testbeds::deadline::eventually;
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::netns::Netns;
-use weir_testbeds::traffic::{Client, ClientSpec, Connection, Exchange, Server, ServerSpec};
+use weir_testbeds::traffic::{Client, ClientSpec, Connection, Exchange, Load, Server, ServerSpec};
 
 pub const PORT: u16 = 8080;
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,11 +37,6 @@ pub fn open(netns: &Netns, to: IpAddr) -> Connection {
 
 pub fn exchange(netns: &Netns, to: IpAddr) -> Exchange {
     Client::exchange(netns, &spec(to)).unwrap()
-}
-
-/// A proxy makes a connection of its own, from another port.
-pub fn was_redirected(seen: &Exchange) -> bool {
-    seen.server.peer.port() != seen.local.port()
 }
 
 /// Waits until the condition holds.
@@ -100,50 +91,12 @@ pub fn links(root: &Path) -> BTreeMap<PathBuf, (u32, u32)> {
     found
 }
 
-/// Clients that connect again and again until they are stopped.
-pub struct Load {
-    done: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-    results: Receiver<Result<Exchange, String>>,
-    clients: Vec<JoinHandle<()>>,
+/// Clients that connect again and again; each is a netns and a destination.
+pub fn load(clients: impl IntoIterator<Item = (Netns, IpAddr)>) -> Load {
+    Load::start(clients.into_iter().map(|(netns, to)| (netns, spec(to))))
 }
 
-impl Load {
-    /// Begins; each client is a netns and a destination.
-    pub fn start(clients: impl IntoIterator<Item = (Netns, IpAddr)>) -> Self {
-        let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (report, results) = channel();
-        let start = |(netns, to): (Netns, IpAddr)| {
-            let (done, stop, report) = (done.clone(), stop.clone(), report.clone());
-            thread::spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let result = Client::exchange(&netns, &spec(to)).map_err(|error| error.to_string());
-                    report.send(result).unwrap();
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        };
-        let clients = clients.into_iter().map(start).collect();
-        Self {
-            done,
-            stop,
-            results,
-            clients,
-        }
-    }
-
-    /// Waits until this many more exchanges are done.
-    pub fn go_on(&self, more: u64) {
-        let goal = self.done.load(Ordering::Relaxed) + more;
-        wait("clients go on", || self.done.load(Ordering::Relaxed) >= goal);
-    }
-
-    /// Ends, and hands over all that was seen.
-    pub fn finish(self) -> Vec<Result<Exchange, String>> {
-        self.stop.store(true, Ordering::Relaxed);
-        for client in self.clients {
-            client.join().unwrap();
-        }
-        self.results.try_iter().collect()
-    }
+/// Waits until so many more of their exchanges are done.
+pub fn go_on(load: &Load, more: u64) {
+    load.go_on(more, PATIENCE).unwrap();
 }

@@ -1,7 +1,7 @@
 //! Clients that use a port again while ztunnel's end of the last connection from it still rests.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
@@ -9,7 +9,7 @@ use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::world::Wiring;
 
-use crate::scene::{any, mesh, of_pod, of_remote};
+use crate::scene::{PORT, mesh, of_pod, of_remote};
 
 on_every_wiring! {
     a_port_is_used_again_at_once,
@@ -17,11 +17,13 @@ on_every_wiring! {
 
 /// Less than connections rest, and enough for a SYN that was lost by accident.
 const SOON: Duration = Duration::from_secs(5);
-const PORT: u16 = 23456;
+const SOURCE: u16 = 23456;
 
 /// Whoever hangs up first has the end that rests: here the server, and so ztunnel towards the client.
 fn hang_up_first(netns: &Netns) {
-    let listener = netns.run(|| TcpListener::bind(any())).unwrap();
+    let listener = netns
+        .run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT)))
+        .unwrap();
     std::thread::spawn(move || {
         for connection in listener.incoming() {
             connection.unwrap().write_all(b"bye").unwrap();
@@ -53,7 +55,7 @@ fn a_port_is_used_again_at_once(wiring: Wiring) {
     let inward = remote.addresses.iter().zip(of_pod(&mesh, "client"));
     let inward = inward.map(|way| (&remote.netns, way));
     for (netns, (from, to)) in outward.chain(inward) {
-        let from = SocketAddr::new(from, PORT);
+        let from = SocketAddr::new(from, SOURCE);
         for turn in 0..3 {
             // The client's own end may not have heard the last word yet.
             let said = eventually(PATIENCE, || match netns.run(|| call(from, to)) {

@@ -1,6 +1,7 @@
 //! Connections and the data plane while pods, agents and ztunnels come and go.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use weir_agent::datapath::Hook;
@@ -29,9 +30,14 @@ on_every_wiring! {
 
 const QUICK: Duration = Duration::from_millis(500);
 
-/// An exchange by the client, if there is a way now.
-pub fn try_quickly(mesh: &Mesh, to: std::net::SocketAddr) -> Option<Exchange> {
-    Client::exchange(&mesh.pod("client").netns, &ClientSpec::to(to).deadline(QUICK)).ok()
+/// An exchange, if there is a way now.
+pub fn quickly(from: &Netns, to: SocketAddr) -> Option<Exchange> {
+    Client::exchange(from, &ClientSpec::to(to).deadline(QUICK)).ok()
+}
+
+/// The same by the client.
+pub fn try_quickly(mesh: &Mesh, to: SocketAddr) -> Option<Exchange> {
+    quickly(&mesh.pod("client").netns, to)
 }
 
 fn connections_open_at_enrolment_and_at_release_go_on(wiring: Wiring) {

@@ -34,6 +34,7 @@ mod again;
 mod foreign;
 mod heavy;
 mod life;
+mod macvlan;
 mod mixed;
 mod narrow;
 mod proof;

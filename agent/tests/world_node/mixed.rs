@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 use weir_testbeds::capture::{Capture, Frame};
-use weir_testbeds::deadline::PATIENCE;
 use weir_testbeds::mesh::{Mesh, ZTUNNEL};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::{Direction, ProxyKind, Record};
@@ -11,7 +10,7 @@ use weir_testbeds::traffic::Exchange;
 use weir_testbeds::world::{Family, Host, Wiring};
 
 use crate::narrow::{FAR, WIDE, beyond};
-use crate::scene::{PORT, assert_captured, exchange, serve};
+use crate::scene::{PORT, assert_captured, assert_detoured, exchange, serve};
 
 const PODS: [&str; 3] = ["veth", "macvlan", "both"];
 
@@ -45,16 +44,7 @@ fn assert_left(mesh: &Mesh, seen: &Exchange, detoured: bool) -> Record {
     if !detoured {
         return assert_captured(mesh, Direction::Outbound, seen);
     }
-    assert!(
-        addresses(mesh, ZTUNNEL).contains(&seen.server.peer.ip()),
-        "{seen:?}"
-    );
-    let wanted = |record: &Record| {
-        record.direction == Direction::Outbound
-            && record.peer == Some(seen.local)
-            && record.original_destination == Some(seen.peer)
-    };
-    mesh.proxy.wait_for(PATIENCE, wanted).unwrap()
+    assert_detoured(mesh, seen)
 }
 
 fn everybody_meets(outbound: &str) {

@@ -1,6 +1,6 @@
 //! The mesh that the tests share, and the two judgements: captured, or left alone.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::process::Command;
 
@@ -8,10 +8,10 @@ use clap::ValueEnum as _;
 use weir_agent::datapath::Hook;
 use weir_netdetect::facts;
 use weir_testbeds::deadline::PATIENCE;
-use weir_testbeds::mesh::{Builder, Mesh};
+use weir_testbeds::mesh::{Builder, Mesh, ZTUNNEL};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::{Direction, ProxyKind, Record};
-use weir_testbeds::traffic::{Client, ClientSpec, Exchange, Server, ServerSpec};
+use weir_testbeds::traffic::{Client, ClientSpec, Exchange, Server};
 use weir_testbeds::world::{Family, Wiring};
 
 /// Where applications listen.
@@ -43,14 +43,9 @@ pub fn mesh_of_the_stand_in(name: &str, wiring: Wiring) -> Mesh {
     builder(name, wiring).proxy_kind(kind).start().unwrap()
 }
 
-/// Every address of both families.
-pub fn any() -> SocketAddr {
-    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), PORT)
-}
-
 /// A server at every address.
 pub fn serve(netns: &Netns) -> Server {
-    Server::start(netns, &ServerSpec::new("application", any())).unwrap()
+    Server::anywhere(netns, PORT).unwrap()
 }
 
 /// All addresses of a pod, with the application's port.
@@ -72,17 +67,34 @@ pub fn exchange(netns: &Netns, to: SocketAddr) -> Exchange {
 
 /// The client spoke with the server itself.
 pub fn assert_direct(seen: &Exchange) {
-    assert_eq!(seen.local, seen.server.peer, "the connection did not go straight");
+    assert!(
+        seen.went_straight(),
+        "the connection did not go straight: {seen:?}"
+    );
 }
 
 /// The connection went through ztunnel, and the server sees the client's address.
 pub fn assert_captured(mesh: &Mesh, direction: Direction, seen: &Exchange) -> Record {
-    assert_ne!(
-        seen.local.port(),
-        seen.server.peer.port(),
+    assert!(
+        seen.was_captured(),
         "the connection did not go through ztunnel: {seen:?}"
     );
     assert_eq!(seen.server.peer.ip(), seen.local.ip(), "the client's address");
+    recorded(mesh, direction, seen)
+}
+
+/// The connection was made to ztunnel in the first place, and the server sees ztunnel.
+pub fn assert_detoured(mesh: &Mesh, seen: &Exchange) -> Record {
+    let of_ztunnel = mesh.pod(ZTUNNEL).attachments().any(|attachment| {
+        let mut addresses = attachment.addresses.iter();
+        addresses.any(|address| address == seen.server.peer.ip())
+    });
+    assert!(of_ztunnel, "{seen:?}");
+    recorded(mesh, Direction::Outbound, seen)
+}
+
+/// ztunnel's own record of a connection.
+fn recorded(mesh: &Mesh, direction: Direction, seen: &Exchange) -> Record {
     let wanted = |record: &Record| {
         record.direction == direction
             && record.peer == Some(seen.local)

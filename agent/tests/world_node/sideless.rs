@@ -2,13 +2,12 @@
 //! ztunnel in the first place, and what comes to them is beyond reach, which is said.
 
 use weir_testbeds::deadline::{PATIENCE, eventually};
-use weir_testbeds::mesh::{Builder, Mesh, ZTUNNEL};
-use weir_testbeds::proxy::Direction;
+use weir_testbeds::mesh::{Builder, Mesh};
 use weir_testbeds::traffic::Exchange;
 use weir_testbeds::world::{Family, Wiring};
 
 use crate::life::{count, try_quickly};
-use crate::scene::{assert_direct, exchange, of_pod, of_remote, serve};
+use crate::scene::{assert_detoured, assert_direct, exchange, of_pod, of_remote, serve};
 
 fn builder(name: &str) -> Builder {
     Mesh::builder(name)
@@ -16,15 +15,6 @@ fn builder(name: &str) -> Builder {
         .family(Family::Dual)
         .enrolled("client")
         .ztunnel_outside(Wiring::PointToPoint)
-}
-
-fn assert_detoured(mesh: &Mesh, seen: &Exchange) {
-    let ztunnel = mesh.pod(ZTUNNEL).address_like(seen.peer.ip());
-    assert_eq!(Some(seen.server.peer.ip()), ztunnel, "{seen:?}");
-    let record = mesh.proxy.wait_for(PATIENCE, |record| {
-        record.direction == Direction::Outbound && record.original_destination == Some(seen.peer)
-    });
-    record.unwrap();
 }
 
 #[test]
@@ -69,7 +59,7 @@ fn without_ztunnel_their_connections_stop_unless_they_are_to_go_on() {
             assert!(server.connections().is_empty());
         }
         mesh.proxy.restart().unwrap();
-        let captured = || try_quickly(&mesh, to[0]).filter(|seen| seen.server.peer != seen.local);
+        let captured = || try_quickly(&mesh, to[0]).filter(Exchange::was_captured);
         assert_detoured(&mesh, &eventually(PATIENCE, captured).unwrap());
     }
 }

@@ -29,6 +29,25 @@ pub struct Exchange {
     pub server: ServerReport,
 }
 
+impl Exchange {
+    /// Whether client and server spoke over one and the same connection.
+    #[must_use]
+    pub fn went_straight(&self) -> bool {
+        plain(self.local) == self.server.peer && plain(self.peer) == self.server.local
+    }
+
+    /// Whether a proxy stood in between: it makes a connection of its own, from another port.
+    #[must_use]
+    pub fn was_captured(&self) -> bool {
+        self.local.port() != self.server.peer.port()
+    }
+}
+
+/// IPv4's own form, in which servers report.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 /// A socket that is ready to connect, made before it does.
 #[derive(Debug)]
 pub struct Client {

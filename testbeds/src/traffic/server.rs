@@ -1,7 +1,7 @@
 //! A TCP server that greets with what it saw, echoes, and remembers everyone who came.
 
 use std::io::{self, BufWriter, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -96,6 +96,12 @@ impl Server {
     pub fn start(netns: &Netns, spec: &ServerSpec) -> Result<Self, Failure> {
         let listener = netns.run(|| listen(spec))?;
         Self::serve(spec, listener)
+    }
+
+    /// Starts a server at every address of a namespace, of both families.
+    pub fn anywhere(netns: &Netns, port: u16) -> Result<Self, Failure> {
+        let any = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+        Self::start(netns, &ServerSpec::new("application", any))
     }
 
     /// Starts a server in the calling thread's namespace.
