@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Read, Write};
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -80,7 +80,8 @@ pub struct Server {
 #[derive(Debug)]
 struct Guest {
     report: ServerReport,
-    stream: TcpStream,
+    /// Whoever echoes holds it, and closes it in the end: servers under load see more guests than a process has files.
+    stream: Weak<TcpStream>,
     progress: Arc<Progress>,
     echoing: Option<JoinHandle<()>>,
 }
@@ -158,7 +159,9 @@ impl Drop for Server {
             accepting.join().unwrap_or_default();
         }
         for guest in &mut *lock(&self.guests) {
-            guest.stream.shutdown(Shutdown::Both).unwrap_or_default();
+            if let Some(stream) = guest.stream.upgrade() {
+                stream.shutdown(Shutdown::Both).unwrap_or_default();
+            }
             if let Some(echoing) = guest.echoing.take() {
                 echoing.join().unwrap_or_default();
             }
@@ -174,8 +177,10 @@ impl Guest {
             peer: socket::canonical(stream.peer_addr()?),
         };
         let progress = Arc::new(Progress::default());
+        let stream = Arc::new(stream);
+        let held = Arc::downgrade(&stream);
         let echoing = {
-            let (report, stream, progress) = (report.clone(), stream.try_clone()?, Arc::clone(&progress));
+            let (report, progress) = (report.clone(), Arc::clone(&progress));
             thread::spawn(move || {
                 // The client sees and reports what goes wrong here.
                 echo(&report, &stream, &progress.received).unwrap_or_default();
@@ -184,7 +189,7 @@ impl Guest {
         };
         Ok(Self {
             report,
-            stream,
+            stream: held,
             progress,
             echoing: Some(echoing),
         })
