@@ -11,7 +11,6 @@ use weir_common::names::map;
 use crate::datapath::{Datapath, DatapathError, Pins, residue};
 use crate::enroll::redirect::{NodeSide, ztunnel};
 use crate::enroll::{EnrollError, Enroller};
-use crate::inside;
 use crate::pods::netns::{ListError, find_by_cookies, open_host};
 
 /// What was taken away.
@@ -43,9 +42,9 @@ pub enum CleanupError {
         /// Why.
         source: EnrollError,
     },
-    /// ztunnel's own namespace cannot be cleared.
+    /// What was there for ztunnel cannot be taken away.
     #[error(
-        "ztunnel's network namespace with the cookie {netns}: {source}; the pins stay, so that `weir cleanup` can try again"
+        "what ztunnel needed in the network namespace with the cookie {netns}: {source}; the pins stay, so that `weir cleanup` can try again"
     )]
     Ztunnel {
         /// Its cookie.
@@ -58,11 +57,12 @@ pub enum CleanupError {
     List(#[from] ListError),
 }
 
-/// Takes away all that is below `root` and, in the pods' namespaces that can be found, all that belongs to it.
+/// Takes away all that is below `root` and, in the node's namespace and the pods' that can be found, all that belongs to
+/// it.
 ///
 /// # Errors
 /// The first [`CleanupError`]; pods that could be cleared are.
-pub fn run(root: &Path) -> Result<Removed, CleanupError> {
+pub fn run(root: &Path, host_netns: &Path) -> Result<Removed, CleanupError> {
     let mut removed = Removed::default();
     if !root.exists() {
         return Ok(removed);
@@ -86,17 +86,13 @@ pub fn run(root: &Path) -> Result<Removed, CleanupError> {
     } else {
         find_by_cookies(&wanted)?
     };
-    let host = Arc::new(open_host()?);
+    let host = Arc::new(open_host(host_netns)?);
     let mut failure = None;
-    for (slot, place) in places {
-        let namespace = namespaces.get(&place.netns).map(OwnedFd::as_fd);
-        if let Err(source) = ztunnel::vacate(&datapath, host.as_fd(), namespace, (slot, place)) {
-            let netns = place.netns;
+    if has_places {
+        let find = |netns| namespaces.get(&netns).map(OwnedFd::as_fd);
+        for (netns, source) in ztunnel::vacate_all(&datapath, host.as_fd(), places, find) {
             _ = failure.get_or_insert(CleanupError::Ztunnel { netns, source });
         }
-    }
-    if has_places && let Ok(cookie) = inside::cookie(host.as_fd()) {
-        datapath.detach_fences(host.as_fd(), cookie)?;
     }
     for netns in cookies {
         let namespace = namespaces.get(&netns);

@@ -1,37 +1,14 @@
 //! `weir cleanup` leaves nothing behind and touches nothing that is not Weir's.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/state.rs"]
+mod state;
+
 use std::process::Command;
 
+use state::{ip, state};
 use weir_testbeds::mesh::Mesh;
-use weir_testbeds::netns::Netns;
 use weir_testbeds::world::{Family, Wiring};
-
-fn ip(netns: &Netns, arguments: &str) -> String {
-    let output = netns.run(|| Command::new("ip").args(arguments.split(' ')).output().unwrap());
-    assert!(output.status.success(), "ip {arguments}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Rules, routes of all tables, and the settings that capturing switches.
-fn state(netns: &Netns) -> String {
-    let mut state = [
-        "-4 rule",
-        "-6 rule",
-        "-4 route show table all",
-        "-6 route show table all",
-    ]
-    .map(|arguments| ip(netns, arguments))
-    .concat();
-    for key in [
-        "net.ipv4.tcp_fwmark_accept",
-        "net.ipv4.fwmark_reflect",
-        "net.ipv6.fwmark_reflect",
-    ] {
-        state += &netns.sysctl_get(key).unwrap();
-    }
-    state
-}
 
 #[test]
 fn everything_of_ours_goes_and_nothing_else() {

@@ -8,6 +8,7 @@ use weir_agent::admin::client;
 use weir_agent::cleanup::{self, Removed};
 use weir_agent::cni_conf;
 use weir_agent::container;
+use weir_agent::pods::netns::HOST_NETNS;
 use weir_cni::{last_word, protocol};
 
 use super::agent::cni;
@@ -31,6 +32,9 @@ pub struct Args {
     /// The socket that the CNI plugin asks on.
     #[arg(long, env = "WEIR_CNI_SOCKET", value_name = "PATH", default_value = protocol::SOCKET)]
     cni_socket: PathBuf,
+    /// A handle of the node's own network namespace.
+    #[arg(long, env = "WEIR_HOST_NETNS", value_name = "PATH", default_value = HOST_NETNS)]
+    host_netns: PathBuf,
     #[command(flatten)]
     at: Where,
 }
@@ -49,7 +53,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let files = cni_conf::remove(&args.cni_conf_dir, &args.cni_bin_dir, &last_word)?;
     let removed = Removed {
         files,
-        ..cleanup::run(&args.at.pin_root)?
+        ..cleanup::run(&args.at.pin_root, &args.host_netns)?
     };
     output.print(&removed, |_| text(&removed))?;
     Ok(ExitCode::SUCCESS)

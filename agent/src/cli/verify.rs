@@ -1,5 +1,6 @@
 //! `weir verify`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -8,6 +9,7 @@ use weir_agent::admin::client::{self, ClientError};
 use weir_agent::api::status::Problem;
 use weir_agent::api::verify::{PinnedReport, VerifiedPod, VerifyReport};
 use weir_agent::container;
+use weir_agent::pods::netns::HOST_NETNS;
 use weir_agent::verify::pinned;
 
 use super::asking::{self, Where};
@@ -25,6 +27,9 @@ const PROBLEMS: u8 = 1;
 pub struct Args {
     /// One pod: its name, namespace/name, or UID.
     pod: Option<String>,
+    /// A handle of the node's own network namespace, for when no agent answers.
+    #[arg(long, env = "WEIR_HOST_NETNS", value_name = "PATH", default_value = HOST_NETNS)]
+    host_netns: PathBuf,
     #[command(flatten)]
     at: Where,
 }
@@ -51,7 +56,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 /// The kernel goes on without an agent; whether it does it right can be seen, but pods have no names.
 fn without_agent(args: &Args, output: &Output) -> Result<bool> {
     container::step_out()?;
-    let report = pinned::report(&args.at.pins())?;
+    let report = pinned::report(&args.at.pins(), &args.host_netns)?;
     output.print(&report, |style| pinned_text(&report, style))?;
     Ok(report.pods.iter().all(|pod| pod.problems.is_empty()))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, interval_at};
 use tracing::{info, warn};
 
@@ -40,6 +41,7 @@ use crate::verify;
 use crate::wiring::Wiring;
 use crate::zds::{ZdsConfig, ZdsServer};
 
+const KEEPS_ZTUNNEL: &str = "keeps ztunnel";
 /// How often pods that are gone are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -78,6 +80,8 @@ pub struct Agent {
     called: Receiver<Call>,
     cluster: Option<Cluster>,
     tasks: Tasks,
+    /// Has who keeps ztunnels take away what is there for them.
+    leave: oneshot::Sender<()>,
 }
 
 impl Agent {
@@ -153,7 +157,9 @@ impl Agent {
             ("counts what ztunnel says", counting),
             ("looks at the node's wiring", looking),
         ]);
-        tasks.extend(others(&view, begun.cluster.as_ref(), keeper));
+        let (leave, leaving) = oneshot::channel();
+        let keeping = keeper.map(|keeper| keeper.run(view.source.clone(), leaving));
+        tasks.extend(others(&view, begun.cluster.as_ref(), keeping));
         Ok(Self {
             view,
             sweeper,
@@ -163,6 +169,7 @@ impl Agent {
             called,
             cluster: begun.cluster,
             tasks,
+            leave,
         })
     }
 
@@ -210,6 +217,9 @@ impl Agent {
         if remove {
             uninstall(&config);
             self.tending.remove_all().await;
+            // Without a keeper nobody hears it.
+            _ = self.leave.send(());
+            self.tasks.end_of(KEEPS_ZTUNNEL).await;
         }
         self.view.zds.shutdown().await;
         self.tasks.abort();
@@ -230,14 +240,15 @@ impl Agent {
 }
 
 /// Tasks that not every agent has.
-fn others(view: &View, cluster: Option<&Cluster>, keeper: Option<Keeper>) -> impl Iterator<Item = Task> {
+fn others(
+    view: &View,
+    cluster: Option<&Cluster>,
+    keeping: Option<impl Future<Output = ()> + Send + 'static>,
+) -> impl Iterator<Item = Task> {
     let report = |cluster: &Cluster| cluster.report(view.registry.clone(), view.reports.clone());
-    let reporting = cluster.map(report);
-    let keeping = keeper.map(|keeper| tokio::spawn(keeper.run(view.source.clone())));
-    let reporting = reporting.map(|task| ("reports to the API server", task));
-    reporting
-        .into_iter()
-        .chain(keeping.map(|task| ("keeps ztunnel", task)))
+    let reporting = cluster.map(|cluster| ("reports to the API server", report(cluster)));
+    let keeping = keeping.map(|keeping| (KEEPS_ZTUNNEL, tokio::spawn(keeping)));
+    reporting.into_iter().chain(keeping)
 }
 
 fn open_datapath(config: &AgentConfig, node: &Node) -> Result<Arc<Datapath>, DatapathError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::net::if_::if_nameindex;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
@@ -140,12 +140,21 @@ impl Keeper {
         (keeper, receiver, kept)
     }
 
-    /// Looks again and again.
-    pub(super) async fn run(mut self, source: PodSource) {
+    /// Looks again and again, until it is told to take away what is there for ztunnels.
+    pub(super) async fn run(mut self, source: PodSource, mut leave: oneshot::Receiver<()>) {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                left = &mut leave => {
+                    if left.is_ok() {
+                        // One that panicked has been reported by the runtime.
+                        spawn_blocking(move || self.leave()).await.ok();
+                    }
+                    return;
+                }
+            }
             let event = source.events.borrow().clone();
             let pods = match &event {
                 SourceEvent::Snapshot(snapshot) => snapshot.pods.clone(),
@@ -162,6 +171,27 @@ impl Keeper {
                 // The runtime ends, or a look has panicked and been told of.
                 Err(_) => return,
             }
+        }
+    }
+
+    fn leave(&self) {
+        if !self.datapath.pins().map(map::PLACES).exists() {
+            return;
+        }
+        let places = match ztunnel::places(&self.datapath) {
+            Ok(places) => places,
+            Err(error) => {
+                return warn!(%error, "where ztunnels are cannot be read; `weir cleanup` tries again");
+            }
+        };
+        let known = self.candidates.values();
+        let known: BTreeMap<u64, &Arc<OwnedFd>> = known
+            .filter_map(|candidate| candidate.netns.as_ref())
+            .map(|(netns, cookie)| (*cookie, netns))
+            .collect();
+        let find = |cookie| known.get(&cookie).map(|netns| netns.as_fd());
+        for (netns, error) in ztunnel::vacate_all(&self.datapath, self.config.host.as_fd(), places, find) {
+            warn!(netns, %error, "something of ours stays where ztunnel is");
         }
     }
 

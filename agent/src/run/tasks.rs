@@ -25,6 +25,14 @@ impl Tasks {
         self.0.remove(index).0
     }
 
+    /// Waits until one ends that has been told to, if it is there.
+    pub(super) async fn end_of(&mut self, what: &str) {
+        for (_, task) in self.0.extract_if(.., |(other, _)| *other == what) {
+            // One that panicked instead has been reported.
+            task.await.ok();
+        }
+    }
+
     /// Ends all of them.
     pub(super) fn abort(&self) {
         for (_, task) in &self.0 {

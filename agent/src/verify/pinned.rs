@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use weir_common::names::map;
 use weir_common::pod::PodEntry;
@@ -32,18 +33,18 @@ pub enum PinnedError {
     List(#[from] ListError),
 }
 
-/// Looks at all pods that the kernel side knows.
+/// Looks at all pods that the kernel side knows, from the node whose namespace this is a handle of.
 ///
 /// # Errors
 /// [`PinnedError`]; what is wrong with a single pod is in the report.
-pub fn report(pins: &Pins) -> Result<PinnedReport, PinnedError> {
+pub fn report(pins: &Pins, host_netns: &Path) -> Result<PinnedReport, PinnedError> {
     let datapath = Datapath::adopt(pins.clone());
     let entries = entries(&datapath)?;
     let namespaces = find_by_cookies(&entries.keys().copied().collect::<BTreeSet<_>>())?;
     let round = Round {
         node: look::node(&datapath, datapath.missing()?)?,
         covers_all: Hierarchy::find().is_ok_and(|all| datapath.covers(&all.root).unwrap_or(false)),
-        host: open_host()?,
+        host: open_host(host_netns)?,
         datapath,
     };
     let pods = entries.into_iter().map(|(netns, entry)| VerifiedEntry {

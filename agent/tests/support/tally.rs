@@ -74,6 +74,24 @@ impl Tally {
             .filter_map(Result::ok)
             .filter(|key| key.netns == netns);
         found.extend(rules.map(|rule| format!("port rule {}", rule.port)));
+        if self.pins.map(map::LOCAL_PODS).exists() {
+            let local = maps.local_pods().unwrap();
+            let local = local.iter().filter_map(Result::ok);
+            let mine = local.filter(|(_, pod)| pod.netns == netns);
+            found.extend(mine.map(|(address, _)| format!("local {}", std::net::IpAddr::from(address))));
+            let interfaces = maps.host_interfaces().unwrap();
+            let interfaces = interfaces.iter().filter_map(Result::ok);
+            let mine = interfaces.filter(|(_, holder)| *holder == netns);
+            found.extend(mine.map(|(index, _)| format!("leads here {index}")));
+        }
+        if self.pins.map(map::DETOURS).exists() {
+            let detour = maps.detours().unwrap().get(&netns, 0);
+            found.extend(detour.ok().map(|_| "detour".to_owned()));
+        }
+        let counters = maps.counters().unwrap();
+        let counters = counters.keys().filter_map(Result::ok);
+        let mine = counters.filter(|key| key.netns == netns);
+        found.extend(mine.map(|key| format!("counter {}", key.reason)));
         let links = self.pins.pods().join(netns.to_string());
         found.extend(links.exists().then(|| "links".to_owned()));
         found

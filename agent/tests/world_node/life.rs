@@ -1,30 +1,36 @@
 //! Connections and the data plane while pods, agents and ztunnels come and go.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
+use std::process::Command;
 use std::time::Duration;
 
 use weir_agent::datapath::Hook;
+use weir_agent::inside;
 use weir_testbeds::capture::Capture;
 use weir_testbeds::cgroup::Cgroup;
 use weir_testbeds::deadline::{PATIENCE, eventually};
-use weir_testbeds::mesh::Mesh;
+use weir_testbeds::mesh::{Builder, Mesh, ZTUNNEL};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::Direction;
-use weir_testbeds::traffic::{Client, ClientSpec, Exchange};
-use weir_testbeds::world::Wiring;
+use weir_testbeds::traffic::{Client, ClientSpec, Connection, Exchange, Load, Server};
+use weir_testbeds::world::{Wiring, World};
 
 use crate::scene::{
-    assert_captured, assert_direct, builder, by, exchange, mesh, mesh_of_the_stand_in, of_pod, of_remote,
+    assert_captured, assert_direct, builder, by, exchange, mesh_of_the_stand_in, of_pod, of_remote, programs,
     serve,
 };
+use crate::state::state;
+use crate::tally::Tally;
 
 on_every_wiring! {
     connections_open_at_enrolment_and_at_release_go_on,
-    connections_go_on_without_an_agent_and_are_adopted_by_the_next,
-    without_ztunnel_nothing_leaves_in_clear_and_its_return_mends_all,
-    another_ztunnel_takes_over_and_old_connections_stay,
-    a_pod_that_goes_under_load_leaves_nothing,
+    under_load_the_agent_is_killed_and_the_next_adopts_what_is_there,
+    under_load_ztunnel_dies_and_nothing_passes_in_clear_until_it_is_back,
+    under_load_another_ztunnel_takes_over_and_old_connections_stay,
+    a_pod_that_is_deleted_under_load_leaves_nothing,
     cleaning_up_leaves_nothing,
 }
 
@@ -69,26 +75,65 @@ fn connections_open_at_enrolment_and_at_release_go_on(wiring: Wiring) {
     assert_direct(&exchange(&mesh.pod("client").netns, to[0]));
 }
 
-fn connections_go_on_without_an_agent_and_are_adopted_by_the_next(wiring: Wiring) {
-    let mut mesh = mesh("node-kill", wiring);
+/// Connections in both directions and families: of the client, and to the server.
+fn ways(mesh: &Mesh) -> Vec<(Netns, SocketAddr)> {
+    let (client, remote) = (&mesh.pod("client").netns, &mesh.world.remote.netns);
+    let out = of_remote(mesh).into_iter().map(|to| (client.clone(), to));
+    let inward = of_pod(mesh, "server").into_iter().map(|to| (remote.clone(), to));
+    out.chain(inward).collect()
+}
+
+fn load(mesh: &Mesh, deadline: Duration) -> Load {
+    let ways = ways(mesh).into_iter();
+    Load::start(ways.map(|(from, to)| (from, ClientSpec::to(to).deadline(deadline))))
+}
+
+fn go_on(load: &Load, more: u64) {
+    load.go_on(more, PATIENCE).unwrap();
+}
+
+/// One connection each way, to be kept.
+fn hold(mesh: &Mesh) -> Vec<Connection> {
+    let ways = ways(mesh).into_iter();
+    ways.map(|(from, to)| Client::connect(&from, &ClientSpec::to(to)).unwrap())
+        .collect()
+}
+
+fn assert_open(held: &mut [Connection]) {
+    held.iter_mut()
+        .for_each(|held| held.exchange(b"still there?").unwrap());
+}
+
+/// All of them went through a ztunnel, and kept the client's address.
+fn assert_all_captured(seen: &[Exchange]) {
+    assert!(!seen.is_empty());
+    for seen in seen {
+        assert!(seen.was_captured(), "{seen:?}");
+        assert_eq!(seen.server.peer.ip(), seen.local.ip(), "{seen:?}");
+    }
+}
+
+fn all_well(load: Load) -> Vec<Exchange> {
+    let results = load.finish().into_iter();
+    results
+        .map(|result| result.unwrap_or_else(|failure| panic!("{failure}")))
+        .collect()
+}
+
+fn under_load_the_agent_is_killed_and_the_next_adopts_what_is_there(wiring: Wiring) {
+    let mut mesh = mesh_of_the_stand_in("node-kill", wiring);
     let _server = serve(&mesh.world.remote.netns);
-    let to = of_remote(&mesh)[0];
-    let mut open = Client::connect(&mesh.pod("client").netns, &ClientSpec::to(to)).unwrap();
+    let _application = serve(&mesh.pod("server").netns);
+    let mut held = hold(&mesh);
+    let load = load(&mesh, PATIENCE);
+    go_on(&load, 16);
     mesh.agent.kill();
-    open.exchange(b"no agent").unwrap();
-    assert_captured(
-        &mesh,
-        Direction::Outbound,
-        &exchange(&mesh.pod("client").netns, to),
-    );
+    go_on(&load, 16);
     mesh.agent.restart().unwrap();
     mesh.settled().unwrap();
-    open.exchange(b"another agent").unwrap();
-    assert_captured(
-        &mesh,
-        Direction::Outbound,
-        &exchange(&mesh.pod("client").netns, to),
-    );
+    go_on(&load, 16);
+    assert_all_captured(&all_well(load));
+    assert_open(&mut held);
 }
 
 /// Nothing leads to its namespace when the next agent starts, so that agent must not take it for one that is gone.
@@ -112,23 +157,34 @@ fn a_pod_that_is_not_found_again_stays_captured() {
     }
 }
 
-fn without_ztunnel_nothing_leaves_in_clear_and_its_return_mends_all(wiring: Wiring) {
-    let mut mesh = mesh("node-closed", wiring);
+fn under_load_ztunnel_dies_and_nothing_passes_in_clear_until_it_is_back(wiring: Wiring) {
+    let mut mesh = mesh_of_the_stand_in("node-closed", wiring);
     let server = serve(&mesh.world.remote.netns);
-    let to = of_remote(&mesh)[0];
-    let leaving = Capture::start(&mesh.world.node.netns, &mesh.world.node.interface).unwrap();
+    let application = serve(&mesh.pod("server").netns);
+    let load = load(&mesh, QUICK / 5);
+    go_on(&load, 16);
     mesh.proxy.kill();
-    assert_eq!(try_quickly(&mesh, to), None);
+    let refused = |pod| count(&mesh, pod, "no_ztunnel") > 0;
     eventually(PATIENCE, || {
-        try_quickly(&mesh, to).is_none().then_some(())?;
-        (count(&mesh, "client", "no_ztunnel") > 0).then_some(())
+        (refused("client") && refused("server")).then_some(())
     })
     .unwrap();
-    assert!(server.connections().is_empty());
-    assert!(leaving.tcp_syns().is_empty(), "{:?}", leaving.tcp_syns());
+    let mut seen: Vec<Exchange> = load.results().into_iter().flatten().collect();
+    let came = |server: &Server| server.connections().len();
+    let before = (came(&server), came(&application));
+    let leaving = Capture::start(&mesh.world.node.netns, &mesh.world.node.interface).unwrap();
+    go_on(&load, 16);
+    assert_eq!(load.results().iter().filter(|result| result.is_ok()).count(), 0);
+    assert_eq!((came(&server), came(&application)), before);
+    let mut sent = leaving.frames().into_iter().filter(|frame| frame.outgoing);
+    let syn = sent.find(|frame| frame.tcp.is_some_and(|tcp| tcp.flags.syn && !tcp.flags.ack));
+    assert_eq!(syn, None, "left the node without a ztunnel");
     mesh.proxy.restart().unwrap();
-    let seen = eventually(PATIENCE, || try_quickly(&mesh, to)).unwrap();
-    assert_captured(&mesh, Direction::Outbound, &seen);
+    for (from, to) in ways(&mesh) {
+        eventually(PATIENCE, || quickly(&from, to)).unwrap();
+    }
+    seen.extend(load.finish().into_iter().flatten());
+    assert_all_captured(&seen);
 }
 
 /// How often it came to this for the pod's connections, as `weir status` tells.
@@ -158,85 +214,135 @@ fn open_to_failure_if_asked_for() {
     assert!(count(&mesh, "client", "fail_open") > 0);
 }
 
-fn another_ztunnel_takes_over_and_old_connections_stay(wiring: Wiring) {
-    let mut mesh = mesh("node-upgrade", wiring);
+fn under_load_another_ztunnel_takes_over_and_old_connections_stay(wiring: Wiring) {
+    let mut mesh = mesh_of_the_stand_in("node-upgrade", wiring);
     let _server = serve(&mesh.world.remote.netns);
     let _application = serve(&mesh.pod("server").netns);
-    let (to, inward) = (of_remote(&mesh)[0], of_pod(&mesh, "server")[0]);
-    let mut old = [
-        Client::connect(&mesh.pod("client").netns, &ClientSpec::to(to)).unwrap(),
-        Client::connect(&mesh.world.remote.netns, &ClientSpec::to(inward)).unwrap(),
-    ];
+    let mut held = hold(&mesh);
+    let load = load(&mesh, PATIENCE);
+    go_on(&load, 16);
     let cgroup = Cgroup::new("ztunnel").unwrap();
     let newer = mesh.another_ztunnel("ztunnel-2", wiring, &cgroup).unwrap();
-    eventually(PATIENCE, || {
-        exchange(&mesh.pod("client").netns, to);
-        (!newer.connections().is_empty()).then_some(())
-    })
-    .unwrap();
-    old.iter_mut()
-        .for_each(|open| open.exchange(b"still with the old one").unwrap());
+    // One that began with the old one may still be told of.
+    newer.wait_for(PATIENCE, |_| true).unwrap();
+    go_on(&load, 8);
     let before = mesh.proxy.connections().len();
-    for _ in 0..10 {
-        exchange(&mesh.pod("client").netns, to);
-        exchange(&mesh.world.remote.netns, inward);
-    }
+    go_on(&load, 16);
     assert_eq!(
         mesh.proxy.connections().len(),
         before,
         "the old one took new connections"
     );
+    assert_open(&mut held);
     mesh.proxy.kill();
-    exchange(&mesh.pod("client").netns, to);
+    go_on(&load, 16);
+    assert_all_captured(&all_well(load));
 }
 
-fn a_pod_that_goes_under_load_leaves_nothing(wiring: Wiring) {
-    let mut mesh = mesh("node-gone", wiring);
+fn a_pod_that_is_deleted_under_load_leaves_nothing(wiring: Wiring) {
+    let mut mesh = mesh_of_the_stand_in("node-gone", wiring);
     let _server = serve(&mesh.world.remote.netns);
-    let to = of_remote(&mesh)[0];
-    let _open = Client::connect(&mesh.pod("client").netns, &ClientSpec::to(to)).unwrap();
-    mesh.world.remove_pod("client").unwrap();
-    mesh.unlist("client").unwrap();
-    let pods = mesh.agent.pin_root().join("v1/pods");
-    eventually(PATIENCE, || {
-        (fs::read_dir(&pods).unwrap().count() == 1).then_some(())
-    })
-    .unwrap();
-    let seen = Client::exchange(&mesh.pod("server").netns, &ClientSpec::to(to));
-    assert_captured(&mesh, Direction::Outbound, &seen.unwrap());
+    let _application = serve(&mesh.pod("server").netns);
+    let (node, ztunnel) = (mesh.world.node.netns.clone(), mesh.proxy_netns().clone());
+    let interfaces = || {
+        let listed = node.netlink(async |netlink| netlink.interfaces().await);
+        listed.unwrap().len()
+    };
+    let before = (interfaces(), state(&ztunnel));
+    let tallies = [Tally::of(&mesh, "client"), Tally::of(&mesh, "server")];
+    let stays = Tally::of(&mesh, ZTUNNEL).entries();
+    let load = load(&mesh, QUICK);
+    go_on(&load, 16);
+    for (pod, tally) in ["client", "server"].iter().zip(&tallies) {
+        assert!(tally.entries().len() >= 10, "{:?}", tally.entries());
+        mesh.world.remove_pod(pod).unwrap();
+        mesh.unlist(pod).unwrap();
+    }
+    for tally in &tallies {
+        eventually(PATIENCE, || tally.entries().is_empty().then_some(()))
+            .unwrap_or_else(|late| panic!("{late}: {:?}", tally.entries()));
+    }
+    load.finish();
+    assert_eq!(Tally::of(&mesh, ZTUNNEL).entries(), stays);
+    assert_eq!((interfaces() + 2, state(&ztunnel)), before);
+    let pins = mesh.agent.pin_root().join("v1/pods");
+    assert_eq!(fs::read_dir(pins).unwrap().count(), 0);
 }
 
-fn cleaning_up_leaves_nothing(wiring: Wiring) {
-    let mut mesh = mesh("node-clean", wiring);
+/// All namespaces of the world, before and after.
+fn states(world: &World) -> Vec<BTreeSet<String>> {
+    let pods = world.pods().iter().map(|pod| &pod.netns);
+    let netns = pods.chain([&world.node.netns]);
+    netns.map(state).collect()
+}
+
+fn cleanup(mesh: &Mesh) -> Command {
+    let mut cleanup = mesh.agent.command("cleanup").unwrap();
+    cleanup.arg("--host-netns").arg(mesh.world.node.netns.path());
+    cleanup
+}
+
+fn cleaned_up(mesh: &mut Mesh) {
+    mesh.agent.kill();
+    let output = cleanup(mesh).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
+
+/// However everything of ours is taken away, the world is as it was before there was an agent.
+pub fn assert_nothing_is_left(builder: &Builder, end: fn(&mut Mesh)) {
+    let world = builder.world().unwrap();
+    let before = states(&world);
+    let mut mesh = builder.clone().start_in(world).unwrap();
+    assert_ne!(states(&mesh.world), before);
     let _server = serve(&mesh.world.remote.netns);
-    let to = of_remote(&mesh)[0];
-    assert_captured(
-        &mesh,
-        Direction::Outbound,
-        &exchange(&mesh.pod("client").netns, to),
-    );
-    mesh.agent.terminate().unwrap();
-    let output = mesh.agent.run("cleanup", &[]).unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let to = of_remote(&mesh);
+    for to in &to {
+        assert!(exchange(&mesh.pod("client").netns, *to).was_captured());
+    }
+    end(&mut mesh);
     assert!(!mesh.agent.pin_root().exists());
-    assert_direct(&exchange(&mesh.pod("client").netns, to));
-    let resting = |netns: &Netns| netns.sysctl_get("net.ipv4.tcp_max_tw_buckets").unwrap();
-    assert_eq!(resting(mesh.proxy_netns()), resting(&mesh.world.node.netns));
-    for family in ["-4", "-6"] {
-        let rules = in_ztunnel(&mesh, &["ip", family, "rule"]);
-        assert!(!rules.contains("0x400"), "{rules}");
-        let routes = in_ztunnel(&mesh, &["ip", family, "route", "show", "table", "all"]);
-        assert!(!routes.contains("1464158546"), "{routes}");
+    for (after, before) in states(&mesh.world).iter().zip(&before) {
+        let changes: Vec<_> = after.symmetric_difference(before).collect();
+        assert_eq!(changes, [""; 0]);
+    }
+    for to in to {
+        assert_direct(&exchange(&mesh.pod("client").netns, to));
     }
 }
 
-fn in_ztunnel(mesh: &Mesh, words: &[&str]) -> String {
-    let mut command = std::process::Command::new(words[0]);
-    command.args(&words[1..]);
-    let output = mesh.proxy_netns().run(|| command.output()).unwrap();
-    String::from_utf8(output.stdout).unwrap()
+/// Both ways to take everything away, of programs that were put at interfaces in both ways.
+pub fn assert_nothing_is_left_either_way(builder: &Builder) {
+    for hook in [Hook::of_this_kernel(), Hook::Clsact] {
+        assert_nothing_is_left(&builder.clone().flag(&by(hook)), cleaned_up);
+        let leaving = builder.clone().flag(&by(hook)).flag("--remove-on-exit");
+        assert_nothing_is_left(&leaving, |mesh| mesh.agent.terminate().unwrap());
+    }
+}
+
+fn cleaning_up_leaves_nothing(wiring: Wiring) {
+    assert_nothing_is_left_either_way(&builder("node-clean", wiring));
+}
+
+/// Somebody has mounted something in the directory of the fences: it cannot be removed.
+#[test]
+fn cleaning_up_goes_on_after_a_failure() {
+    let mut mesh = mesh_of_the_stand_in("node-stuck", Wiring::PointToPoint);
+    mesh.agent.kill();
+    let host = inside::cookie(mesh.world.node.netns.as_fd()).unwrap();
+    let stuck = mesh.agent.pin_root().join(format!("v1/places/{host}/stuck"));
+    fs::create_dir_all(&stuck).unwrap();
+    let cleanup = cleanup(&mesh);
+    let mut cleanup_there = Command::new("unshare");
+    cleanup_there
+        .args(["--mount", "sh", "-c", r#"mount -t tmpfs none "$0" && exec "$@""#])
+        .arg(&stuck)
+        .arg(cleanup.get_program())
+        .args(cleanup.get_args());
+    let output = cleanup_there.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("stuck"), "{said}");
+    assert_eq!(programs(&mesh, "client"), []);
+    cleaned_up(&mut mesh);
+    assert!(!mesh.agent.pin_root().exists());
 }

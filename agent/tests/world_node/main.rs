@@ -1,5 +1,10 @@
 //! Pods whose connections are redirected on the node, to a ztunnel in a pod of its own.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    dead_code,
+    reason = "a test fails by panicking, and takes what it needs of what others share"
+)]
 
 /// Makes a test of each function for ways of connecting a pod to its node.
 macro_rules! on_every_wiring {
@@ -29,6 +34,11 @@ macro_rules! on_wiring {
         }
     };
 }
+
+#[path = "../support/state.rs"]
+mod state;
+#[path = "../support/tally.rs"]
+mod tally;
 
 mod again;
 mod foreign;

@@ -175,6 +175,32 @@ pub fn vacate(
     resting
 }
 
+/// The same for all of these ztunnels, in the namespaces that are found by their cookies, and for what keeps steered
+/// frames on the node.
+///
+/// # Errors
+/// Each [`EnrollError`], with the cookie of the namespace where something stays.
+pub fn vacate_all<'a>(
+    datapath: &Datapath,
+    host: BorrowedFd<'_>,
+    places: Vec<(u32, ZtunnelPlace)>,
+    find: impl Fn(u64) -> Option<BorrowedFd<'a>>,
+) -> Vec<(u64, EnrollError)> {
+    let mut stays = Vec::new();
+    for (slot, place) in places {
+        if let Err(error) = vacate(datapath, host, find(place.netns), (slot, place)) {
+            stays.push((place.netns, error));
+        }
+    }
+    let cookie = inside::cookie(host);
+    let fences = cookie.map_err(|error| (0, error.into())).and_then(|cookie| {
+        let detached = datapath.detach_fences(host, cookie);
+        detached.map_err(|error| (cookie, error.into()))
+    });
+    stays.extend(fences.err());
+    stays
+}
+
 fn slot_for(datapath: &Datapath, cookie: u64) -> Result<u32, EnrollError> {
     let taken = places(datapath)?;
     let own = taken.iter().find(|(_, place)| place.netns == cookie);

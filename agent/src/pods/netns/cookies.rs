@@ -23,15 +23,17 @@ pub struct ListError {
     pub source: io::Error,
 }
 
-/// The node's own namespace; whoever may not look at its first process is on the node's network.
+/// The node's own namespace by a handle; whoever may not look at its first process is on the node's network.
 ///
 /// # Errors
 /// [`ListError`].
-pub fn open_host() -> Result<OwnedFd, ListError> {
-    let path = Path::new("/proc/self/ns/net");
-    let host = File::open(HOST_NETNS).or_else(|_| File::open(path));
+pub fn open_host(handle: &Path) -> Result<OwnedFd, ListError> {
+    let mut host = File::open(handle);
+    if host.is_err() && handle == Path::new(HOST_NETNS) {
+        host = File::open("/proc/self/ns/net");
+    }
     host.map(OwnedFd::from).map_err(|source| ListError {
-        path: path.to_owned(),
+        path: handle.to_owned(),
         source,
     })
 }
