@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use weir_agent::datapath::Hook;
 use weir_agent::datapath::sys::AttachType;
+use weir_netdetect::facts::Direction;
 use weir_testbeds::mesh::{Mesh, PodLine};
 use weir_testbeds::unique;
 use weir_testbeds::world::{Wiring, World};
@@ -287,7 +288,7 @@ fn programs_of_others_are_listed_in_order_and_stay() {
             expected.push(("tcx", u64::try_from(order).unwrap(), name, owner));
         }
     }
-    foreign::attach_clsact(node, index, &first, "cali_tc_first", 7);
+    foreign::attach_clsact(node, index, (&first, "cali_tc_first"), Direction::Ingress, 7);
     expected.push(("clsact", 7, "cali_tc_first", "calico"));
     let path = world.pod("pod").netns.path();
     let arguments = ["--netns", path.to_str().unwrap(), "-o", "json"];

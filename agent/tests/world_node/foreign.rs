@@ -5,17 +5,20 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use weir_agent::datapath::Hook;
 use weir_agent::datapath::sys::{
-    self, AttachType, Insn, MapSpec, MapType, ProgramSpec, ProgramType, RawMap, Register, Target,
+    self, AttachType, Insn, MapSpec, MapType, ProgramSpec, ProgramType, RawMap, Register,
 };
+use weir_netdetect::facts::Direction;
 use weir_testbeds::capture::{Capture, Frame};
 use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::mesh::Mesh;
-use weir_testbeds::proxy::Direction;
-use weir_testbeds::world::Wiring;
+use weir_testbeds::proxy::{self, ProxyKind};
+use weir_testbeds::world::{Wiring, World};
 
+use crate::foreign_programs as foreign;
 use crate::scene::{
-    assert_captured, assert_direct, exchange, mesh_of_the_stand_in, of_pod, of_remote, serve,
+    assert_captured, assert_direct, builder, by, exchange, of_pod, of_remote, programs, serve,
 };
 
 on_every_wiring! {
@@ -32,15 +35,19 @@ const UPDATE: i32 = 2;
 const NANOSECONDS: i32 = 5;
 const GO_ON: i32 = -1;
 const TCP: u8 = 6;
+const BOTH: [Direction; 2] = [Direction::Ingress, Direction::Egress];
+/// A priority after that of our filters.
+const LATE: u16 = 7;
 
 /// A program that keeps the beginning of each packet, under the time.
 struct Watcher {
     packets: RawMap,
-    _link: OwnedFd,
+    _link: Option<OwnedFd>,
 }
 
 impl Watcher {
-    fn at(mesh: &Mesh, pod: &str, attach: AttachType) -> Self {
+    /// Watches one direction of a pod's interface, after all others.
+    fn at(mesh: &Mesh, pod: &str, direction: Direction, hook: Hook) -> Self {
         let packets = sys::map_create(&MapSpec {
             kind: MapType::HASH,
             key_size: 8,
@@ -58,16 +65,23 @@ impl Watcher {
         })
         .unwrap();
         let node = &mesh.world.node.netns;
-        let name = mesh.pod(pod).host_interface().unwrap();
-        let interface = node
-            .netlink(async |netlink| netlink.interface(name).await)
-            .unwrap();
-        let target = Target::Interface(interface.index);
-        let link = node.run(|| sys::link_create(program.as_fd(), target, attach, 0).unwrap());
+        let index = index(&mesh.world, pod);
+        let link = match hook {
+            Hook::Tcx => Some(foreign::attach_tcx(node, index, &program, at(direction))),
+            Hook::Clsact => {
+                let watch = (&program, "cali_watch");
+                foreign::attach_clsact(node, index, watch, direction, LATE);
+                None
+            }
+        };
         Self {
             packets: RawMap::new(packets).unwrap(),
             _link: link,
         }
+    }
+
+    fn both(mesh: &Mesh, pod: &str, hook: Hook) -> [Self; 2] {
+        BOTH.map(|direction| Self::at(mesh, pod, direction, hook))
     }
 
     /// How many TCP packets went from one address to another.
@@ -87,6 +101,21 @@ impl Watcher {
         }
         seen
     }
+}
+
+const fn at(direction: Direction) -> AttachType {
+    match direction {
+        Direction::Ingress => AttachType::TCX_INGRESS,
+        Direction::Egress => AttachType::TCX_EGRESS,
+    }
+}
+
+/// The index of a pod's interface on the node.
+fn index(world: &World, pod: &str) -> u32 {
+    let name = world.pod(pod).host_interface().unwrap();
+    let node = &world.node.netns;
+    let interface = node.netlink(async |netlink| netlink.interface(name).await);
+    interface.unwrap().index
 }
 
 fn keeping(packets: &OwnedFd) -> Vec<Insn> {
@@ -144,18 +173,31 @@ fn on_uplink(uplink: &Capture, connections: usize) -> BTreeMap<(IpAddr, IpAddr),
 }
 
 fn foreign_programs_see_what_is_in_the_pods_name_and_nothing_else(wiring: Wiring) {
-    let mesh = mesh_of_the_stand_in("node-foreign", wiring);
+    let better = Hook::of_this_kernel();
+    see_what_is_in_the_pods_name_and_nothing_else(wiring, better, better);
+}
+
+#[test]
+fn foreign_filters_see_what_is_in_the_pods_name_beside_links_and_beside_filters() {
+    for ours in [Hook::of_this_kernel(), Hook::Clsact] {
+        see_what_is_in_the_pods_name_and_nothing_else(Wiring::PointToPoint, ours, Hook::Clsact);
+    }
+}
+
+fn see_what_is_in_the_pods_name_and_nothing_else(wiring: Wiring, ours: Hook, theirs: Hook) {
+    let kind = ProxyKind::stand_in().unwrap();
+    let builder = builder("node-foreign", wiring).flag(&by(ours));
+    let mesh = builder.proxy_kind(kind).start().unwrap();
     let _server = serve(&mesh.world.remote.netns);
     let _application = serve(&mesh.pod("client").netns);
     let to = of_remote(&mesh);
     for (pod, captured) in [("client", true), ("plain", false)] {
-        let [out, inward] =
-            [AttachType::TCX_INGRESS, AttachType::TCX_EGRESS].map(|attach| Watcher::at(&mesh, pod, attach));
+        let [out, inward] = Watcher::both(&mesh, pod, theirs);
         let uplink = Capture::start(&mesh.world.node.netns, &mesh.world.node.interface).unwrap();
         for to in &to {
             let seen = exchange(&mesh.pod(pod).netns, *to);
             if captured {
-                assert_captured(&mesh, Direction::Outbound, &seen);
+                assert_captured(&mesh, proxy::Direction::Outbound, &seen);
             } else {
                 assert_direct(&seen);
             }
@@ -179,10 +221,51 @@ fn foreign_programs_see_what_is_in_the_pods_name_and_nothing_else(wiring: Wiring
         assert_eq!(sent.len(), to.len(), "{pod}: one of each family");
     }
     // A probe goes past ztunnel, and so by everybody's programs.
-    let [out, inward] =
-        [AttachType::TCX_INGRESS, AttachType::TCX_EGRESS].map(|attach| Watcher::at(&mesh, "client", attach));
+    let [out, inward] = Watcher::both(&mesh, "client", theirs);
     for to in of_pod(&mesh, "client") {
         assert_direct(&exchange(&mesh.world.node.netns, to));
     }
     assert_eq!((out.seen().len(), inward.seen().len()), (2, 2));
+}
+
+/// One filter of theirs was there before any of ours, one came afterwards, at the same priority as ours or a later one.
+#[test]
+fn foreign_filters_keep_their_order_and_stay_when_ours_come_and_go() {
+    let builder = builder("node-filters", Wiring::PointToPoint).flag(&by(Hook::Clsact));
+    let world = builder.world().unwrap();
+    let (node, index) = (world.node.netns.clone(), index(&world, "client"));
+    let attach = |name: &str, priority: u16| {
+        let program = foreign::load(name);
+        for direction in BOTH {
+            foreign::attach_clsact(&node, index, (&program, name), direction, priority);
+        }
+    };
+    attach("cali_early", 1);
+    attach("cali_late", LATE);
+    let mut mesh = builder.start_in(world).unwrap();
+    attach("cali_later", LATE + 1);
+    let all = |ours: [&str; 2]| {
+        let of = |direction, own: &str| {
+            let names = [own, "cali_early", "cali_late", "cali_later"];
+            let there = names.into_iter().filter(|name| !name.is_empty());
+            Vec::from_iter(there.map(|name| (direction, name.to_owned())))
+        };
+        let [out, inward] = ours;
+        [of(Direction::Ingress, out), of(Direction::Egress, inward)].concat()
+    };
+    let ours = all(["weir_pod_out", "weir_pod_in"]);
+    assert_eq!(programs(&mesh, "client"), ours);
+    mesh.agent.kill();
+    mesh.agent.restart().unwrap();
+    mesh.settled().unwrap();
+    assert_eq!(programs(&mesh, "client"), ours);
+    let _server = serve(&mesh.world.remote.netns);
+    for to in of_remote(&mesh) {
+        let seen = exchange(&mesh.pod("client").netns, to);
+        assert_captured(&mesh, proxy::Direction::Outbound, &seen);
+    }
+    mesh.relabel("client", false).unwrap();
+    let theirs = all(["", ""]);
+    let gone = eventually(PATIENCE, || (programs(&mesh, "client") == theirs).then_some(()));
+    gone.unwrap_or_else(|late| panic!("{late}: {:?}", programs(&mesh, "client")));
 }

@@ -35,6 +35,8 @@ macro_rules! on_wiring {
     };
 }
 
+#[path = "../support/foreign.rs"]
+mod foreign_programs;
 #[path = "../support/state.rs"]
 mod state;
 #[path = "../support/tally.rs"]
