@@ -31,6 +31,13 @@ impl Detour {
         }
     }
 
+    /// Whether there is no ztunnel.
+    #[must_use]
+    #[inline(always)]
+    pub const fn leads_nowhere(&self) -> bool {
+        self.v4.is_unspecified() && self.v6.is_unspecified()
+    }
+
     /// Whether a connection to `address` and `port` is one that was turned to ztunnel.
     #[must_use]
     #[inline(always)]

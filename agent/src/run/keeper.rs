@@ -299,6 +299,7 @@ impl Keeper {
                 );
             }
             *known = Arc::new(Ztunnels {
+                are_known: true,
                 current,
                 netns,
                 divided,

@@ -6,7 +6,7 @@ use weir_testbeds::proxy::{Direction, Learnt, Record};
 use weir_testbeds::traffic::Exchange;
 use weir_testbeds::world::Wiring;
 
-use crate::life::{count, quickly};
+use crate::life::{self, Kind, count, quickly};
 use crate::scene::{
     self, assert_captured, assert_detoured, assert_direct, exchange, of_pod, of_remote, serve,
 };
@@ -70,6 +70,49 @@ fn pods_that_are_not_in_the_mesh_are_left_alone() {
     let _server = serve(&mesh.world.remote.netns);
     for to in of_remote(&mesh) {
         assert_direct(&exchange(&mesh.pod("plain").netns, to));
+    }
+}
+
+/// Pods on macvlan, with either way out.
+fn kinds() -> [Kind; 2] {
+    [
+        Kind {
+            wiring: Wiring::MacvlanBridge,
+            builder: |name| builder(name, "socket"),
+            detoured: true,
+        },
+        Kind {
+            wiring: Wiring::MacvlanBridge,
+            builder: |name| builder(name, "steer"),
+            detoured: false,
+        },
+    ]
+}
+
+#[test]
+fn under_load_the_agent_is_killed_and_the_next_adopts_what_is_there() {
+    kinds().iter().for_each(life::the_agent_is_killed);
+}
+
+#[test]
+fn under_load_ztunnel_dies_and_nothing_passes_in_clear_until_it_is_back() {
+    kinds().iter().for_each(life::ztunnel_dies);
+}
+
+#[test]
+fn under_load_another_ztunnel_takes_over_and_old_connections_stay() {
+    kinds().iter().for_each(life::another_ztunnel_takes_over);
+}
+
+#[test]
+fn pods_that_are_deleted_under_load_leave_nothing() {
+    kinds().iter().for_each(life::pods_are_deleted);
+}
+
+#[test]
+fn cleaning_up_leaves_nothing() {
+    for outbound in OUTBOUND {
+        life::assert_nothing_is_left_either_way(&builder("macvlan-clean", outbound));
     }
 }
 

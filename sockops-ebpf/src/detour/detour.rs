@@ -71,7 +71,12 @@ fn entry(netns: u64) -> PodEntry {
 #[inline(always)]
 fn turn(call: &Call, detour: &Detour) -> (Reason, Answer) {
     let Some(ztunnel) = detour.like(call.address()) else {
-        return (Reason::NoDetour, Answer::Refuse);
+        let reason = if detour.leads_nowhere() {
+            Reason::NoZtunnel
+        } else {
+            Reason::NoDetour
+        };
+        return (reason, Answer::Refuse);
     };
     // SAFETY: the kernel guarantees a socket in this hook.
     let device = unsafe { (*call.socket()).bound_dev_if };

@@ -29,7 +29,7 @@ pub fn to(addresses: &[IpAddr]) -> Detour {
 }
 
 /// Makes the pod's connections go to the ztunnel that takes new ones, or on their own way if they are not to make the
-/// detour. While there is no ztunnel they go where the last one was: nowhere, unless the pod's entry lets them go on.
+/// detour. While there is none they go nowhere, unless the pod's entry lets them go on.
 ///
 /// # Errors
 /// [`EnrollError`] names the step.
@@ -38,8 +38,11 @@ pub fn follow(datapath: &Datapath, side: &NodeSide, cookie: u64, entry: PodEntry
         return end(datapath, cookie);
     }
     let ztunnels = side.ztunnels.borrow().clone();
-    let Some(current) = ztunnels.current else {
-        return Ok(());
+    let detour = match ztunnels.current {
+        Some(current) => current.detour,
+        None if ztunnels.are_known => Detour::default(),
+        // That of an earlier agent goes on.
+        None => return Ok(()),
     };
     for cgroup in ztunnels
         .netns
@@ -50,7 +53,7 @@ pub fn follow(datapath: &Datapath, side: &NodeSide, cookie: u64, entry: PodEntry
     }
     let mut detours = datapath.maps().detours()?;
     Ok(detours
-        .insert(cookie, current.detour, 0)
+        .insert(cookie, detour, 0)
         .map_err(maps::wrap(map::DETOURS))?)
 }
 

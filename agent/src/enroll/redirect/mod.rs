@@ -33,6 +33,8 @@ pub use wiring::{Beside, Joint, Site};
 /// The ztunnels of the node, as pods' enrolment needs to know them.
 #[derive(Clone, Debug, Default)]
 pub struct Ztunnels {
+    /// Whether they have been looked for.
+    pub are_known: bool,
     /// The one that takes new connections.
     pub current: Option<Current>,
     /// The namespaces of all that are known.
@@ -179,7 +181,8 @@ impl NodeSide {
     }
 
     fn is_open(&self) -> bool {
-        self.fail_open && self.current().is_none()
+        let ztunnels = self.ztunnels.borrow();
+        self.fail_open && ztunnels.are_known && ztunnels.current.is_none()
     }
 
     fn current(&self) -> Option<Current> {
