@@ -9,7 +9,7 @@ use weir_common::pod::PodEntry;
 use super::check::{Check, Problem};
 use super::facts::{self, Wanted};
 use super::{active, look};
-use crate::enroll::redirect::inspect;
+use crate::enroll::redirect::{detour, inspect};
 use crate::enroll::{EnrollError, addresses, netlink};
 use crate::inside;
 use crate::run::keeper::Kept;
@@ -22,18 +22,36 @@ pub(super) fn problems(view: &View, subject: &Subject) -> Result<Vec<Problem>, E
     let held = netlink::run(netns, async |handle| addresses::read(handle).await)?;
     let targets = active::targets(held.first_v4.is_some(), held.first_v6.is_some(), &subject.filters);
     let tried = inside::run(netns, || look::connect(targets))?;
+    let entry = look::entry(&view.datapath, subject.cookie)?;
     let wanted = Wanted {
         cookie: subject.cookie,
-        flags: subject.filters.entry_flags() | PodEntry::NODE | PodEntry::REDIRECTING,
+        flags: subject.filters.entry_flags() | PodEntry::NODE | PodEntry::REDIRECTING | followed(entry),
     };
     let found = inspect::pod(&view.datapath, view.node.handle.as_fd(), netns, subject.cookie)?;
     let mut problems = Vec::new();
-    problems.extend(facts::entry(wanted, look::entry(&view.datapath, subject.cookie)?));
+    problems.extend(facts::entry(wanted, entry));
     problems.extend(facts::addresses(Some(&found.addresses), &found.wanted));
     problems.extend(unattached(&found.unattached));
+    if !detour::is_made(&view.datapath, subject.cookie)? {
+        problems.extend(unturned(entry));
+    }
     problems.extend(no_ztunnel(&view.kept.all()));
     problems.extend(unexplained(&tried, &problems));
     Ok(problems)
+}
+
+/// Flags that follow ztunnel, wherever it is and whether it is.
+fn followed(entry: Option<PodEntry>) -> u32 {
+    entry.map_or(0, |entry| entry.flags & (PodEntry::DETOURED | PodEntry::OPEN))
+}
+
+/// What is wrong with a pod whose connections are not made to ztunnel in the first place.
+fn unturned(entry: Option<PodEntry>) -> Option<Problem> {
+    entry.filter(|entry| entry.has(PodEntry::DETOURED)).map(|_| {
+        let detail =
+            "connections out of the pod are not turned to ztunnel: the kernel side has no detour for it";
+        Problem::new(Check::Redirect, detail)
+    })
 }
 
 pub(super) fn unattached(interfaces: &[String]) -> Option<Problem> {
@@ -68,7 +86,9 @@ fn unexplained(tried: &[(IpAddr, Option<String>)], problems: &[Problem]) -> Opti
 
 #[cfg(test)]
 mod tests {
-    use super::{Check, Kept, no_ztunnel, unattached};
+    use weir_common::pod::PodEntry;
+
+    use super::{Check, Kept, followed, no_ztunnel, unattached, unturned};
 
     #[test]
     fn a_ztunnel_that_cannot_be_used_is_said_to_be_so() {
@@ -91,5 +111,15 @@ mod tests {
         assert_eq!(unattached(&[]), None);
         let problem = unattached(&["eth0".to_owned()]).unwrap();
         assert!(problem.detail.contains("eth0"));
+    }
+
+    #[test]
+    fn only_pods_that_make_the_detour_miss_it() {
+        let entry = |flags| Some(PodEntry { flags, sysctls: 0 });
+        let detoured = entry(PodEntry::NODE | PodEntry::DETOURED);
+        assert_eq!(unturned(detoured).unwrap().check, Check::Redirect);
+        assert_eq!(followed(detoured), PodEntry::DETOURED);
+        assert_eq!((unturned(entry(PodEntry::NODE)), unturned(None)), (None, None));
+        assert_eq!(followed(None), 0);
     }
 }

@@ -47,7 +47,11 @@ pub fn try_quickly(mesh: &Mesh, to: SocketAddr) -> Option<Exchange> {
 }
 
 fn connections_open_at_enrolment_and_at_release_go_on(wiring: Wiring) {
-    let mut mesh = mesh_of_the_stand_in("node-relabel", wiring);
+    open_connections_go_on(&Kind::of(wiring));
+}
+
+pub fn open_connections_go_on(kind: &Kind) {
+    let mut mesh = kind.mesh("node-relabel");
     let _server = serve(&mesh.world.remote.netns);
     let _application = serve(&mesh.pod("client").netns);
     mesh.relabel("client", false).unwrap();
@@ -65,9 +69,8 @@ fn connections_open_at_enrolment_and_at_release_go_on(wiring: Wiring) {
         open.exchange(b"still there?").unwrap();
     }
     let mut captured: Vec<_> = to.iter().map(|to| connect(&mesh, *to)).collect();
-    for open in &captured {
-        assert_captured(&mesh, Direction::Outbound, open.report());
-    }
+    let seen: Vec<_> = captured.iter().map(|open| open.report().clone()).collect();
+    kind.assert_all_captured(&mesh, &seen);
     mesh.relabel("client", false).unwrap();
     for open in direct.iter_mut().chain(&mut captured) {
         open.exchange(b"and now?").unwrap();

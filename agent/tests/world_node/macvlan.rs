@@ -18,7 +18,7 @@ fn mesh(name: &str, outbound: &str) -> Mesh {
     builder(name, outbound).start().unwrap()
 }
 
-fn builder(name: &str, outbound: &str) -> Builder {
+pub fn builder(name: &str, outbound: &str) -> Builder {
     let builder = scene::builder(name, Wiring::MacvlanBridge);
     builder.flag("--macvlan-outbound").flag(outbound)
 }
@@ -87,6 +87,11 @@ fn kinds() -> [Kind; 2] {
             detoured: false,
         },
     ]
+}
+
+#[test]
+fn connections_open_at_enrolment_and_at_release_go_on() {
+    kinds().iter().for_each(life::open_connections_go_on);
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! What the operator's commands say of such pods.
 
 use std::fs;
+use std::os::fd::AsFd as _;
 
-use weir_agent::datapath::Hook;
+use weir_agent::datapath::{Hook, Maps, Pins, sys};
+use weir_agent::inside;
 use weir_netdetect::facts::Direction;
 use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::world::Wiring;
 
+use crate::macvlan;
 use crate::scene::{builder, by, mesh, programs, run};
 
 fn verify(mesh: &Mesh) -> (bool, String) {
@@ -25,11 +28,17 @@ fn take_away(mesh: &Mesh, pod: &str, hook: Hook) {
         );
         return;
     }
+    take_away_links(mesh, "weir_pod_in");
+}
+
+fn take_away_links(mesh: &Mesh, program: &str) {
     let pins = mesh.agent.pin_root().join("v1/pods");
     for pod in fs::read_dir(pins).unwrap() {
         let links = fs::read_dir(pod.unwrap().path()).unwrap();
         for link in links.map(|link| link.unwrap().path()) {
-            if link.display().to_string().contains("weir_pod_in") {
+            if link.display().to_string().contains(program) {
+                let pinned = sys::obj_get(&link).unwrap();
+                sys::link_detach(pinned.as_fd()).unwrap();
                 fs::remove_file(link).unwrap();
             }
         }
@@ -49,7 +58,6 @@ fn verification_finds_and_mends_programs_that_are_gone(hook: Hook) {
     ];
     assert_eq!(programs(&mesh, "client"), both);
     take_away(&mesh, "client", hook);
-    assert_eq!(programs(&mesh, "client"), both[..1]);
     let (well, report) = verify(&mesh);
     assert!(well, "{report}");
     // Whoever noticed it first: verification, or the look at the pod when the last of its routes has settled.
@@ -64,6 +72,36 @@ fn verification_finds_and_mends_links_that_are_gone() {
 #[test]
 fn verification_finds_and_mends_filters_that_are_gone() {
     verification_finds_and_mends_programs_that_are_gone(Hook::Clsact);
+}
+
+/// What is gone here no connection out of the pod misses.
+#[test]
+fn verification_finds_and_mends_what_pods_on_macvlan_need() {
+    for (outbound, hook) in [("socket", Hook::of_this_kernel()), ("steer", Hook::Clsact)] {
+        let builder = macvlan::builder("node-verify-macvlan", outbound).flag(&by(hook));
+        let mesh = builder.start().unwrap();
+        let (well, report) = verify(&mesh);
+        assert!(well, "{report}");
+        let netns = &mesh.pod("client").netns;
+        let steering = || weir_netdetect::read::node(netns.as_fd()).unwrap().programs.len();
+        assert_eq!(steering(), 2);
+        let maps = Maps::adopt(&Pins::new(mesh.agent.pin_root()));
+        let cookie = inside::cookie(netns.as_fd()).unwrap();
+        let is_made = || maps.detours().is_ok_and(|made| made.get(&cookie, 0).is_ok());
+        assert_eq!(is_made(), outbound == "socket");
+        if is_made() {
+            maps.detours().unwrap().remove(&cookie).unwrap();
+            let (well, report) = verify(&mesh);
+            assert!(well && is_made(), "{report}");
+        }
+        match hook {
+            Hook::Tcx => take_away_links(&mesh, "weir_steer_in"),
+            Hook::Clsact => _ = run(netns, "tc filter del dev eth0 ingress"),
+        }
+        let (well, report) = verify(&mesh);
+        assert!(well, "{report}");
+        assert_eq!(steering(), 2, "{report}");
+    }
 }
 
 #[test]
