@@ -3,9 +3,7 @@
 use core::ptr::addr_of;
 
 use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_sock};
-use aya_ebpf::helpers::generated::{
-    bpf_redirect, bpf_redirect_peer, bpf_sk_fullsock, bpf_skb_change_type, bpf_skb_store_bytes,
-};
+use aya_ebpf::helpers::generated::{bpf_redirect, bpf_redirect_peer, bpf_sk_fullsock, bpf_skb_change_type};
 use aya_ebpf::programs::TcContext;
 use weir_common::mark;
 
@@ -20,6 +18,8 @@ pub enum Verdict {
     Redirect,
 }
 
+/// Headers begin within so many bytes; the verifier wants a limit.
+const FURTHEST: u32 = 0x7fff;
 /// A packet that is for this host.
 const FOR_HOST: u32 = 0;
 
@@ -62,6 +62,27 @@ impl Packet {
         self.context.load(offset as usize).ok()
     }
 
+    /// The same, quickly if it is where headers are as a rule. Each use has the verifier follow two ways on.
+    #[inline(always)]
+    pub fn header<T: Plain>(&self, offset: u32) -> Option<T> {
+        self.at_hand(offset).or_else(|| self.load(offset))
+    }
+
+    #[inline(always)]
+    fn at_hand<T: Plain>(&self, offset: u32) -> Option<T> {
+        // How a lone byte is compared with the end the verifier does not follow.
+        if offset > FURTHEST || size_of::<T>() == 1 {
+            return None;
+        }
+        let part = self.context.data() + offset as usize;
+        if part + size_of::<T>() > self.context.data_end() {
+            return None;
+        }
+        // SAFETY: the part is within the packet, as the verifier makes sure. Either the kernel aligns headers or the
+        // machine reads words wherever they are.
+        Some(unsafe { (part as *const T).read() })
+    }
+
     /// Our part of the mark.
     #[inline(always)]
     pub fn our_mark(&self) -> u32 {
@@ -89,9 +110,15 @@ impl Packet {
     /// Replaces the frame's Ethernet addresses; says whether that was possible.
     #[inline(always)]
     pub fn address_frame(&self, destination: [u8; 6], source: [u8; 6]) -> bool {
-        let addresses = [destination, source];
-        // SAFETY: the context is the kernel's, the bytes are live and of the size given.
-        unsafe { bpf_skb_store_bytes(self.helper_context(), 0, (&raw const addresses).cast(), 12, 0) == 0 }
+        let addresses = [halves(destination), halves(source)];
+        let frame = self.context.data();
+        if frame + size_of_val(&addresses) > self.context.data_end() {
+            return false;
+        }
+        // SAFETY: the place is within the packet, as the verifier makes sure; where others share its bytes, the kernel
+        // has given the packet bytes of its own before the program began.
+        unsafe { (frame as *mut [[u16; 3]; 2]).write(addresses) };
+        true
     }
 
     /// Hands the packet to what is behind `interface`, as if it had come in there. To the kernel's eye it was perhaps
@@ -139,6 +166,16 @@ impl Packet {
     pub fn helper_context(&self) -> *mut aya_ebpf::bindings::__sk_buff {
         self.context.skb.skb
     }
+}
+
+/// In the units that an Ethernet address is aligned to.
+#[inline(always)]
+const fn halves([a, b, c, d, e, f]: [u8; 6]) -> [u16; 3] {
+    [
+        u16::from_ne_bytes([a, b]),
+        u16::from_ne_bytes([c, d]),
+        u16::from_ne_bytes([e, f]),
+    ]
 }
 
 /// Types that any bytes of a packet are a value of.

@@ -138,7 +138,7 @@ fn below_ethernet(packet: &Packet) -> Option<(u32, Version)> {
     let mut offset = ETHERTYPE_OFFSET;
     let mut tags = 0;
     loop {
-        match u16::from_be(packet.load(offset)?) {
+        match u16::from_be(packet.header(offset)?) {
             IPV4 => return Some((offset + 2, Version::V4)),
             IPV6 => return Some((offset + 2, Version::V6)),
             VLAN | PROVIDER_VLAN if tags < MAX_VLANS => {
@@ -273,7 +273,7 @@ impl Datagram {
 
 #[inline(always)]
 fn in_ipv4(packet: &Packet, network: u32) -> Option<Datagram> {
-    let header: [u32; 5] = packet.load(network)?;
+    let header: [u32; 5] = packet.header(network)?;
     let [version_and_length, ..] = header[0].to_ne_bytes();
     let length = u32::from(version_and_length & 0x0f) * 4;
     let [_, protocol, ..] = header[2].to_ne_bytes();
@@ -293,7 +293,7 @@ fn in_ipv4(packet: &Packet, network: u32) -> Option<Datagram> {
 
 #[inline(always)]
 fn in_ipv6(packet: &Packet, network: u32) -> Option<Datagram> {
-    let header: [u32; 10] = packet.load(network)?;
+    let header: [u32; 10] = packet.header(network)?;
     let [version, ..] = header[0].to_ne_bytes();
     if version >> 4 != 6 {
         return None;
@@ -355,7 +355,7 @@ const fn is_extension(header: u8) -> bool {
 /// forger does: it is taken for the worst, a new connection.
 #[inline(always)]
 fn ports_and_flags(packet: &Packet, transport: u32, part: Part) -> Option<([u16; 2], u8)> {
-    if let Some(header) = packet.load::<[u16; 7]>(transport) {
+    if let Some(header) = packet.header::<[u16; 7]>(transport) {
         let [_, flags] = header[6].to_ne_bytes();
         return Some(([header[0], header[1]], flags));
     }

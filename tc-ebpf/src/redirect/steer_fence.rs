@@ -24,7 +24,7 @@ pub fn weir_steer_fence(context: TcContext) -> i32 {
 
 #[inline(always)]
 fn judge(packet: &Packet) -> Verdict {
-    let (Some(destination), Some(source)) = (packet.load(0), packet.load(ETHERNET_SOURCE)) else {
+    let (Some(destination), Some(source)) = (packet.header(0), packet.header(ETHERNET_SOURCE)) else {
         return Verdict::GoOn;
     };
     if !tag::is_any(source) && !is_ztunnels(destination) {

@@ -20,7 +20,7 @@ pub fn weir_ztunnel_gate(context: TcContext) -> i32 {
 
 #[inline(always)]
 fn judge(packet: &Packet) -> Verdict {
-    if packet.our_mark() == mark::TAGGED || !packet.load(ETHERNET_SOURCE).is_some_and(tag::is_any) {
+    if packet.our_mark() == mark::TAGGED || !packet.header(ETHERNET_SOURCE).is_some_and(tag::is_any) {
         return Verdict::GoOn;
     }
     count(NOBODY, Reason::ForgedTag);
