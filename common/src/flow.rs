@@ -103,7 +103,22 @@ impl SocketNote {
     pub const ORIGINAL: u32 = 7;
 }
 
-/// What was decided for a connection when it began (node contract); the key is a [`Flow`], whose source is the peer.
+/// The two ends of a pod's connection (node contract).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Ends {
+    /// Address of the other end.
+    pub peer: Address,
+    /// Address of the pod.
+    pub pod: Address,
+    /// Port of the other end, in host byte order.
+    pub peer_port: u16,
+    /// Port of the pod, in host byte order.
+    pub pod_port: u16,
+}
+shared!(Ends);
+
+/// What was decided for a connection when it began (node contract), keyed by its [`Ends`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decided {
@@ -111,6 +126,14 @@ pub struct Decided {
     pub what: u32,
     /// Slot of the ztunnel that has it, if it is captured.
     pub ztunnel: u32,
+    /// The pod's netns cookie: an address may have been another's before.
+    pub netns: u64,
+    /// The era in which the pod and its address were last checked, or [`Decided::UNCHECKED`].
+    pub era: u64,
+    /// Index of the node's interface at which they were; 0 at the pod's own.
+    pub interface: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
 }
 shared!(Decided);
 
@@ -119,4 +142,7 @@ impl Decided {
     pub const PASSED: u32 = 1;
     /// A ztunnel has it.
     pub const CAPTURED: u32 = 2;
+
+    /// No era is this one.
+    pub const UNCHECKED: u64 = u64::MAX;
 }

@@ -64,11 +64,13 @@ pub mod map {
     pub const FLOWS: &str = "weir_flows";
     /// Where ztunnels are (node contract).
     pub const PLACES: &str = "weir_places";
+    /// The era: another one begins when a pod or an address changes that connections are checked by (node contract).
+    pub const ERA: &str = "weir_era";
     /// Settings of the node contract: an array of one.
     pub const CONTRACT: &str = "weir_contract";
 
     /// Those that are there only while ztunnel has a netns of its own.
-    pub const OF_REDIRECT: [&str; 5] = [LOCAL_PODS, HOST_INTERFACES, FLOWS, PLACES, CONTRACT];
+    pub const OF_REDIRECT: [&str; 6] = [LOCAL_PODS, HOST_INTERFACES, FLOWS, ERA, PLACES, CONTRACT];
 
     /// All of the others.
     pub const ALL: [&str; 18] = [

@@ -1,14 +1,16 @@
 //! The maps, typed, and how large they are.
 
 use std::io;
+use std::time::Duration;
 
 use aya::Pod;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuHashMap, SockHash};
+use nix::time::ClockId;
 use weir_common::address::{Address, OwnAddress};
 use weir_common::detour::{ClientEnd, Detour, Original};
 use weir_common::event::CounterKey;
 use weir_common::filter::{PortRule, RangeRule};
-use weir_common::flow::{Decided, Flow};
+use weir_common::flow::{Decided, Ends, Flow};
 use weir_common::interface::InterfaceKey;
 use weir_common::listener::{ListenerKey, SLOTS};
 use weir_common::local_pod::LocalPod;
@@ -211,10 +213,25 @@ impl Maps {
     ///
     /// # Errors
     /// As [`Self::pods`].
-    pub fn flows(&self) -> Result<HashMap<MapData, Flow, Decided>, DatapathError> {
+    pub fn flows(&self) -> Result<HashMap<MapData, Ends, Decided>, DatapathError> {
         Map::LruHashMap(self.data(map::FLOWS)?)
             .try_into()
             .map_err(wrap(map::FLOWS))
+    }
+
+    /// Has connections checked anew: pods or addresses that they are checked by have changed. Without the map there
+    /// are none.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn begin_era(&self) -> Result<(), DatapathError> {
+        if !self.pins.map(map::ERA).exists() {
+            return Ok(());
+        }
+        let mut eras: Array<_, u64> = Map::Array(self.data(map::ERA)?)
+            .try_into()
+            .map_err(wrap(map::ERA))?;
+        eras.set(0, new_era(), 0).map_err(wrap(map::ERA))
     }
 
     /// Where ztunnels are.
@@ -295,6 +312,15 @@ impl Maps {
     fn data(&self, name: &'static str) -> Result<MapData, DatapathError> {
         MapData::from_pin(self.pins.map(name)).map_err(wrap(name))
     }
+}
+
+/// No era comes twice, whoever begins it: two that counted up at once might make one do so.
+fn new_era() -> u64 {
+    // This clock is always there.
+    let since_boot = ClockId::CLOCK_MONOTONIC
+        .now()
+        .map_or(Duration::ZERO, Duration::from);
+    u64::try_from(since_boot.as_nanos()).unwrap_or_default()
 }
 
 /// Wraps a map's error with its name, and with the remedy if it is full.

@@ -190,7 +190,12 @@ impl Datapath {
         let mut kept = self.redirect.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *kept {
             Some(object) => work(object),
-            none => work(none.insert(self.loader.load(object::REDIRECT)?)),
+            none => {
+                let object = none.insert(self.loader.load(object::REDIRECT)?);
+                // An earlier agent may have ended between a change and the era that begins with it.
+                self.maps.begin_era()?;
+                work(object)
+            }
         }
     }
 }

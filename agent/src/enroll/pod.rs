@@ -304,6 +304,7 @@ impl Enroller {
             Known::Unclear,
         )?;
         entries::remove(&mut self.datapath.maps().pods()?, &cookie, map::PODS)?;
+        self.datapath.maps().begin_era()?;
         Ok(self.datapath.retire_counts(cookie)?)
     }
 
@@ -365,8 +366,14 @@ impl Enroller {
     }
 
     pub(super) fn set_entry(&self, cookie: u64, entry: PodEntry) -> Result<(), EnrollError> {
-        let mut pods = self.datapath.maps().pods()?;
-        Ok(pods.insert(cookie, entry, 0).map_err(maps::wrap(map::PODS))?)
+        if self.entry(cookie)? == Some(entry) {
+            return Ok(());
+        }
+        let maps = self.datapath.maps();
+        maps.pods()?
+            .insert(cookie, entry, 0)
+            .map_err(maps::wrap(map::PODS))?;
+        Ok(maps.begin_era()?)
     }
 }
 

@@ -9,6 +9,7 @@
 #[path = "../own_datapath/mod.rs"]
 mod own_datapath;
 
+mod eras;
 mod pod_in;
 mod pod_out;
 mod scene;

@@ -11,7 +11,7 @@ use weir_agent::datapath::object;
 use weir_agent::datapath::sys::{TestInput, prog_test_run};
 use weir_common::address::Address;
 use weir_common::filter::{self, EXCLUDE, PortRule};
-use weir_common::flow::{Decided, Flow};
+use weir_common::flow::{Decided, Ends};
 use weir_common::local_pod::LocalPod;
 use weir_common::names::map;
 use weir_common::node::NodeSettings;
@@ -169,9 +169,20 @@ impl Scene {
     }
 
     pub fn set_pod(&self, flags: u32) {
+        self.set_pod_of(POD, flags);
+    }
+
+    pub fn set_pod_of(&self, netns: u64, flags: u32) {
         let entry = PodEntry { flags, sysctls: 0 };
-        let mut pods = self.own.datapath.maps().pods().unwrap();
-        pods.insert(POD, entry, 0).unwrap();
+        let maps = self.own.datapath.maps();
+        maps.pods().unwrap().insert(netns, entry, 0).unwrap();
+        maps.begin_era().unwrap();
+    }
+
+    /// The ztunnel in this slot is gone.
+    pub fn vacate(&self, slot: u32) {
+        let mut places = self.own.datapath.maps().places().unwrap();
+        places.set(slot, ZtunnelPlace::default(), 0).unwrap();
     }
 
     pub fn set_contract(&self, current: u32, flags: u32) {
@@ -194,23 +205,46 @@ impl Scene {
         self.set_contract(SLOTS, flags);
     }
 
+    /// Takes an address from whoever has it.
+    pub fn take_address(&self, text: &str) {
+        let maps = self.own.datapath.maps();
+        maps.local_pods().unwrap().remove(&address(text)).unwrap();
+        maps.begin_era().unwrap();
+    }
+
+    /// The interface that programs run at leads to this pod.
+    pub fn set_pod_here(&self, netns: u64) {
+        let maps = self.own.datapath.maps();
+        maps.host_interfaces().unwrap().insert(HERE, netns, 0).unwrap();
+        maps.begin_era().unwrap();
+    }
+
     pub fn set_local(&self, text: &str, change: impl FnOnce(&mut LocalPod)) {
         let mut pods = self.own.datapath.maps().local_pods().unwrap();
         let mut entry = pods.get(&address(text), 0).unwrap();
         change(&mut entry);
         pods.insert(address(text), entry, 0).unwrap();
+        self.own.datapath.maps().begin_era().unwrap();
     }
 
     /// What has been decided for the connection of a pod.
     pub fn decided(&self, netns: u64, peer: &str, pod: &str) -> Option<Decided> {
         let flows = self.own.datapath.maps().flows().unwrap();
-        flows.get(&flow(netns, peer, pod), 0).ok()
+        let decided = flows.get(&ends(peer, pod), 0).ok();
+        decided.filter(|decided| decided.netns == netns)
     }
 
     pub fn decide(&self, netns: u64, peer: &str, pod: &str, what: u32, ztunnel: u32) {
-        let decided = Decided { what, ztunnel };
+        let decided = Decided {
+            what,
+            ztunnel,
+            netns,
+            era: Decided::UNCHECKED,
+            interface: 0,
+            reserved: 0,
+        };
         let mut flows = self.own.datapath.maps().flows().unwrap();
-        flows.insert(flow(netns, peer, pod), decided, 0).unwrap();
+        flows.insert(ends(peer, pod), decided, 0).unwrap();
     }
 
     pub fn judge(&mut self, program: &str, packet: &Packet) -> Fate {
@@ -279,15 +313,13 @@ fn load(own: &OwnDatapath) -> Ebpf {
     loader.load(&object).unwrap()
 }
 
-fn flow(netns: u64, peer: &str, pod: &str) -> Flow {
+fn ends(peer: &str, pod: &str) -> Ends {
     let (peer, pod): (SocketAddr, SocketAddr) = (peer.parse().unwrap(), pod.parse().unwrap());
-    Flow {
-        netns,
-        source: peer.ip().into(),
-        destination: pod.ip().into(),
-        source_port: peer.port(),
-        destination_port: pod.port(),
-        reserved: 0,
+    Ends {
+        peer: peer.ip().into(),
+        pod: pod.ip().into(),
+        peer_port: peer.port(),
+        pod_port: pod.port(),
     }
 }
 

@@ -194,7 +194,7 @@ fn ztunnel_in_finds_connections_in_every_shape() {
         check_parts(&mut scene, "weir_ztunnel_in", &shapes, |part| match part {
             Part::Cut => Fate::dropped("forged_tag"),
             Part::Datagram => Fate::goes_on().mark(mark::TO_ZTUNNEL),
-            Part::Segment => Fate::dropped("no_listener").mark(mark::TO_ZTUNNEL),
+            Part::Segment => Fate::dropped("no_listener"),
         });
         let other = [2, 10, direction, 1, 2, 3];
         for packet in [false, true].map(|v6| both_ways(v6, other)[way].clone()) {

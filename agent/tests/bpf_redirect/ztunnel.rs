@@ -1,5 +1,7 @@
 //! What ztunnel sends, and what is sent to it.
 
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
 use weir_common::flow::Decided;
 use weir_common::local_pod::LocalPod;
 use weir_common::mark;
@@ -119,6 +121,23 @@ fn ztunnels_side_takes_only_tagged_frames_of_enrolled_pods() {
         let fate = scene.judge(IN, &taken);
         assert_eq!((fate.verdict, fate.counted), (DROP, vec!["no_listener"]));
     }
+}
+
+/// Whose it is was checked when it began; a listener has no part in it.
+#[test]
+fn what_belongs_to_an_open_connection_is_led_to_local_delivery() {
+    let mut scene = Scene::new("open");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (own, peer) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+    let sent = |from: SocketAddr, to: SocketAddr| {
+        let packet = packet(&from.to_string(), &to.to_string()).flags(ACK);
+        from_mac(packet, tag(1))
+    };
+    let led = Fate::goes_on().mark(mark::TO_ZTUNNEL);
+    assert_eq!(scene.judge(IN, &sent(own, peer)), led);
+    let another = SocketAddr::new(own.ip(), 1);
+    assert_eq!(scene.judge(IN, &sent(another, peer)), Fate::dropped("forged_tag"));
 }
 
 #[test]

@@ -43,6 +43,7 @@ mod state;
 mod tally;
 
 mod again;
+mod eras;
 mod foreign;
 mod heavy;
 mod life;

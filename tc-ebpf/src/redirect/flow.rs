@@ -1,7 +1,6 @@
 //! What was decided for connections.
 
-use weir_common::address::Address;
-use weir_common::flow::{Decided, Flow};
+use weir_common::flow::{Decided, Ends};
 use weir_common::ztunnel::SLOTS;
 use weir_tc_ebpf::parse::Segment;
 
@@ -10,63 +9,67 @@ use crate::maps::{FLOWS, ztunnel_at};
 /// Replaces whatever was decided for an earlier connection.
 const ANY: u64 = 0;
 
-/// The key of a connection of the pod with this netns cookie.
+/// The connection to which a segment from the pod belongs.
 #[inline(always)]
-pub fn key(netns: u64, peer: (Address, u16), pod: (Address, u16)) -> Flow {
-    Flow {
-        netns,
-        source: peer.0,
-        destination: pod.0,
-        source_port: peer.1,
-        destination_port: pod.1,
-        reserved: 0,
+pub const fn from_pod(segment: &Segment) -> Ends {
+    Ends {
+        peer: segment.destination,
+        pod: segment.source,
+        peer_port: segment.destination_port,
+        pod_port: segment.source_port,
     }
 }
 
-/// The key of the connection to which a segment from the pod belongs.
+/// The connection to which a segment to the pod belongs.
 #[inline(always)]
-pub fn from_pod(netns: u64, segment: &Segment) -> Flow {
-    key(
-        netns,
-        (segment.destination, segment.destination_port),
-        (segment.source, segment.source_port),
-    )
-}
-
-/// The key of the connection to which a segment to the pod belongs.
-#[inline(always)]
-pub fn to_pod(netns: u64, segment: &Segment) -> Flow {
-    key(
-        netns,
-        (segment.source, segment.source_port),
-        (segment.destination, segment.destination_port),
-    )
+pub const fn to_pod(segment: &Segment) -> Ends {
+    Ends {
+        peer: segment.source,
+        pod: segment.destination,
+        peer_port: segment.source_port,
+        pod_port: segment.destination_port,
+    }
 }
 
 /// What was decided.
 #[inline(always)]
-pub fn recall(flow: &Flow) -> Option<Decided> {
-    // SAFETY: a live map value of two aligned words, written whole when a connection begins.
-    FLOWS.get_ptr(flow).map(|decided| unsafe { *decided })
+pub fn recall(ends: &Ends) -> Option<Decided> {
+    // SAFETY: a live map value of aligned words, written whole when a connection begins.
+    FLOWS.get_ptr(ends).map(|decided| unsafe { *decided })
 }
 
-/// The connection goes on uncaptured.
+/// Keeps what is decided, in the place of whatever was decided for an earlier connection.
 #[inline(always)]
-pub fn pass(flow: &Flow) {
-    remember(flow, Decided::PASSED, 0);
-}
-
-/// The ztunnel in this slot has the connection.
-#[inline(always)]
-pub fn capture(flow: &Flow, ztunnel: u32) {
-    remember(flow, Decided::CAPTURED, ztunnel);
-}
-
-#[inline(always)]
-fn remember(flow: &Flow, what: u32, ztunnel: u32) {
-    let decided = Decided { what, ztunnel };
+pub fn remember(ends: &Ends, decided: Decided) {
     // A map that makes room by itself takes everything.
-    FLOWS.insert(flow, decided, ANY).unwrap_or_default();
+    FLOWS.insert(ends, decided, ANY).unwrap_or_default();
+}
+
+/// The ztunnel in this slot has the connection, which it makes itself.
+#[inline(always)]
+pub fn make(ends: &Ends, netns: u64, ztunnel: u32) {
+    let decided = Decided {
+        what: Decided::CAPTURED,
+        ztunnel,
+        netns,
+        era: Decided::UNCHECKED,
+        interface: 0,
+        reserved: 0,
+    };
+    remember(ends, decided);
+}
+
+/// The pod and its address have been checked, in this era and at this interface.
+#[inline(always)]
+pub fn confirm(ends: &Ends, era: u64, interface: u32) {
+    if let Some(decided) = FLOWS.get_ptr_mut(ends) {
+        // SAFETY: a live map value of aligned words. Others may read it meanwhile: the era comes last, and what was
+        // decided is left alone, as it may be newer.
+        unsafe {
+            (&raw mut (*decided).interface).write_volatile(interface);
+            (&raw mut (*decided).era).write_volatile(era);
+        }
+    }
 }
 
 /// Slot of the ztunnel that the host's interface leads to.

@@ -1,16 +1,17 @@
 //! Which ztunnel has a connection, and the way to it.
 
-use weir_common::flow::{Decided, Flow};
+use weir_common::flow::{Decided, Ends};
 use weir_common::mark;
 use weir_common::pod::PodEntry;
 use weir_common::reason::Reason;
 use weir_common::tag::{self, Direction};
 use weir_common::ztunnel::{NodeContract, ZtunnelPlace};
 use weir_ebpf_shared::account::{Connection, account};
+use weir_ebpf_shared::maps::pod;
 use weir_tc_ebpf::packet::{Packet, Verdict};
 
 use crate::flow;
-use crate::maps::{contract, ztunnel_at};
+use crate::maps::{contract, pod_behind, ztunnel_at};
 
 /// How a packet gets from the program to ztunnel.
 #[derive(Clone, Copy)]
@@ -21,19 +22,112 @@ pub enum Way {
     Frame(Direction),
 }
 
+impl Way {
+    /// The pod at whose interface the program runs: its netns cookie, and what is known of it.
+    #[inline(always)]
+    pub fn pod(self, packet: &Packet) -> Option<(u64, PodEntry)> {
+        let netns = match self {
+            Self::Host(_) => pod_behind(packet.interface())?,
+            Self::Frame(_) => crate::netns(),
+        };
+        Some((netns, pod(netns)?))
+    }
+
+    /// Index of the host's interface that the program runs at, if it is one of the host's.
+    #[inline(always)]
+    fn interface(self, packet: &Packet) -> u32 {
+        match self {
+            Self::Host(_) => packet.interface(),
+            Self::Frame(_) => 0,
+        }
+    }
+
+    /// Whether the pod that was checked is the one at whose interface the program runs.
+    #[inline(always)]
+    fn is_of(self, packet: &Packet, checked: &Decided) -> bool {
+        match self {
+            Self::Host(_) => checked.interface == packet.interface(),
+            Self::Frame(_) => checked.netns == crate::netns(),
+        }
+    }
+}
+
+/// A connection of a pod, to which a packet belongs.
+#[derive(Clone, Copy)]
+pub struct Subject {
+    pub ends: Ends,
+    pub connection: Connection,
+    /// In which the pod and its address have been checked, if they have been.
+    pub era: u64,
+    pub way: Way,
+}
+
+impl Subject {
+    #[inline(always)]
+    fn decided(&self, packet: &Packet, what: u32, ztunnel: u32) -> Decided {
+        Decided {
+            what,
+            ztunnel,
+            netns: self.connection.netns,
+            era: self.era,
+            interface: self.way.interface(packet),
+            reserved: 0,
+        }
+    }
+}
+
+/// What becomes of a segment of a connection that has begun and was checked in this era already, as most are; nothing
+/// if more has to be known.
+#[inline(always)]
+pub fn go_on_checked(packet: &Packet, ends: &Ends, era: u64, way: Way) -> Option<Verdict> {
+    let decided = flow::recall(ends)?;
+    if decided.era != era || era == Decided::UNCHECKED || !way.is_of(packet, &decided) {
+        return None;
+    }
+    if decided.what != Decided::CAPTURED {
+        return Some(Verdict::GoOn);
+    }
+    let ztunnel = ztunnel_at(decided.ztunnel)?;
+    Some(send(packet, &ztunnel, way, contract().secret))
+}
+
+/// What becomes of a segment of a connection that has begun. One of which nothing is known is ztunnel's if the pod's
+/// are captured: who is not party to it answers with a reset.
+#[inline(always)]
+pub fn go_on(packet: &Packet, subject: &Subject, pod: PodEntry) -> Verdict {
+    let contract = contract();
+    let decided = flow::recall(&subject.ends).filter(|decided| decided.netns == subject.connection.netns);
+    if decided.is_some() {
+        flow::confirm(&subject.ends, subject.era, subject.way.interface(packet));
+    }
+    let slot = match decided {
+        Some(decided) if decided.what == Decided::CAPTURED => decided.ztunnel,
+        None if pod.has(PodEntry::REDIRECTING) => contract.current,
+        _ => return Verdict::GoOn,
+    };
+    match ztunnel_at(slot) {
+        Some(ztunnel) => send(packet, &ztunnel, subject.way, contract.secret),
+        None => {
+            account(&subject.connection, Reason::NoZtunnel);
+            Verdict::Drop
+        }
+    }
+}
+
 /// A connection that begins, and is to be captured for this reason.
 #[inline(always)]
-pub fn begin(packet: &Packet, flow: &Flow, connection: &Connection, way: Way, reason: Reason) -> Verdict {
+pub fn begin(packet: &Packet, subject: &Subject, reason: Reason) -> Verdict {
     let contract = contract();
     match ztunnel_at(contract.current) {
         Some(ztunnel) => {
-            flow::capture(flow, contract.current);
-            account(connection, reason);
-            send(packet, &ztunnel, way, contract.secret)
+            let captured = subject.decided(packet, Decided::CAPTURED, contract.current);
+            flow::remember(&subject.ends, captured);
+            account(&subject.connection, reason);
+            send(packet, &ztunnel, subject.way, contract.secret)
         }
-        None if contract.has(NodeContract::FAIL_OPEN) => pass(flow, connection, Reason::FailOpen),
+        None if contract.has(NodeContract::FAIL_OPEN) => pass(packet, subject, Reason::FailOpen),
         None => {
-            account(connection, Reason::NoZtunnel);
+            account(&subject.connection, Reason::NoZtunnel);
             Verdict::Drop
         }
     }
@@ -41,29 +135,19 @@ pub fn begin(packet: &Packet, flow: &Flow, connection: &Connection, way: Way, re
 
 /// A connection that begins, and is not captured for this reason.
 #[inline(always)]
-pub fn pass(flow: &Flow, connection: &Connection, reason: Reason) -> Verdict {
-    flow::pass(flow);
-    account(connection, reason);
-    Verdict::GoOn
+pub fn pass(packet: &Packet, subject: &Subject, reason: Reason) -> Verdict {
+    account(&subject.connection, reason);
+    pass_uncounted(packet, subject)
 }
 
-/// A connection that has begun. One of which nothing is known is ztunnel's if the pod's are captured: who is not
-/// party to it answers with a reset.
+/// A connection that begins and is not captured, which is counted elsewhere or not at all. What has an address of
+/// others replaces nothing that was decided for them.
 #[inline(always)]
-pub fn go_on(packet: &Packet, flow: &Flow, connection: &Connection, pod: PodEntry, way: Way) -> Verdict {
-    let contract = contract();
-    let slot = match flow::recall(flow) {
-        Some(decided) if decided.what == Decided::CAPTURED => decided.ztunnel,
-        None if pod.has(PodEntry::REDIRECTING) => contract.current,
-        _ => return Verdict::GoOn,
-    };
-    match ztunnel_at(slot) {
-        Some(ztunnel) => send(packet, &ztunnel, way, contract.secret),
-        None => {
-            account(connection, Reason::NoZtunnel);
-            Verdict::Drop
-        }
+pub fn pass_uncounted(packet: &Packet, subject: &Subject) -> Verdict {
+    if subject.era != Decided::UNCHECKED {
+        flow::remember(&subject.ends, subject.decided(packet, Decided::PASSED, 0));
     }
+    Verdict::GoOn
 }
 
 #[inline(always)]

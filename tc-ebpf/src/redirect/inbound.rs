@@ -1,36 +1,54 @@
 //! What a pod receives: TCP goes to ztunnel first, and so do complaints about what ztunnel has sent in the pod's name.
 
-use weir_common::flow::Flow;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
 use weir_ebpf_shared::account::account;
-use weir_ebpf_shared::maps::pod;
 use weir_ebpf_shared::place;
 use weir_tc_ebpf::packet::{Packet, Verdict};
 use weir_tc_ebpf::parse::{self, Datagram, Link, Segment};
 
-use crate::hand_over::Way;
+use crate::hand_over::{Subject, Way};
 use crate::{flow, hand_over, maps, probe};
 
-/// What becomes of a packet for the pod with this netns cookie.
+/// What becomes of a packet for the pod at whose interface the program runs.
 #[inline(always)]
-pub fn judge(packet: &Packet, netns: u64, way: Way) -> Verdict {
+pub fn judge(packet: &Packet, way: Way) -> Verdict {
+    let era = maps::era();
     let Some(datagram) = parse::datagram(packet, Link::Ethernet) else {
         return Verdict::GoOn;
     };
-    let Some(pod) = pod(netns) else {
+    let segment = datagram.segment(packet);
+    if let Some(segment) = segment.filter(|segment| !segment.opens())
+        && let Some(verdict) = hand_over::go_on_checked(packet, &flow::to_pod(&segment), era, way)
+    {
+        return verdict;
+    }
+    let Some((netns, pod)) = way.pod(packet) else {
         return Verdict::GoOn;
     };
     // What is routed through the pod to others is not the pod's.
     if maps::local_pod(datagram.destination).is_none_or(|local| local.netns != netns) {
         return Verdict::GoOn;
     }
-    if !datagram.is_tcp() {
-        return complaint(packet, netns, pod, &datagram, way);
-    }
-    match datagram.segment(packet) {
-        Some(segment) => decide(packet, netns, pod, &segment, way),
+    let subject = |ends, connection| Subject {
+        ends,
+        connection,
+        era,
+        way,
+    };
+    match segment {
+        Some(segment) => {
+            let subject = subject(flow::to_pod(&segment), segment.connection(netns));
+            decide(packet, &subject, pod, &segment)
+        }
+        None if !datagram.is_tcp() => match complaint(packet, &datagram) {
+            Some(sent) => {
+                let subject = subject(flow::from_pod(&sent), sent.connection(netns));
+                hand_over::go_on(packet, &subject, pod)
+            }
+            None => Verdict::GoOn,
+        },
         None if datagram.is_later_fragment() && pod.has(PodEntry::REDIRECTING) => {
             account(&datagram.connection(netns), Reason::Fragment);
             Verdict::Drop
@@ -39,48 +57,39 @@ pub fn judge(packet: &Packet, netns: u64, way: Way) -> Verdict {
     }
 }
 
-/// An ICMP error about a connection that ztunnel has, such as the one that tells it to send less at once.
+/// What an ICMP error to the pod is about, such as one that tells ztunnel to send less at once.
 #[inline(always)]
-fn complaint(packet: &Packet, netns: u64, pod: PodEntry, datagram: &Datagram, way: Way) -> Verdict {
-    let about = datagram
-        .complained_of(packet)
-        .filter(|about| about.source == datagram.destination);
-    match about.and_then(|about| about.ports_only(packet)) {
-        Some(sent) => hand_over::go_on(
-            packet,
-            &flow::from_pod(netns, &sent),
-            &sent.connection(netns),
-            pod,
-            way,
-        ),
-        None => Verdict::GoOn,
+fn complaint(packet: &Packet, datagram: &Datagram) -> Option<Segment> {
+    let about = datagram.complained_of(packet)?;
+    if about.source == datagram.destination {
+        about.ports_only(packet)
+    } else {
+        None
     }
 }
 
 #[inline(always)]
-fn decide(packet: &Packet, netns: u64, pod: PodEntry, segment: &Segment, way: Way) -> Verdict {
-    let flow = flow::to_pod(netns, segment);
-    let connection = segment.connection(netns);
+fn decide(packet: &Packet, subject: &Subject, pod: PodEntry, segment: &Segment) -> Verdict {
     if !segment.opens() {
-        return hand_over::go_on(packet, &flow, &connection, pod, way);
+        return hand_over::go_on(packet, subject, pod);
     }
     if !pod.has(PodEntry::REDIRECTING) {
-        flow::pass(&flow);
-        return Verdict::GoOn;
+        return hand_over::pass_uncounted(packet, subject);
     }
-    let reason = match exemption(packet, &flow, pod, segment, way) {
-        Some(reason) => return hand_over::pass(&flow, &connection, reason),
+    let reason = match exemption(packet, subject, pod, segment) {
+        Some(reason) => return hand_over::pass(packet, subject, reason),
         None if segment.destination_port == ports::HBONE => Reason::Tunnel,
         None => Reason::Inbound,
     };
-    hand_over::begin(packet, &flow, &connection, way, reason)
+    hand_over::begin(packet, subject, reason)
 }
 
 #[inline(always)]
-fn exemption(packet: &Packet, flow: &Flow, pod: PodEntry, segment: &Segment, way: Way) -> Option<Reason> {
-    let is_probe = match way {
+fn exemption(packet: &Packet, subject: &Subject, pod: PodEntry, segment: &Segment) -> Option<Reason> {
+    let netns = subject.connection.netns;
+    let is_probe = match subject.way {
         Way::Host(_) => probe::is_sent_by_host(packet, segment),
-        Way::Frame(_) => probe::is_noted(flow),
+        Way::Frame(_) => probe::is_noted(netns, segment),
     };
     if segment.source.is_v6_link_local() {
         Some(Reason::LinkLocal)
@@ -90,7 +99,7 @@ fn exemption(packet: &Packet, flow: &Flow, pod: PodEntry, segment: &Segment, way
         None
     } else if pod.has(PodEntry::INBOUND_BYPASS) {
         Some(Reason::InboundBypass)
-    } else if place::is_inbound_excluded(flow.netns, pod, segment.destination_port) {
+    } else if place::is_inbound_excluded(netns, pod, segment.destination_port) {
         Some(Reason::ExcludedPort)
     } else {
         None

@@ -3,7 +3,7 @@
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap};
 use aya_ebpf::macros::btf_map;
 use weir_common::address::Address;
-use weir_common::flow::{Decided, Flow};
+use weir_common::flow::{Decided, Ends};
 use weir_common::local_pod::LocalPod;
 use weir_common::ztunnel::{NodeContract, SLOTS, ZtunnelPlace};
 
@@ -15,7 +15,10 @@ static HOST_INTERFACES: HashMap<u32, u64, 4096> = HashMap::new();
 
 // A connection that begins replaces what was decided for an earlier one; those that are over make room.
 #[btf_map(name = "weir_flows")]
-pub static FLOWS: LruHashMap<Flow, Decided, 262144> = LruHashMap::new();
+pub static FLOWS: LruHashMap<Ends, Decided, 262144> = LruHashMap::new();
+
+#[btf_map(name = "weir_era")]
+static ERA: Array<u64, 1> = Array::new();
 
 #[btf_map(name = "weir_places")]
 static PLACES: Array<ZtunnelPlace, 4> = Array::new();
@@ -38,6 +41,15 @@ pub fn contract() -> NodeContract {
 #[inline(always)]
 pub fn ztunnel_at(slot: u32) -> Option<ZtunnelPlace> {
     PLACES.get(slot).copied().filter(|place| place.netns != 0)
+}
+
+/// The era. It has to be read before what is checked in it.
+#[inline(always)]
+pub fn era() -> u64 {
+    // SAFETY: a live map value of eight aligned bytes; volatile, so that it is read here.
+    ERA.get(0).map_or(Decided::UNCHECKED, |era| unsafe {
+        core::ptr::from_ref(era).read_volatile()
+    })
 }
 
 /// Netns cookie of the pod that the host's interface leads to.

@@ -1,38 +1,56 @@
 //! What a pod sends: its TCP goes to ztunnel.
 
+use weir_common::flow::Decided;
 use weir_common::local_pod::LocalPod;
 use weir_common::pod::PodEntry;
 use weir_common::reason::Reason;
 use weir_ebpf_shared::account::account;
-use weir_ebpf_shared::maps::pod;
 use weir_ebpf_shared::place;
 use weir_tc_ebpf::packet::{Packet, Verdict};
 use weir_tc_ebpf::parse::{self, Datagram, Link, Segment};
 
-use crate::hand_over::Way;
+use crate::hand_over::{Subject, Way};
 use crate::{flow, hand_over, maps};
 
-/// What becomes of a packet of the pod with this netns cookie.
+/// What becomes of a packet of the pod at whose interface the program runs.
 #[inline(always)]
-pub fn judge(packet: &Packet, netns: u64, way: Way) -> Verdict {
+pub fn judge(packet: &Packet, way: Way) -> Verdict {
+    let era = maps::era();
     let Some(datagram) = parse::datagram(packet, Link::Ethernet).filter(Datagram::is_tcp) else {
         return Verdict::GoOn;
     };
-    let Some(pod) = pod(netns) else {
+    let segment = datagram.segment(packet);
+    if let Some(segment) = segment.filter(|segment| !segment.opens())
+        && let Some(verdict) = hand_over::go_on_checked(packet, &flow::from_pod(&segment), era, way)
+    {
+        return verdict;
+    }
+    let Some((netns, pod)) = way.pod(packet) else {
         return Verdict::GoOn;
     };
     // Such a connection is bound to its link, and the address is not unique.
     if datagram.source.is_v6_link_local() || datagram.destination.is_v6_link_local() {
         return Verdict::GoOn;
     }
-    if pod.has(PodEntry::REDIRECTING)
-        && let Some(reason) = refusal(netns, &datagram)
-    {
-        account(&datagram.connection(netns), reason);
-        return Verdict::Drop;
-    }
-    match datagram.segment(packet) {
-        Some(segment) => decide(packet, netns, pod, &segment, way),
+    let era = match refusal(netns, &datagram) {
+        Some(reason) if pod.has(PodEntry::REDIRECTING) => {
+            account(&datagram.connection(netns), reason);
+            return Verdict::Drop;
+        }
+        Some(_) => Decided::UNCHECKED,
+        None => era,
+    };
+    match segment {
+        Some(segment) => {
+            let (ends, connection) = (flow::from_pod(&segment), segment.connection(netns));
+            let subject = Subject {
+                ends,
+                connection,
+                era,
+                way,
+            };
+            decide(packet, &subject, pod, &segment)
+        }
         None => Verdict::GoOn,
     }
 }
@@ -50,25 +68,21 @@ fn refusal(netns: u64, datagram: &Datagram) -> Option<Reason> {
 }
 
 #[inline(always)]
-fn decide(packet: &Packet, netns: u64, pod: PodEntry, segment: &Segment, way: Way) -> Verdict {
-    let flow = flow::from_pod(netns, segment);
-    let connection = segment.connection(netns);
+fn decide(packet: &Packet, subject: &Subject, pod: PodEntry, segment: &Segment) -> Verdict {
     if !segment.opens() {
-        return hand_over::go_on(packet, &flow, &connection, pod, way);
+        return hand_over::go_on(packet, subject, pod);
     }
     if !pod.has(PodEntry::REDIRECTING) {
-        flow::pass(&flow);
-        return Verdict::GoOn;
+        return hand_over::pass_uncounted(packet, subject);
     }
-    let exemption = exemption(netns, pod, segment);
+    let exemption = exemption(subject.connection.netns, pod, segment);
     if pod.has(PodEntry::DETOURED) && (exemption.is_some() || pod.has(PodEntry::OPEN)) {
         // Counted where it was made.
-        flow::pass(&flow);
-        return Verdict::GoOn;
+        return hand_over::pass_uncounted(packet, subject);
     }
     match exemption {
-        Some(reason) => hand_over::pass(&flow, &connection, reason),
-        None => hand_over::begin(packet, &flow, &connection, way, Reason::Outbound),
+        Some(reason) => hand_over::pass(packet, subject, reason),
+        None => hand_over::begin(packet, subject, Reason::Outbound),
     }
 }
 

@@ -4,21 +4,13 @@
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use weir_common::tag::Direction;
-use weir_tc_ebpf::packet::{Packet, Verdict};
+use weir_tc_ebpf::packet::Packet;
 
 use crate::hand_over::Way;
-use crate::{inbound, maps};
+use crate::inbound;
 
 /// The program.
 #[classifier]
 pub fn weir_pod_in(context: TcContext) -> i32 {
-    judge(&Packet::new(context)).code()
-}
-
-#[inline(always)]
-fn judge(packet: &Packet) -> Verdict {
-    match maps::pod_behind(packet.interface()) {
-        Some(netns) => inbound::judge(packet, netns, Way::Host(Direction::Inbound)),
-        None => Verdict::GoOn,
-    }
+    inbound::judge(&Packet::new(context), Way::Host(Direction::Inbound)).code()
 }

@@ -7,7 +7,7 @@ use weir_common::tag::Direction;
 use weir_tc_ebpf::packet::{Packet, Verdict};
 
 use crate::hand_over::Way;
-use crate::{maps, outbound};
+use crate::outbound;
 
 /// The program.
 #[classifier]
@@ -22,8 +22,5 @@ fn judge(packet: &Packet) -> Verdict {
         packet.set_our_mark(0);
         return Verdict::GoOn;
     }
-    match maps::pod_behind(packet.interface()) {
-        Some(netns) => outbound::judge(packet, netns, Way::Host(Direction::Outbound)),
-        None => Verdict::GoOn,
-    }
+    outbound::judge(packet, Way::Host(Direction::Outbound))
 }

@@ -12,7 +12,15 @@ use weir_tc_ebpf::socket;
 /// Whether the connection was noted where it began. A packet that has crossed into the pod's netns shows no more
 /// whose it was.
 #[inline(always)]
-pub fn is_noted(flow: &Flow) -> bool {
+pub fn is_noted(netns: u64, segment: &Segment) -> bool {
+    let flow = Flow {
+        netns,
+        source: segment.source,
+        destination: segment.destination,
+        source_port: segment.source_port,
+        destination_port: segment.destination_port,
+        reserved: 0,
+    };
     let Some(expiry) = PASSES.get_ptr(flow) else {
         return false;
     };

@@ -27,16 +27,17 @@ fn judge(packet: &Packet) -> Verdict {
     let Some(datagram) = parse::datagram(packet, Link::Ethernet).filter(Datagram::is_tcp) else {
         return Verdict::GoOn;
     };
-    let Some(own) = packet.load(ETHERNET_SOURCE) else {
+    let Some(own) = packet.header(ETHERNET_SOURCE) else {
         return Verdict::GoOn;
     };
-    let source = maps::local_pod(datagram.source);
-    let destination = maps::local_pod(datagram.destination);
     let segment = datagram.segment(packet);
-    match (source, destination, segment) {
-        (Some(_), Some(pod), Some(segment)) if is_tunnel(&segment) => turn_back(packet, own, &pod, &segment),
-        (_, Some(pod), segment) if pod.has(LocalPod::STEERED) => enter(packet, own, &pod, segment),
-        (Some(pod), None, Some(segment)) => speak_for(own, &pod, &segment),
+    // One look-up is enough for most packets.
+    match (maps::local_pod(datagram.destination), segment) {
+        (Some(pod), Some(segment)) if is_tunnel(&segment) && maps::local_pod(segment.source).is_some() => {
+            turn_back(packet, own, &pod, &segment)
+        }
+        (Some(pod), segment) if pod.has(LocalPod::STEERED) => enter(packet, own, &pod, segment),
+        (None, Some(segment)) if segment.opens() => speak(own, &segment),
         _ => Verdict::GoOn,
     }
 }
@@ -60,17 +61,17 @@ fn enter(packet: &Packet, own: [u8; 6], pod: &LocalPod, segment: Option<Segment>
         return Verdict::Drop;
     }
     if let Some(segment) = segment.filter(Segment::opens) {
-        flow::capture(&flow::to_pod(pod.netns, &segment), slot_of(own));
+        flow::make(&flow::to_pod(&segment), pod.netns, slot_of(own));
         account(&segment.connection(pod.netns), Reason::ToApplication);
     }
     Verdict::GoOn
 }
 
-/// The answers come to the pod.
+/// In a pod's name: the answers come to the pod.
 #[inline(always)]
-fn speak_for(own: [u8; 6], pod: &LocalPod, segment: &Segment) -> Verdict {
-    if segment.opens() {
-        flow::capture(&flow::from_pod(pod.netns, segment), slot_of(own));
+fn speak(own: [u8; 6], segment: &Segment) -> Verdict {
+    if let Some(pod) = maps::local_pod(segment.source) {
+        flow::make(&flow::from_pod(segment), pod.netns, slot_of(own));
         account(&segment.connection(pod.netns), Reason::FromZtunnel);
     }
     Verdict::GoOn

@@ -21,18 +21,17 @@ pub fn weir_steer_in(context: TcContext) -> i32 {
 /// ztunnel's Ethernet address would prove nothing: everybody on the LAN knows it and may send from it.
 #[inline(always)]
 fn judge(packet: &Packet) -> Verdict {
-    let netns = crate::netns();
-    match packet.load(ETHERNET_SOURCE) {
-        Some(source) if tag::is_any(source) => tagged(netns, source),
-        _ => inbound::judge(packet, netns, Way::Frame(Direction::Inbound)),
+    match packet.header(ETHERNET_SOURCE) {
+        Some(source) if tag::is_any(source) => tagged(source),
+        _ => inbound::judge(packet, Way::Frame(Direction::Inbound)),
     }
 }
 
 #[inline(always)]
-fn tagged(netns: u64, source: [u8; 6]) -> Verdict {
+fn tagged(source: [u8; 6]) -> Verdict {
     if tag::read(source, maps::contract().secret) == Some(Direction::Served) {
         return Verdict::GoOn;
     }
-    count(netns, Reason::ForgedTag);
+    count(crate::netns(), Reason::ForgedTag);
     Verdict::Drop
 }

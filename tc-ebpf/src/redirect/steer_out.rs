@@ -22,27 +22,35 @@ pub fn weir_steer_out(context: TcContext) -> i32 {
 
 #[inline(always)]
 fn judge(packet: &Packet) -> Verdict {
-    let netns = crate::netns();
-    match packet.load(ETHERNET_SOURCE) {
-        Some(source) if tag::is_any(source) => sent_on(packet, netns, source),
-        Some(source) if !address_for_ztunnel(packet, source) => Verdict::Drop,
-        _ => outbound::judge(packet, netns, Way::Frame(Direction::Outbound)),
+    match packet.header(ETHERNET_SOURCE) {
+        Some(source) if tag::is_any(source) => sent_on(packet, source),
+        Some(source) => match outbound::judge(packet, Way::Frame(Direction::Outbound)) {
+            Verdict::GoOn if packet.header(ETHERNET_SOURCE) == Some(source) => pass(packet, source),
+            verdict => verdict,
+        },
+        None => Verdict::GoOn,
     }
 }
 
-/// What is for ztunnel itself, as connections that were turned to it are, goes nowhere else, whatever ARP says.
+/// What is not captured. If it is for ztunnel itself, as connections that were turned to it are, it goes nowhere else,
+/// whatever ARP says.
 #[inline(always)]
-fn address_for_ztunnel(packet: &Packet, source: [u8; 6]) -> bool {
+fn pass(packet: &Packet, source: [u8; 6]) -> Verdict {
     let ztunnel = parse::datagram(packet, Link::Ethernet)
         .and_then(|datagram| maps::local(datagram.destination))
         .filter(|local| local.has(LocalPod::ZTUNNEL) && local.has(LocalPod::STEERED));
-    ztunnel.is_none_or(|ztunnel| packet.address_frame(ztunnel.mac, source))
+    if ztunnel.is_none_or(|ztunnel| packet.address_frame(ztunnel.mac, source)) {
+        Verdict::GoOn
+    } else {
+        Verdict::Drop
+    }
 }
 
 /// What `steer_in` sends on has come in by an interface, and is for this pod. Whoever in the pod has learnt the tag can
 /// forge neither for another.
 #[inline(always)]
-fn sent_on(packet: &Packet, netns: u64, source: [u8; 6]) -> Verdict {
+fn sent_on(packet: &Packet, source: [u8; 6]) -> Verdict {
+    let netns = crate::netns();
     let is_ours = packet.is_forwarded()
         && tag::read(source, maps::contract().secret) == Some(Direction::Inbound)
         && parse::datagram(packet, Link::Ethernet)

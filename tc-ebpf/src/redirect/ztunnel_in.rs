@@ -26,13 +26,15 @@ pub fn weir_ztunnel_in(context: TcContext) -> i32 {
 
 #[inline(always)]
 fn judge(packet: &Packet) -> Verdict {
-    let Some(source) = packet.load(ETHERNET_SOURCE).filter(|mac| tag::is_any(*mac)) else {
+    let Some(source) = packet.header(ETHERNET_SOURCE).filter(|mac| tag::is_any(*mac)) else {
         return Verdict::GoOn;
     };
-    let datagram = parse::datagram(packet, Link::Ethernet);
-    match (tag::read(source, maps::contract().secret), datagram) {
-        (Some(direction), Some(datagram)) => take(packet, direction, &datagram),
-        _ => forged(),
+    let Some(direction) = tag::read(source, maps::contract().secret) else {
+        return forged();
+    };
+    match parse::datagram(packet, Link::Ethernet) {
+        Some(datagram) => take(packet, direction, &datagram),
+        None => forged(),
     }
 }
 
@@ -43,16 +45,26 @@ fn take(packet: &Packet, direction: Direction, datagram: &Datagram) -> Verdict {
         Direction::Inbound => datagram.destination,
         Direction::Served => return forged(),
     };
+    let segment = datagram.segment(packet);
+    // Whose a connection is was checked when it began.
+    if segment.is_some_and(|segment| has_socket(packet, &segment)) {
+        return deliver(packet);
+    }
     let Some(pod) = maps::local_pod(own) else {
         return forged();
     };
-    // From here a rule leads the packet to local delivery, and the kernel finds the socket of what has begun.
-    packet.set_our_mark(mark::TO_ZTUNNEL);
-    match datagram.segment(packet) {
-        Some(segment) if !has_socket(packet, &segment) => offer(packet, direction, pod.netns, &segment),
+    match segment {
+        Some(segment) => offer(packet, direction, pod.netns, &segment),
         // A complaint about a connection; the kernel finds whose.
-        _ => Verdict::GoOn,
+        None => deliver(packet),
     }
+}
+
+/// From here a rule leads the packet to local delivery, and the kernel finds the socket of what has begun.
+#[inline(always)]
+fn deliver(packet: &Packet) -> Verdict {
+    packet.set_our_mark(mark::TO_ZTUNNEL);
+    Verdict::GoOn
 }
 
 #[inline(always)]
@@ -84,7 +96,7 @@ fn offer(packet: &Packet, direction: Direction, netns: u64, segment: &Segment) -
         unsafe { bpf_sk_assign(packet.helper_context().cast(), listener.cast(), 0) == 0 }
     });
     if assigned == Some(true) {
-        return Verdict::GoOn;
+        return deliver(packet);
     }
     account(&segment.connection(netns), Reason::NoListener);
     Verdict::Drop

@@ -50,7 +50,7 @@ pub fn is_tunnel(segment: &Segment) -> bool {
 /// Both ends of a tunnel between two pods of this node are ztunnel's.
 #[inline(always)]
 fn turn_back(packet: &Packet, pod: &LocalPod, segment: &Segment) -> Verdict {
-    let Some(own) = packet.load::<[u8; 6]>(ETHERNET_SOURCE) else {
+    let Some(own) = packet.header::<[u8; 6]>(ETHERNET_SOURCE) else {
         return Verdict::Drop;
     };
     if !packet.address_frame(own, tag::of(Direction::Inbound, maps::contract().secret)) {
@@ -69,8 +69,8 @@ fn enter(packet: &Packet, pod: &LocalPod, segment: &Segment) -> Verdict {
         return Verdict::Drop;
     }
     if segment.opens() {
-        let flow = flow::to_pod(pod.netns, segment);
-        flow::capture(&flow, flow::slot_of(packet.interface()));
+        let slot = flow::slot_of(packet.interface());
+        flow::make(&flow::to_pod(segment), pod.netns, slot);
         account(&segment.connection(pod.netns), Reason::ToApplication);
     }
     packet.enter_behind(pod.interface)
@@ -80,7 +80,7 @@ fn enter(packet: &Packet, pod: &LocalPod, segment: &Segment) -> Verdict {
 #[inline(always)]
 fn speak_for(packet: &Packet, pod: &LocalPod, segment: &Segment) -> Verdict {
     let next = if pod.has(LocalPod::ON_ZTUNNELS_BRIDGE) {
-        packet.load::<[u8; 6]>(0).unwrap_or(pod.gateway)
+        packet.header::<[u8; 6]>(0).unwrap_or(pod.gateway)
     } else {
         pod.gateway
     };
@@ -88,8 +88,8 @@ fn speak_for(packet: &Packet, pod: &LocalPod, segment: &Segment) -> Verdict {
         return Verdict::Drop;
     }
     if segment.opens() {
-        let flow = flow::from_pod(pod.netns, segment);
-        flow::capture(&flow, flow::slot_of(packet.interface()));
+        let slot = flow::slot_of(packet.interface());
+        flow::make(&flow::from_pod(segment), pod.netns, slot);
         account(&segment.connection(pod.netns), Reason::FromZtunnel);
     }
     packet.set_our_mark(mark::BYPASS);

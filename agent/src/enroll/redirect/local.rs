@@ -38,13 +38,21 @@ pub fn set(
         );
     }
     set_addresses(maps, netns, &wanted)?;
+    reach
+        .joints
+        .iter()
+        .try_for_each(|joint| set_interface(maps, joint.peer.index, netns))
+}
+
+fn set_interface(maps: &Maps, interface: u32, netns: u64) -> Result<(), DatapathError> {
     let mut interfaces = maps.host_interfaces()?;
-    for joint in &reach.joints {
-        interfaces
-            .insert(joint.peer.index, netns, 0)
-            .map_err(maps::wrap(map::HOST_INTERFACES))?;
+    if entries::get(&interfaces, &interface, map::HOST_INTERFACES)? == Some(netns) {
+        return Ok(());
     }
-    Ok(())
+    interfaces
+        .insert(interface, netns, 0)
+        .map_err(maps::wrap(map::HOST_INTERFACES))?;
+    maps.begin_era()
 }
 
 /// Makes the map hold exactly ztunnel's addresses for its netns.
@@ -77,7 +85,8 @@ pub fn forget_addresses(maps: &Maps, netns: u64) -> Result<(), DatapathError> {
 /// # Errors
 /// [`DatapathError`].
 pub fn forget_interface(maps: &Maps, interface: u32) -> Result<(), DatapathError> {
-    entries::remove(&mut maps.host_interfaces()?, &interface, map::HOST_INTERFACES)
+    entries::remove(&mut maps.host_interfaces()?, &interface, map::HOST_INTERFACES)?;
+    maps.begin_era()
 }
 
 /// Interfaces of the node that lead to the pod, as the map has them.
@@ -129,17 +138,28 @@ fn steered(netns: u64, beside: &Beside, flags: u32) -> impl Iterator<Item = (Add
 
 fn set_addresses(maps: &Maps, netns: u64, wanted: &[(Address, LocalPod)]) -> Result<(), DatapathError> {
     let held = addresses_of(maps, netns)?;
-    let mut pods = maps.local_pods()?;
-    for (address, entry) in wanted {
-        if !held.contains(&(*address, *entry)) {
-            pods.insert(address, entry, 0)
-                .map_err(maps::wrap(map::LOCAL_PODS))?;
-        }
+    let is_wanted = |address: &Address| wanted.iter().any(|(kept, _)| kept == address);
+    let new: Vec<_> = wanted.iter().filter(|entry| !held.contains(entry)).collect();
+    let over: Vec<_> = held.iter().filter(|(address, _)| !is_wanted(address)).collect();
+    if new.is_empty() && over.is_empty() {
+        return Ok(());
     }
-    for (address, _) in held {
-        if !wanted.iter().any(|(kept, _)| *kept == address) {
-            entries::remove(&mut pods, &address, map::LOCAL_PODS)?;
-        }
+    // What has been changed counts even if not all could be.
+    change_addresses(maps, &new, &over).and(maps.begin_era())
+}
+
+fn change_addresses(
+    maps: &Maps,
+    new: &[&(Address, LocalPod)],
+    over: &[&(Address, LocalPod)],
+) -> Result<(), DatapathError> {
+    let mut pods = maps.local_pods()?;
+    for (address, entry) in new {
+        pods.insert(address, entry, 0)
+            .map_err(maps::wrap(map::LOCAL_PODS))?;
+    }
+    for (address, _) in over {
+        entries::remove(&mut pods, address, map::LOCAL_PODS)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
-use weir_common::flow::{Decided, Flow};
+use weir_common::flow::{Decided, Ends};
 use weir_common::names::map;
 
 use crate::datapath::{Maps, maps};
@@ -26,18 +26,20 @@ pub fn pass(
     let passed = Decided {
         what: Decided::PASSED,
         ztunnel: 0,
+        netns: cookie,
+        era: Decided::UNCHECKED,
+        interface: 0,
+        reserved: 0,
     };
     for socket in socket_table::read(netns, States::CONNECTED)? {
         if own.contains(&socket.local.ip()) {
-            let flow = Flow {
-                netns: cookie,
-                source: socket.remote.ip().into(),
-                destination: socket.local.ip().into(),
-                source_port: socket.remote.port(),
-                destination_port: socket.local.port(),
-                reserved: 0,
+            let ends = Ends {
+                peer: socket.remote.ip().into(),
+                pod: socket.local.ip().into(),
+                peer_port: socket.remote.port(),
+                pod_port: socket.local.port(),
             };
-            flows.insert(flow, passed, 0).map_err(maps::wrap(map::FLOWS))?;
+            flows.insert(ends, passed, 0).map_err(maps::wrap(map::FLOWS))?;
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 
 use weir_agent::datapath::{Interface, Link};
 use weir_agent::inside;
-use weir_common::flow::{Decided, Flow};
+use weir_common::flow::{Decided, Ends};
 use weir_common::local_pod::LocalPod;
 use weir_common::mark;
 use weir_common::pod::PodEntry;
@@ -113,25 +113,22 @@ fn local(scene: &Scene, child: &Child, flags: u32) {
 }
 
 fn note(scene: &Scene, open: &Exchange) {
-    let flow = Flow {
-        netns: scene.client.cookie,
-        source: open.peer.ip().into(),
-        destination: open.local.ip().into(),
-        source_port: open.peer.port(),
-        destination_port: open.local.port(),
-        reserved: 0,
+    let ends = Ends {
+        peer: open.peer.ip().into(),
+        pod: open.local.ip().into(),
+        peer_port: open.peer.port(),
+        pod_port: open.local.port(),
     };
     let passed = Decided {
         what: Decided::PASSED,
         ztunnel: 0,
+        netns: scene.client.cookie,
+        era: Decided::UNCHECKED,
+        interface: 0,
+        reserved: 0,
     };
-    scene
-        .datapath
-        .maps()
-        .flows()
-        .unwrap()
-        .insert(flow, passed, 0)
-        .unwrap();
+    let mut flows = scene.datapath.maps().flows().unwrap();
+    flows.insert(ends, passed, 0).unwrap();
 }
 
 /// The pod's new connections are captured from here on.
@@ -140,13 +137,9 @@ pub fn enrol(scene: &Scene, pod: &Child) {
         flags: PodEntry::REDIRECTING,
         sysctls: 0,
     };
-    scene
-        .datapath
-        .maps()
-        .pods()
-        .unwrap()
-        .insert(pod.cookie, entry, 0)
-        .unwrap();
+    let maps = scene.datapath.maps();
+    maps.pods().unwrap().insert(pod.cookie, entry, 0).unwrap();
+    maps.begin_era().unwrap();
 }
 
 pub fn interface(netns: &Netns, name: &str) -> Interface {
