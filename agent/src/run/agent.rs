@@ -92,8 +92,7 @@ impl Agent {
     pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
         let node = Node::read(&config)?;
         let datapath = open_datapath(&config, &node)?;
-        let settings = node.settings(&config);
-        change_settings(&datapath, |current| *current = settings.after(*current))?;
+        change_settings(&datapath, |now| *now = node.settings(&config).after(*now))?;
         let (ztunnels, processes) = Ztunnels::new(datapath.clone(), node.clone());
         let zds = ZdsServer::start_with(zds_config(&config), ztunnels)?;
         let (keeper, side, kept) = keeper(&config, &node, &datapath, &zds)?;
@@ -131,13 +130,11 @@ impl Agent {
             claims,
             releaser,
         };
-        let zds_tally = ZdsTally::default();
-        let counting = tokio::spawn(zds_tally.clone().follow(zds.events()));
         let (wiring, looking) = Wiring::start(config.host_netns.clone(), config.cni_conf_dir.clone());
         let view = View {
             wiring,
             tracer: Tracer::new(datapath.clone(), registry.clone()),
-            zds_tally,
+            zds_tally: ZdsTally::default(),
             config: Arc::new(config),
             started: SystemTime::now(),
             datapath,
@@ -152,14 +149,14 @@ impl Agent {
             health: Health::default(),
         };
         let (calls, called) = Calls::new(sandboxes);
+        let counting = tokio::spawn(view.zds_tally.clone().follow(view.zds.events()));
         let mut tasks = Tasks::from_iter([
             ("follows the pods", begun.task),
             ("counts what ztunnel says", counting),
             ("looks at the node's wiring", looking),
         ]);
         let (leave, leaving) = oneshot::channel();
-        let keeping = keeper.map(|keeper| keeper.run(view.source.clone(), leaving));
-        tasks.extend(others(&view, begun.cluster.as_ref(), keeping));
+        tasks.extend(others(&view, begun.cluster.as_ref(), keeper, leaving));
         Ok(Self {
             view,
             sweeper,
@@ -243,11 +240,13 @@ impl Agent {
 fn others(
     view: &View,
     cluster: Option<&Cluster>,
-    keeping: Option<impl Future<Output = ()> + Send + 'static>,
+    keeper: Option<Keeper>,
+    leave: oneshot::Receiver<()>,
 ) -> impl Iterator<Item = Task> {
     let report = |cluster: &Cluster| cluster.report(view.registry.clone(), view.reports.clone());
     let reporting = cluster.map(|cluster| ("reports to the API server", report(cluster)));
-    let keeping = keeping.map(|keeping| (KEEPS_ZTUNNEL, tokio::spawn(keeping)));
+    let keep = |keeper: Keeper| tokio::spawn(keeper.run(view.source.clone(), leave));
+    let keeping = keeper.map(|keeper| (KEEPS_ZTUNNEL, keep(keeper)));
     reporting.into_iter().chain(keeping)
 }
 
