@@ -1,17 +1,22 @@
-//! Work inside a pod's network namespace, on threads that are made for it and end there: no thread ever switches
-//! back, so none can be left in the wrong namespace.
+//! Work inside a pod's network namespace, on threads that do nothing else: each enters the namespace before it does
+//! anything, so none can ever work in the wrong one.
 
-use std::fs;
-use std::io;
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::marker::PhantomData;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::panic::resume_unwind;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread;
 
+use nix::fcntl::{OFlag, open, openat};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::sys::stat::{Mode, fstat};
 
-use tokio::sync::oneshot;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::datapath::sys;
 
@@ -32,21 +37,25 @@ impl InsideError {
     }
 }
 
-/// Runs `work` inside `netns`.
+/// Runs `work` inside `netns`: on a thread that is made for it, unless this one is there on a [`visit`].
 ///
 /// # Errors
 /// [`InsideError`] if the namespace cannot be entered; `work` has not run then.
 pub fn run<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> Result<T, InsideError> {
+    if Visit::is_in(netns)? {
+        return Ok(work());
+    }
     thread::scope(|scope| {
         let inside = scope.spawn(|| {
-            setns(netns, CloneFlags::CLONE_NEWNET).map_err(InsideError::at("enter it (CAP_SYS_ADMIN)"))?;
+            setns(netns, CloneFlags::CLONE_NEWNET).map_err(InsideError::at(ENTER))?;
             Ok(work())
         });
         inside.join().unwrap_or_else(|panic| resume_unwind(panic))
     })
 }
 
-/// The same for those who must not block.
+/// The same for those who must not block, and for several steps in one namespace: what `work` does with [`run`] in this
+/// namespace is done right there.
 ///
 /// # Errors
 /// As [`run`]; also if `work` panics.
@@ -54,21 +63,82 @@ pub async fn visit<T: Send + 'static>(
     netns: Arc<OwnedFd>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, InsideError> {
-    let (answer, answered) = oneshot::channel();
-    let inside = move || {
-        let entered = setns(&*netns, CloneFlags::CLONE_NEWNET);
-        let done = entered
-            .map_err(InsideError::at("enter it (CAP_SYS_ADMIN)"))
-            .map(|()| work());
-        // Whoever asked may have given up.
-        answer.send(done).ok();
+    let visitors = match &*VISITORS {
+        Ok(visitors) => visitors,
+        Err(error) => {
+            return Err(InsideError::at("have threads for it")(io::Error::from(
+                error.kind(),
+            )));
+        }
     };
-    thread::Builder::new()
-        .name("inside".to_owned())
-        .spawn(inside)
-        .map_err(InsideError::at("make a thread for it"))?;
-    let panicked = |_| InsideError::at("work in it")(io::Error::other("a panic, which the log has"));
-    answered.await.unwrap_or_else(|error| Err(panicked(error)))
+    let visiting = visitors.threads.spawn_blocking(move || {
+        let _visit = Visit::begin(&visitors.home, netns.as_fd())?;
+        Ok(work())
+    });
+    let panicked = || InsideError::at("work in it")(io::Error::other("a panic, which the log has"));
+    visiting.await.unwrap_or_else(|_| Err(panicked()))
+}
+
+const ENTER: &str = "enter it (CAP_SYS_ADMIN)";
+/// More would only wait for each other in the kernel.
+const VISITORS_AT_ONCE: usize = 16;
+
+/// Threads that go from namespace to namespace: to make one for each visit takes longer than most visits.
+struct Visitors {
+    threads: Runtime,
+    home: File,
+}
+
+static VISITORS: LazyLock<io::Result<Visitors>> = LazyLock::new(|| {
+    let threads = Builder::new_current_thread()
+        .thread_name("inside")
+        .max_blocking_threads(VISITORS_AT_ONCE)
+        .build()?;
+    let home = File::open("/proc/self/ns/net")?;
+    Ok(Visitors { threads, home })
+});
+
+thread_local! {
+    /// Device and inode of the namespace that the thread visits.
+    static VISITED: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
+}
+
+/// A visit of the calling thread; it is over when this is dropped.
+struct Visit<'a> {
+    home: &'a File,
+    _bound_to_its_thread: PhantomData<*const ()>,
+}
+
+impl<'a> Visit<'a> {
+    fn begin(home: &'a File, netns: BorrowedFd<'_>) -> Result<Self, InsideError> {
+        setns(netns, CloneFlags::CLONE_NEWNET).map_err(InsideError::at(ENTER))?;
+        VISITED.set(Some(identity(netns)?));
+        Ok(Self {
+            home,
+            _bound_to_its_thread: PhantomData,
+        })
+    }
+
+    fn is_in(netns: BorrowedFd<'_>) -> Result<bool, InsideError> {
+        let Some(visited) = VISITED.get() else {
+            return Ok(false);
+        };
+        Ok(visited == identity(netns)?)
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        VISITED.set(None);
+        // Only so that a pod's namespace does not outlive the pod. A thread that cannot leave does nothing in there: its
+        // next visit begins by entering another.
+        setns(self.home, CloneFlags::CLONE_NEWNET).ok();
+    }
+}
+
+fn identity(netns: BorrowedFd<'_>) -> Result<(u64, u64), InsideError> {
+    let stat = fstat(netns).map_err(InsideError::at("identify it"))?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 /// The cookie by which the kernel side knows the namespace.
@@ -102,7 +172,7 @@ pub fn current_cookie() -> Result<u64, InsideError> {
 /// # Errors
 /// The file's.
 pub fn read_sysctl(name: &str) -> io::Result<String> {
-    Ok(fs::read_to_string(sysctl_path(name))?.trim_end().to_owned())
+    Sysctls::default().read(name)
 }
 
 /// Writes a sysctl of the namespace that the calling thread is in.
@@ -110,9 +180,70 @@ pub fn read_sysctl(name: &str) -> io::Result<String> {
 /// # Errors
 /// The file's.
 pub fn write_sysctl(name: &str, value: &str) -> io::Result<()> {
-    fs::write(sysctl_path(name), value)
+    Sysctls::default().open(name)?.write_all(value.as_bytes())
 }
 
-fn sysctl_path(name: &str) -> String {
-    format!("/proc/sys/{}", name.replace('.', "/"))
+/// Several sysctls of the namespace that the calling thread is in. Directories are found once: the kernel's cache of
+/// names keeps those of all namespaces, which are called the same, in one row, and looks through it each time.
+#[derive(Debug, Default)]
+pub struct Sysctls {
+    directories: Vec<(String, OwnedFd)>,
+}
+
+impl Sysctls {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// The file's.
+    pub fn read(&mut self, name: &str) -> io::Result<String> {
+        let mut file = self.file(name, OFlag::O_RDONLY)?;
+        read_line(&mut file)
+    }
+
+    /// Writes `to` over the value `from` and no other; says whether it was there.
+    ///
+    /// # Errors
+    /// The file's.
+    pub fn switch(&mut self, name: &str, from: &str, to: &str) -> io::Result<bool> {
+        let mut file = self.open(name)?;
+        if read_line(&mut file)? != from {
+            return Ok(false);
+        }
+        // These files take a value only at their beginning.
+        file.write_all_at(to.as_bytes(), 0)?;
+        Ok(true)
+    }
+
+    fn open(&mut self, name: &str) -> io::Result<File> {
+        self.file(name, OFlag::O_RDWR)
+    }
+
+    fn file(&mut self, name: &str, flags: OFlag) -> io::Result<File> {
+        let (directory, leaf) = name.rsplit_once('.').unwrap_or(("", name));
+        let known = self.directories.iter().position(|(known, _)| known == directory);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let opened = open_directory(directory)?;
+                self.directories.push((directory.to_owned(), opened));
+                self.directories.len() - 1
+            }
+        };
+        let (_, directory) = &self.directories[index];
+        Ok(openat(directory, leaf, flags | OFlag::O_CLOEXEC, Mode::empty())?.into())
+    }
+}
+
+fn open_directory(name: &str) -> io::Result<OwnedFd> {
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(open(path.as_str(), flags, Mode::empty())?)
+}
+
+/// A value fits into one read.
+fn read_line(file: &mut File) -> io::Result<String> {
+    let mut buffer = [0; 128];
+    let length = file.read(&mut buffer)?;
+    let text = String::from_utf8_lossy(&buffer[..length]);
+    Ok(text.trim_end().to_owned())
 }

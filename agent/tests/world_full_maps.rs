@@ -17,6 +17,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use serve::serve;
 use tally::Tally;
 use weir_agent::datapath::{Maps, Pins};
+use weir_agent::enroll::requests::Requests;
 use weir_agent::enroll::{netlink, routing};
 use weir_common::listener::{ListenerKey, SLOTS};
 use weir_common::reason::Reason;
@@ -69,8 +70,8 @@ fn has_rules(mesh: &Mesh, pod: &str) -> bool {
         first_v4: mesh.pod(pod).addresses().v4,
         ..Default::default()
     };
-    let look = async |handle: &rtnetlink::Handle| routing::is_complete(handle, &addresses).await;
-    netlink::run(mesh.pod(pod).netns.as_fd(), look).unwrap()
+    let look = |requests: &mut Requests| routing::is_complete(requests, &addresses);
+    netlink::ask(mesh.pod(pod).netns.as_fd(), look).unwrap()
 }
 
 #[test]

@@ -288,7 +288,7 @@ fn kernels_without_links_get_a_filter_that_comes_and_goes_alone() {
     let own = OwnDatapath::with_hook("clsact", Hook::Clsact);
     own.set_flags(AUDIT);
     pod.enroll(&own, &Filters::default());
-    let all = netlink::run(pod.netns.as_fd(), async |handle| interfaces::list(handle).await).unwrap();
+    let all = netlink::ask(pod.netns.as_fd(), interfaces::list).unwrap();
     let place = |interfaces| {
         own.datapath
             .attach_guard(pod.netns.as_fd(), pod.cookie, interfaces)
@@ -309,7 +309,7 @@ fn a_filter_is_replaced_and_not_doubled() {
     let (own, pod) = (OwnDatapath::with_hook("replaced", Hook::Clsact), Pod::new());
     own.set_flags(AUDIT);
     pod.enroll(&own, &Filters::default());
-    let all = netlink::run(pod.netns.as_fd(), async |handle| interfaces::list(handle).await).unwrap();
+    let all = netlink::ask(pod.netns.as_fd(), interfaces::list).unwrap();
     for _ in 0..2 {
         let netns = pod.netns.as_fd();
         own.datapath.attach_guard(netns, pod.cookie, &all).unwrap();

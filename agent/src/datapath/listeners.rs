@@ -4,7 +4,6 @@
 use weir_common::listener::ListenerKey;
 use weir_common::names::map;
 
-use super::sys::{self, RawMap};
 use super::{DatapathError, Maps};
 
 /// Others add listeners all the time, but seldom one that is the map's first.
@@ -20,7 +19,7 @@ impl Maps {
             map: map::LISTENERS,
             source,
         };
-        let map = RawMap::new(sys::obj_get(&self.pins().map(map::LISTENERS))?)?;
+        let map = self.raw(map::LISTENERS)?;
         let mut count = 0;
         for _ in 0..ATTEMPTS {
             // What follows a key that is not there is the map's first key, which follows none that is there.

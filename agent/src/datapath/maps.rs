@@ -1,6 +1,9 @@
 //! The maps, typed, and how large they are.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aya::Pod;
@@ -20,6 +23,7 @@ use weir_common::pod::PodEntry;
 use weir_common::reason::Reason;
 use weir_common::ztunnel::{NodeContract, ZtunnelPlace};
 
+use super::sys::{self, RawMap};
 use super::{DatapathError, Pins};
 
 /// How many entries each map takes. They are set when a map is made; a map of an earlier run keeps its size.
@@ -91,26 +95,30 @@ impl Sizes {
 #[derive(Clone, Debug)]
 pub struct Maps {
     pins: Pins,
+    /// Those that an agent has opened: finding a pin takes longer than most uses of a map.
+    held: Arc<BTreeMap<&'static str, OwnedFd>>,
 }
 
 impl Maps {
     /// The maps of `pins`, which must exist.
     pub(super) fn open(pins: &Pins) -> Result<Self, DatapathError> {
-        let maps = Self { pins: pins.clone() };
+        let mut held = BTreeMap::new();
         for name in map::ALL {
-            maps.data(name)?;
+            held.insert(name, sys::obj_get(&pins.map(name))?);
         }
-        Ok(maps)
+        Ok(Self {
+            pins: pins.clone(),
+            held: Arc::new(held),
+        })
     }
 
     /// Maps of an agent that may not run any more: for the operator's commands.
     #[must_use]
     pub fn adopt(pins: &Pins) -> Self {
-        Self { pins: pins.clone() }
-    }
-
-    pub(super) const fn pins(&self) -> &Pins {
-        &self.pins
+        Self {
+            pins: pins.clone(),
+            held: Arc::default(),
+        }
     }
 
     /// Enrolled pods.
@@ -310,7 +318,25 @@ impl Maps {
     }
 
     fn data(&self, name: &'static str) -> Result<MapData, DatapathError> {
-        MapData::from_pin(self.pins.map(name)).map_err(wrap(name))
+        let opened = match self.held(name) {
+            Some(map) => MapData::from_fd(map?),
+            None => MapData::from_pin(self.pins.map(name)),
+        };
+        opened.map_err(wrap(name))
+    }
+
+    /// A map, for those who read its bytes.
+    pub(super) fn raw(&self, name: &'static str) -> Result<RawMap, DatapathError> {
+        let map = match self.held(name) {
+            Some(map) => map?,
+            None => sys::obj_get(&self.pins.map(name))?,
+        };
+        Ok(RawMap::new(map)?)
+    }
+
+    fn held(&self, name: &'static str) -> Option<Result<OwnedFd, DatapathError>> {
+        let map = self.held.get(name)?;
+        Some(map.try_clone().map_err(DatapathError::io(self.pins.map(name))))
     }
 }
 

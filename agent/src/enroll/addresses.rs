@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use futures::TryStreamExt as _;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use rtnetlink::Handle;
 
 use super::EnrollError;
+use super::requests::Requests;
 use super::routing::LOOPBACK_INDEX;
 
 /// A pod's addresses; the first of each family is the one that outbound connections come from.
@@ -21,18 +20,12 @@ pub struct Addresses {
     pub first_v6: Option<std::net::Ipv6Addr>,
 }
 
-/// Reads the addresses of the namespace that `handle` belongs to.
+/// Reads the addresses of the namespace that `requests` belong to.
 ///
 /// # Errors
-/// [`EnrollError::Netlink`].
-pub async fn read(handle: &Handle) -> Result<Addresses, EnrollError> {
-    let messages: Vec<AddressMessage> = handle
-        .address()
-        .get()
-        .execute()
-        .try_collect()
-        .await
-        .map_err(EnrollError::netlink("list addresses"))?;
+/// [`EnrollError::Refused`].
+pub fn read(requests: &mut Requests) -> Result<Addresses, EnrollError> {
+    let messages = requests.addresses()?;
     let mut found = Addresses::default();
     // Service addresses on loopback are listed first, but connections come from an interface's if there is one.
     for loopback_counts in [false, true] {

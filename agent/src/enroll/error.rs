@@ -25,6 +25,14 @@ pub enum EnrollError {
         /// The kernel's answer.
         source: rtnetlink::Error,
     },
+    /// The same, of requests that go by [`super::requests`].
+    #[error("cannot {step}: {source}")]
+    Refused {
+        /// What was tried.
+        step: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// A netlink socket could not be made.
     #[error("netlink socket: {0}")]
     NetlinkSocket(io::Error),
@@ -104,5 +112,9 @@ impl EnrollError {
     /// Wraps a netlink error with the step it happened in.
     pub(crate) fn netlink(step: &'static str) -> impl FnOnce(rtnetlink::Error) -> Self {
         move |source| Self::Netlink { step, source }
+    }
+
+    pub(super) fn refused(step: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Refused { step, source }
     }
 }

@@ -11,6 +11,7 @@ use weir_common::names::map;
 use weir_common::pod::PodEntry;
 
 use super::EnrollError;
+use super::addresses::Addresses;
 use crate::datapath::{DatapathError, Maps, maps};
 use crate::pods::capture::{Capture, Ports, Ranges};
 
@@ -60,6 +61,13 @@ impl Filters {
             .ranges
             .extend(outbound.exclude_ranges.iter().map(|range| (*range, EXCLUDE)));
         filters
+    }
+
+    /// Whether connections by IPv6 are captured in a pod with these addresses: virtual machines have addresses of their
+    /// own.
+    #[must_use]
+    pub const fn uses_v6(&self, addresses: &Addresses) -> bool {
+        addresses.first_v6.is_some() || !self.virtual_interfaces.is_empty()
     }
 
     const fn set(&mut self, flag: u32, on: bool) {

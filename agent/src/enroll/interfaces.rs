@@ -2,12 +2,11 @@
 
 use std::os::fd::BorrowedFd;
 
-use futures::TryStreamExt as _;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
-use rtnetlink::Handle;
-
+use super::requests::{Requests, attribute};
 use super::{EnrollError, netlink, routing};
 use crate::datapath::{Datapath, Interface, Link};
+
+const IFINFOMSG: usize = 16;
 
 /// What is wanted at the interfaces of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,17 +34,28 @@ pub fn ensure(
     cookie: u64,
     wanted: &Wanted,
 ) -> Result<(), EnrollError> {
-    let interfaces = netlink::run(netns, async |handle| prepare(handle, wanted).await)?;
-    attach(datapath, netns, cookie, wanted, interfaces)
+    let interfaces = netlink::ask(netns, |requests| prepare(requests, netns, wanted, false))?;
+    attach(datapath, (netns, cookie), wanted, interfaces, false)
 }
 
-/// The part of it that asks the namespace: makes the rules, lists the interfaces.
+/// The part of it that asks the namespace: makes the rules, lists the interfaces. A new pod has nothing of ours that
+/// would have to be taken away.
 ///
 /// # Errors
 /// [`EnrollError::Netlink`].
-pub(super) async fn prepare(handle: &Handle, wanted: &Wanted) -> Result<Vec<Interface>, EnrollError> {
-    routing::ensure_virtual(handle, &wanted.names()).await?;
-    list(handle).await
+pub(super) fn prepare(
+    requests: &mut Requests,
+    netns: BorrowedFd<'_>,
+    wanted: &Wanted,
+    is_new: bool,
+) -> Result<Vec<Interface>, EnrollError> {
+    if !(is_new && wanted.virtual_interfaces.is_empty()) {
+        let names = wanted.names();
+        netlink::run(netns, async |handle| {
+            routing::ensure_virtual(handle, &names).await
+        })?;
+    }
+    list(requests)
 }
 
 /// The part that attaches programs.
@@ -54,10 +64,10 @@ pub(super) async fn prepare(handle: &Handle, wanted: &Wanted) -> Result<Vec<Inte
 /// [`EnrollError::Datapath`] names the interface.
 pub(super) fn attach(
     datapath: &Datapath,
-    netns: BorrowedFd<'_>,
-    cookie: u64,
+    (netns, cookie): (BorrowedFd<'_>, u64),
     wanted: &Wanted,
     interfaces: Vec<Interface>,
+    is_new: bool,
 ) -> Result<(), EnrollError> {
     let names = wanted.names();
     let (inner, mut outer): (Vec<_>, Vec<_>) = interfaces
@@ -66,8 +76,13 @@ pub(super) fn attach(
     if !wanted.guard {
         outer.clear();
     }
-    datapath.attach_guard(netns, cookie, &outer)?;
-    Ok(datapath.attach_virtual(netns, cookie, &inner)?)
+    if !(is_new && outer.is_empty()) {
+        datapath.attach_guard(netns, cookie, &outer)?;
+    }
+    if !(is_new && inner.is_empty()) {
+        datapath.attach_virtual(netns, cookie, &inner)?;
+    }
+    Ok(())
 }
 
 /// Takes the programs at the interfaces of a pod away, and the rules of its virtual interfaces.
@@ -87,35 +102,29 @@ pub fn remove(datapath: &Datapath, netns: BorrowedFd<'_>, cookie: u64) -> Result
     steps.into_iter().collect()
 }
 
-/// The interfaces of the namespace that `handle` belongs to, without loopback.
+/// The interfaces of the namespace that `requests` belong to, without loopback.
 ///
 /// # Errors
-/// [`EnrollError::Netlink`].
-pub async fn list(handle: &Handle) -> Result<Vec<Interface>, EnrollError> {
-    let links: Vec<LinkMessage> = handle
-        .link()
-        .get()
-        .execute()
-        .try_collect()
-        .await
-        .map_err(EnrollError::netlink("list interfaces"))?;
-    Ok(links
-        .iter()
-        .filter(|link| !link.header.flags.contains(LinkFlags::Loopback))
-        .filter_map(read)
-        .collect())
+/// [`EnrollError::Refused`].
+pub fn list(requests: &mut Requests) -> Result<Vec<Interface>, EnrollError> {
+    requests.links(read)
 }
 
-fn read(link: &LinkMessage) -> Option<Interface> {
-    let name = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name.clone()),
-        _ => None,
-    })?;
+/// `struct ifinfomsg`, and its attributes.
+fn read(link: &[u8]) -> Option<Interface> {
+    let number = |at: usize| link.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes);
+    let kind = u16::from_ne_bytes([*link.get(2)?, *link.get(3)?]);
+    let is_loopback = number(8)? & libc::IFF_LOOPBACK.cast_unsigned() != 0;
+    if is_loopback {
+        return None;
+    }
+    let name = attribute(link.get(IFINFOMSG..)?, libc::IFLA_IFNAME)?;
+    let name = name.strip_suffix(&[0]).unwrap_or(name);
     Some(Interface {
-        index: link.header.index,
-        name,
-        link: match link.header.link_layer_type {
-            LinkLayerType::Ether => Link::Ethernet,
+        index: number(4)?,
+        name: String::from_utf8(name.to_owned()).ok()?,
+        link: match kind {
+            libc::ARPHRD_ETHER => Link::Ethernet,
             _ => Link::Ip,
         },
     })

@@ -16,6 +16,15 @@ use crate::datapath::{Maps, maps};
 /// The ports whose listeners the kernel side hands connections to.
 const PORTS: [u16; 2] = [ports::OUTBOUND, ports::INBOUND];
 
+/// What [`repair`] has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repaired {
+    /// All listeners were as they should be.
+    Nothing,
+    /// One or the other was not.
+    Some,
+}
+
 /// The sockets that listen on ztunnel's ports.
 fn listening(netns: BorrowedFd<'_>) -> Result<Vec<Socket>, EnrollError> {
     let mut sockets = socket_table::read(netns, States::LISTENING)?;
@@ -55,7 +64,12 @@ pub fn are_known(maps: &Maps, netns: u64) -> Result<bool, EnrollError> {
 /// # Errors
 /// [`EnrollError`] if the namespace or a map cannot be read, or a listener not be made to take captured connections; a
 /// process that is gone is passed over.
-pub fn repair(maps: &Maps, netns: BorrowedFd<'_>, cookie: u64, processes: &[u32]) -> Result<(), EnrollError> {
+pub fn repair(
+    maps: &Maps,
+    netns: BorrowedFd<'_>,
+    cookie: u64,
+    processes: &[u32],
+) -> Result<Repaired, EnrollError> {
     let listening = listening(netns)?;
     let registered = registered(maps, cookie)?;
     let known = |port: u16| registered.get(&port).copied().unwrap_or(0);
@@ -65,7 +79,7 @@ pub fn repair(maps: &Maps, netns: BorrowedFd<'_>, cookie: u64, processes: &[u32]
     };
     let opaque = listening.iter().any(|socket| !socket.transparent);
     if !opaque && !PORTS.into_iter().any(unknown) {
-        return Ok(());
+        return Ok(Repaired::Nothing);
     }
     let owners = Owners::of(processes, &listening);
     for socket in listening.iter().filter(|socket| !socket.transparent) {
@@ -83,7 +97,7 @@ pub fn repair(maps: &Maps, netns: BorrowedFd<'_>, cookie: u64, processes: &[u32]
             register(maps, cookie, port, &found)?;
         }
     }
-    Ok(())
+    Ok(Repaired::Some)
 }
 
 /// ztunnel sets `IP_TRANSPARENT` itself unless it was told not to show applications their clients' addresses

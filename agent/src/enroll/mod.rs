@@ -12,6 +12,7 @@ pub mod netlink;
 mod own;
 mod pod;
 pub mod redirect;
+pub mod requests;
 pub mod routing;
 mod socket_table;
 pub mod sysctls;

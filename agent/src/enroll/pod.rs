@@ -10,11 +10,12 @@ use weir_netdetect::choose::Contract;
 use super::addresses::{self, Addresses};
 use super::filters::{self, Filters};
 use super::interfaces::{self, Wanted};
+use super::listeners::Repaired;
 use super::own::{self, Known};
 use super::redirect::NodeSide;
 use super::{EnrollError, Told, captured, entries, listeners, netlink, routing, sysctls, wiring};
 use crate::datapath::{Datapath, maps};
-use crate::inside;
+use crate::inside::{self, Sysctls};
 
 /// What the kernel holds for an enrolled pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,7 +197,7 @@ impl Enroller {
         netns: BorrowedFd<'_>,
         cookie: u64,
         processes: &[u32],
-    ) -> Result<(), EnrollError> {
+    ) -> Result<Repaired, EnrollError> {
         listeners::repair(self.datapath.maps(), netns, cookie, processes)
     }
 
@@ -286,7 +287,7 @@ impl Enroller {
         interfaces::remove(&self.datapath, netns, cookie)?;
         netlink::run(netns, async |handle| {
             let routes = routing::remove(handle).await;
-            routes.and(sysctls::restore(switched))
+            routes.and(sysctls::restore(&mut Sysctls::default(), switched))
         })?;
         self.forget(Some(netns), cookie)
     }
@@ -322,14 +323,15 @@ impl Enroller {
             guard: self.guards,
             virtual_interfaces: filters.virtual_interfaces.clone(),
         };
-        let (addresses, interfaces, cautions) = netlink::run(netns, async |handle| {
-            let addresses = addresses::read(handle).await?;
+        let (addresses, interfaces, cautions) = netlink::ask(netns, |requests| {
+            let addresses = addresses::read(requests)?;
             if addresses.own.is_empty() {
                 return Err(EnrollError::NoAddress);
             }
             own::set(self.datapath.maps(), cookie, &addresses, known)?;
             filters::apply(self.datapath.maps(), cookie, filters, had.has(PodEntry::RULES))?;
-            let timestamps = sysctls::has_timestamps()?;
+            let mut settings = Sysctls::default();
+            let timestamps = sysctls::has_timestamps(&mut settings)?;
             let mut tracked = PodEntry {
                 flags: filters.entry_flags() | port_flags(timestamps) | (had.flags & PodEntry::CAPTURING),
                 sysctls: had.sysctls,
@@ -337,20 +339,27 @@ impl Enroller {
             // ztunnel's listeners are noted from now on; what is not captured yet stays so. And the entry is where it
             // is kept which settings were switched, so without one none is.
             self.set_entry(cookie, tracked)?;
-            tracked.sysctls |= sysctls::ensure()?;
+            tracked.sysctls |= sysctls::ensure(&mut settings, filters.uses_v6(&addresses))?;
             self.set_entry(cookie, tracked)?;
-            routing::ensure(handle, &addresses).await?;
+            routing::ensure(requests, &addresses)?;
             let cautions = if timestamps {
                 Vec::new()
             } else {
                 vec![NO_TIMESTAMPS.to_owned()]
             };
-            Ok((addresses, interfaces::prepare(handle, &wanted).await?, cautions))
+            let interfaces = interfaces::prepare(requests, netns, &wanted, entry.is_none())?;
+            Ok((addresses, interfaces, cautions))
         })?;
         if before.is_none() || !self.datapath.lookup_attached(cookie)? {
             self.datapath.attach_lookup(netns, cookie)?;
         }
-        interfaces::attach(&self.datapath, netns, cookie, &wanted, interfaces)?;
+        interfaces::attach(
+            &self.datapath,
+            (netns, cookie),
+            &wanted,
+            interfaces,
+            entry.is_none(),
+        )?;
         Ok(Enrolled {
             netns: cookie,
             addresses,

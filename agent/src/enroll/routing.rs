@@ -3,15 +3,16 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use futures::TryStreamExt as _;
-use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteMessage, RouteScope, RouteType};
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::libc::{EACCES, EAFNOSUPPORT, EEXIST, ENODEV, ENOENT, EOPNOTSUPP, ESRCH};
 use rtnetlink::{Handle, IpVersion, RouteMessageBuilder};
 use weir_common::mark::{self, MASK, RULE_PREFERENCE, TABLE};
 
 use super::EnrollError;
 use super::addresses::Addresses;
+use super::requests::{Making, Requests};
 
 /// Loopback has this index in every network namespace.
 pub(super) const LOOPBACK_INDEX: u32 = 1;
@@ -27,16 +28,35 @@ const VIRTUAL_PREFERENCE: u32 = RULE_PREFERENCE + 2;
 ///
 /// # Errors
 /// [`EnrollError`]; what was made stays, [`remove`] takes it away.
-pub async fn ensure(handle: &Handle, addresses: &Addresses) -> Result<(), EnrollError> {
-    if let Some(source) = addresses.first_v4 {
-        route(handle, route_v4(source)).await?;
-        rules(handle, IpVersion::V4).await?;
+pub fn ensure(requests: &mut Requests, addresses: &Addresses) -> Result<(), EnrollError> {
+    let existing = requests.rules()?;
+    let mut missing = Vec::new();
+    for (family, route) in [
+        (AddressFamily::Inet, addresses.first_v4.map(route_v4)),
+        (AddressFamily::Inet6, addresses.first_v6.map(route_v6)),
+    ] {
+        let Some(route) = route else { continue };
+        missing.push(Making {
+            message: RouteNetlinkMessage::NewRoute(route),
+            replaces: true,
+            step: "add a local route",
+            fine: &[],
+        });
+        for (mark, preference) in RULES {
+            let mut known = existing.iter().filter(|rule| rule.header.family == family);
+            match known.find(|rule| preference_of(rule) == Some(preference)) {
+                Some(rule) if is_ours(rule) => {}
+                Some(_) => return Err(EnrollError::RuleTaken { preference }),
+                None => missing.push(Making {
+                    message: RouteNetlinkMessage::NewRule(rule(family, mark, preference, None)),
+                    replaces: false,
+                    step: ADD_RULE,
+                    fine: RULE_IS_FINE,
+                }),
+            }
+        }
     }
-    if let Some(source) = addresses.first_v6 {
-        route(handle, route_v6(source)).await?;
-        rules(handle, IpVersion::V6).await?;
-    }
-    Ok(())
+    requests.make(missing)
 }
 
 /// Makes the rules that lead marked packets from exactly these interfaces, behind which virtual machines are, to our
@@ -136,48 +156,17 @@ pub async fn remove(handle: &Handle) -> Result<(), EnrollError> {
 /// Whether rules of the families that the pod has addresses of are there.
 ///
 /// # Errors
-/// [`EnrollError::Netlink`].
-pub async fn is_complete(handle: &Handle, addresses: &Addresses) -> Result<bool, EnrollError> {
-    for (version, needed) in [
-        (IpVersion::V4, addresses.first_v4.is_some()),
-        (IpVersion::V6, addresses.first_v6.is_some()),
-    ] {
-        let existing = existing_rules(handle, version).await?;
-        let is_there = |preference| {
-            existing
-                .iter()
-                .any(|rule| is_ours(rule) && preference_of(rule) == Some(preference))
-        };
-        if needed && !RULES.iter().all(|(_, preference)| is_there(*preference)) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-async fn route(handle: &Handle, route: RouteMessage) -> Result<(), EnrollError> {
-    handle
-        .route()
-        .add(route)
-        .replace()
-        .execute()
-        .await
-        .map_err(EnrollError::netlink("add a local route"))
-}
-
-async fn rules(handle: &Handle, version: IpVersion) -> Result<(), EnrollError> {
-    let existing = existing_rules(handle, version.clone()).await?;
-    for (mark, preference) in RULES {
-        match existing
-            .iter()
-            .find(|rule| preference_of(rule) == Some(preference))
-        {
-            Some(rule) if is_ours(rule) => {}
-            Some(_) => return Err(EnrollError::RuleTaken { preference }),
-            None => add_rule(handle, version.clone(), mark, preference, None).await?,
-        }
-    }
-    Ok(())
+/// [`EnrollError::Refused`].
+pub fn is_complete(requests: &mut Requests, addresses: &Addresses) -> Result<bool, EnrollError> {
+    let existing = requests.rules()?;
+    let is_there = |family, preference| {
+        existing.iter().any(|rule| {
+            rule.header.family == family && is_ours(rule) && preference_of(rule) == Some(preference)
+        })
+    };
+    let are_there = |family| RULES.iter().all(|(_, preference)| is_there(family, *preference));
+    Ok((addresses.first_v4.is_none() || are_there(AddressFamily::Inet))
+        && (addresses.first_v6.is_none() || are_there(AddressFamily::Inet6)))
 }
 
 async fn add_rule(
@@ -187,29 +176,31 @@ async fn add_rule(
     preference: u32,
     interface: Option<&str>,
 ) -> Result<(), EnrollError> {
-    let mut request = handle
-        .rule()
-        .add()
-        .table_id(TABLE)
-        .priority(preference)
-        .fw_mark(mark)
-        .action(RuleAction::ToTable);
-    if let Some(interface) = interface {
-        request = request.input_interface(interface);
-    }
-    let added = match version {
-        IpVersion::V4 => {
-            let mut request = request.v4();
-            request.message_mut().attributes.push(RuleAttribute::FwMask(MASK));
-            request.execute().await
-        }
-        IpVersion::V6 => {
-            let mut request = request.v6();
-            request.message_mut().attributes.push(RuleAttribute::FwMask(MASK));
-            request.execute().await
-        }
+    let family = match version {
+        IpVersion::V4 => AddressFamily::Inet,
+        IpVersion::V6 => AddressFamily::Inet6,
     };
-    tolerate(added, &[EEXIST, EAFNOSUPPORT], "add a routing rule")
+    let mut request = handle.rule().add();
+    *request.message_mut() = rule(family, mark, preference, interface);
+    tolerate(request.execute().await, RULE_IS_FINE, ADD_RULE)
+}
+
+const ADD_RULE: &str = "add a routing rule";
+const RULE_IS_FINE: &[i32] = &[EEXIST, EAFNOSUPPORT];
+
+fn rule(family: AddressFamily, mark: u32, preference: u32, interface: Option<&str>) -> RuleMessage {
+    let mut rule = RuleMessage::default();
+    rule.header.family = family;
+    rule.header.action = RuleAction::ToTable;
+    rule.attributes = vec![
+        RuleAttribute::Table(TABLE),
+        RuleAttribute::Priority(preference),
+        RuleAttribute::FwMark(mark),
+        RuleAttribute::FwMask(MASK),
+    ];
+    let interface = interface.map(|interface| RuleAttribute::Iifname(interface.to_owned()));
+    rule.attributes.extend(interface);
+    rule
 }
 
 pub(super) async fn existing_rules(

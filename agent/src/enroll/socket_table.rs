@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use rtnetlink::sys::{Socket as Netlink, SocketAddr as NetlinkAddress};
 
 use super::EnrollError;
+use super::requests::{after, attribute};
 use crate::inside;
 
 const NETLINK_SOCK_DIAG: isize = 4;
@@ -15,7 +16,6 @@ const NLM_F_REQUEST_DUMP: u16 = 0x301;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLMSG_HEADER: usize = 16;
-const ATTRIBUTE_HEADER: usize = 4;
 /// `struct inet_diag_req_v2`, of which all that is not said is zero.
 const REQUEST: usize = 56;
 /// `struct inet_diag_msg`.
@@ -139,23 +139,6 @@ fn socket(message: &[u8]) -> Option<Socket> {
             .and_then(<[u8]>::first)
             .is_some_and(|byte| byte & TRANSPARENT != 0),
     })
-}
-
-fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
-    loop {
-        let length = usize::from(u16::from_ne_bytes(bytes(attributes, 0)?));
-        let kind = u16::from_ne_bytes(bytes(attributes, 2)?);
-        let value = attributes.get(ATTRIBUTE_HEADER..length)?;
-        if kind == wanted {
-            return Some(value);
-        }
-        attributes = after(attributes, length);
-    }
-}
-
-/// What follows something of this length; the next begins at a multiple of four.
-fn after(bytes: &[u8], length: usize) -> &[u8] {
-    bytes.get(length.next_multiple_of(4)..).unwrap_or_default()
 }
 
 fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {

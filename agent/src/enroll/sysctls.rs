@@ -1,17 +1,22 @@
 //! Settings of a pod's netns that capturing needs.
 
-use std::io;
-
 use super::EnrollError;
-use crate::inside::{read_sysctl, write_sysctl};
+use crate::inside::Sysctls;
 
 /// A setting; the table says why each is needed.
 struct Setting {
     name: &'static str,
     /// What a new namespace has. Another value is somebody's choice, and left alone.
     default: &'static str,
-    /// A kernel without the family does not have the setting either.
-    optional: bool,
+    /// A kernel or a pod without IPv6 does without.
+    family: Family,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    /// Those of TCP are here too, whatever the family.
+    V4,
+    V6,
 }
 
 const ON: &str = "1";
@@ -25,43 +30,44 @@ const SETTINGS: [Setting; 4] = [
     Setting {
         name: "net.ipv4.tcp_fwmark_accept",
         default: "0",
-        optional: false,
+        family: Family::V4,
     },
     // The refusal of a closed port has no socket to take a mark from.
     Setting {
         name: "net.ipv4.fwmark_reflect",
         default: "0",
-        optional: false,
+        family: Family::V4,
     },
     Setting {
         name: "net.ipv6.fwmark_reflect",
         default: "0",
-        optional: true,
+        family: Family::V6,
     },
     // ztunnel goes on to a destination outside the mesh from a second port of the pod, and both rest when the
     // connection is over: without this half as many connections per minute as before capturing use up the ports.
     Setting {
         name: "net.ipv4.tcp_tw_reuse",
         default: "2",
-        optional: false,
+        family: Family::V4,
     },
 ];
 
 /// Settings that were switched on by [`ensure`], as bits in the order of the table.
 pub type Changed = u32;
 
-/// Switches the settings on, in the namespace that the calling thread is in.
+/// Switches the settings on, in the namespace that the calling thread is in; `v6` says whether connections by IPv6 are
+/// captured there.
 ///
 /// # Errors
 /// [`EnrollError::Sysctl`]; what was switched is switched back.
-pub fn ensure() -> Result<Changed, EnrollError> {
+pub fn ensure(sysctls: &mut Sysctls, v6: bool) -> Result<Changed, EnrollError> {
     let mut changed = 0;
-    for (bit, setting) in SETTINGS.iter().enumerate() {
-        match switch(setting, setting.default, ON) {
+    for (bit, setting) in needed(v6) {
+        match sysctls.switch(setting.name, setting.default, ON) {
             Ok(true) => changed |= 1 << bit,
             Ok(false) => {}
             Err(source) => {
-                restore(changed)?;
+                restore(sysctls, changed)?;
                 return Err(EnrollError::Sysctl {
                     name: setting.name,
                     source,
@@ -76,10 +82,11 @@ pub fn ensure() -> Result<Changed, EnrollError> {
 ///
 /// # Errors
 /// [`EnrollError::Sysctl`].
-pub fn restore(changed: Changed) -> Result<(), EnrollError> {
+pub fn restore(sysctls: &mut Sysctls, changed: Changed) -> Result<(), EnrollError> {
     for (bit, setting) in SETTINGS.iter().enumerate() {
         if changed & (1 << bit) != 0 {
-            switch(setting, ON, setting.default).map_err(|source| EnrollError::Sysctl {
+            let back = sysctls.switch(setting.name, ON, setting.default);
+            back.map_err(|source| EnrollError::Sysctl {
                 name: setting.name,
                 source,
             })?;
@@ -88,15 +95,19 @@ pub fn restore(changed: Changed) -> Result<(), EnrollError> {
     Ok(())
 }
 
-/// Whether all settings are on.
+fn needed(v6: bool) -> impl Iterator<Item = (usize, &'static Setting)> {
+    let settings = SETTINGS.iter().enumerate();
+    settings.filter(move |(_, setting)| v6 || setting.family == Family::V4)
+}
+
+/// Whether all settings are on that [`ensure`] switches on.
 ///
 /// # Errors
 /// [`EnrollError::Sysctl`].
-pub fn are_on() -> Result<bool, EnrollError> {
-    for setting in &SETTINGS {
-        match read_sysctl(setting.name) {
+pub fn are_on(sysctls: &mut Sysctls, v6: bool) -> Result<bool, EnrollError> {
+    for (_, setting) in needed(v6) {
+        match sysctls.read(setting.name) {
             Ok(value) if value != setting.default => {}
-            Err(error) if setting.optional && error.kind() == io::ErrorKind::NotFound => {}
             Ok(_) => return Ok(false),
             Err(source) => {
                 return Err(EnrollError::Sysctl {
@@ -113,20 +124,10 @@ pub fn are_on() -> Result<bool, EnrollError> {
 ///
 /// # Errors
 /// [`EnrollError::Sysctl`].
-pub fn has_timestamps() -> Result<bool, EnrollError> {
-    let value = read_sysctl(TIMESTAMPS).map_err(|source| EnrollError::Sysctl {
+pub fn has_timestamps(sysctls: &mut Sysctls) -> Result<bool, EnrollError> {
+    let value = sysctls.read(TIMESTAMPS).map_err(|source| EnrollError::Sysctl {
         name: TIMESTAMPS,
         source,
     })?;
     Ok(value != OFF)
-}
-
-/// Writes only over the value `from`; says whether it was there.
-fn switch(setting: &Setting, from: &str, to: &str) -> io::Result<bool> {
-    match read_sysctl(setting.name) {
-        Ok(current) if current == from => write_sysctl(setting.name, to).map(|()| true),
-        Ok(_) => Ok(false),
-        Err(error) if setting.optional && error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }

@@ -148,10 +148,10 @@ fn is_ours(route: &RouteMessage) -> bool {
 
 fn subscribe() -> io::Result<TokioSocket> {
     let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
-    socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
-    for group in GROUPS {
-        socket.socket_mut().add_membership(group as u32)?;
-    }
+    // All of them are among those that fit into an address.
+    let groups = GROUPS.iter().map(|group| 1 << (*group as u32 - 1));
+    let groups = groups.fold(0, |all, group: u32| all | group);
+    socket.socket_mut().bind(&SocketAddr::new(0, groups))?;
     Ok(socket)
 }
 

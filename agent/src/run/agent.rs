@@ -23,7 +23,7 @@ use super::source::{self, Cluster};
 use super::subjects::Subjects;
 use super::tasks::{Task, Tasks};
 use super::tend::Tending;
-use super::tender::{Shared, Trying};
+use super::tender::{Shared, Trying, Unaided};
 use super::view::View;
 use super::zds_tally::ZdsTally;
 use super::ztunnels::Ztunnels;
@@ -119,6 +119,7 @@ impl Agent {
             dns_capture: config.dns_capture,
             subjects: subjects.clone(),
             sandboxes: sandboxes.clone(),
+            unaided: Unaided::default(),
             ztunnels: processes,
             contract: config.contract,
             node_ztunnels,
@@ -130,11 +131,12 @@ impl Agent {
             claims,
             releaser,
         };
+        let (zds_tally, counting) = ZdsTally::start(&zds);
         let (wiring, looking) = Wiring::start(config.host_netns.clone(), config.cni_conf_dir.clone());
         let view = View {
             wiring,
             tracer: Tracer::new(datapath.clone(), registry.clone()),
-            zds_tally: ZdsTally::default(),
+            zds_tally,
             config: Arc::new(config),
             started: SystemTime::now(),
             datapath,
@@ -149,7 +151,6 @@ impl Agent {
             health: Health::default(),
         };
         let (calls, called) = Calls::new(sandboxes);
-        let counting = tokio::spawn(view.zds_tally.clone().follow(view.zds.events()));
         let mut tasks = Tasks::from_iter([
             ("follows the pods", begun.task),
             ("counts what ztunnel says", counting),

@@ -198,7 +198,7 @@ impl Keeper {
     fn look(&mut self, pods: &[PodEntry]) {
         self.follow(pods);
         // A ztunnel that connects has its sockets in the pods.
-        if self.config.mode == ContractMode::Auto && !self.zds.status().connections.is_empty() {
+        if self.config.mode == ContractMode::Auto && self.zds.is_connected() {
             return;
         }
         let mends = self.looks.is_multiple_of(LOOKS_PER_MENDING);

@@ -1,21 +1,24 @@
 //! Tends one pod: brings it into the mesh, keeps it there, takes it out.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep_until;
 use weir_netdetect::choose::Contract;
 
+mod capture;
 mod leave;
 mod netns;
 mod node;
 mod report;
 mod wiring;
 
+pub(super) use capture::Unaided;
 use leave::Leaving;
 
 use super::backoff::Backoff;
@@ -29,11 +32,12 @@ use crate::enroll::filters::Filters;
 use crate::enroll::redirect::Ztunnels;
 use crate::enroll::watch::NetnsWatch;
 use crate::enroll::{EnrollError, Enrolled, Enroller, Told};
+use crate::inside;
 use crate::pods::capture::Capture;
 use crate::pods::netns::{FindError, NetnsError, NetnsId, Walks};
 use crate::pods::pod::{Pod, PodEntry, PodName, PodUid};
 use crate::pods::select::{Rules, Selection, select};
-use crate::zds::{AddError, ConnectionId, Workload, ZdsEvent, ZdsServer};
+use crate::zds::{AddError, ConnectionId, Workload, ZdsServer};
 
 /// What all pods' tasks share.
 pub(super) struct Shared {
@@ -48,6 +52,7 @@ pub(super) struct Shared {
     pub(super) dns_capture: bool,
     pub(super) subjects: Subjects,
     pub(super) sandboxes: Sandboxes,
+    pub(super) unaided: Unaided,
     /// Processes of connected ztunnels.
     pub(super) ztunnels: watch::Receiver<Arc<[u32]>>,
     /// Where ztunnel is meant to have its sockets.
@@ -94,6 +99,9 @@ impl TendError {
     }
 }
 
+/// How a pod is connected is looked at when those that start with it have been captured.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
 /// Nothing is ever sent: that all senders are gone says that all pods have been tried.
 pub(super) type Trying = Infallible;
 
@@ -132,6 +140,9 @@ pub(super) struct Tender {
     announced: bool,
     leaving: Option<Leaving>,
     node_ztunnels: Option<watch::Receiver<Arc<Ztunnels>>>,
+    acks: watch::Receiver<Option<ConnectionId>>,
+    /// When it is time to look how the pod is connected.
+    look: Option<tokio::time::Instant>,
 }
 
 /// Why the task looks at its pod again.
@@ -140,6 +151,8 @@ enum Wake {
     Again,
     /// Somebody asks for it, and waits for the answer.
     Asked(oneshot::Sender<()>),
+    /// It is time to look how the pod is connected.
+    Look,
     /// The pod is not wanted any more.
     Gone,
 }
@@ -155,6 +168,7 @@ impl Tender {
         let selected = matches!(selection(&shared, &wanted.borrow()), Selection::Enrol);
         let (tend_now, asked) = mpsc::channel(1);
         let node_ztunnels = shared.node_ztunnels.clone();
+        let acks = shared.zds.acks(&uid);
         let announced = trying.is_some() && selected && shared.zds.keep(uid.clone()).is_ok();
         Self {
             shared,
@@ -168,6 +182,8 @@ impl Tender {
             announced,
             leaving: None,
             node_ztunnels,
+            acks,
+            look: None,
         }
     }
 
@@ -178,7 +194,6 @@ impl Tender {
 
     pub(super) async fn run(mut self) {
         let mut backoff = Backoff::new();
-        let mut events = self.shared.zds.events();
         let mut since = Instant::now();
         let mut asked: Option<oneshot::Sender<()>> = None;
         loop {
@@ -198,11 +213,9 @@ impl Tender {
                 // Whoever asked may have given up.
                 asked.send(()).ok();
             }
-            if pause.is_none() {
-                self.look_at_wiring().await;
-            }
-            match self.sleep(&mut events, pause).await {
-                Wake::Again => {}
+            self.look = pause.is_none().then(|| tokio::time::Instant::now() + LOOK_AFTER);
+            match self.sleep(pause).await {
+                Wake::Again | Wake::Look => {}
                 Wake::Asked(answer) => {
                     asked = Some(answer);
                     // A pod that has had to wait for its sandbox is wished for from now on.
@@ -326,12 +339,21 @@ impl Tender {
         *turn = Holder::Pod(self.uid.clone());
         let before = self.in_mesh.as_mut().and_then(|in_mesh| in_mesh.enrolled.take());
         let (enroller, handle) = (self.shared.enroller.clone(), netns.clone());
-        let work = move || enroller.enroll(handle.as_fd(), cookie, (contract, &filters), before.as_ref());
-        let enrolled = spawn_blocking(work).await.map_err(TendError::from);
-        match (enrolled.and_then(|enrolled| Ok(enrolled?)), &mut self.in_mesh) {
-            (Ok(enrolled), Some(in_mesh)) => in_mesh.enrolled = Some(enrolled),
-            (Ok(enrolled), None) => {
-                let changes = NetnsWatch::start(netns.as_fd()).ok();
+        let (is_new, runtime) = (self.in_mesh.is_none(), Handle::current());
+        let work = move || {
+            let enrolled = enroller.enroll(handle.as_fd(), cookie, (contract, &filters), before.as_ref())?;
+            let _context = runtime.enter();
+            let watch = || NetnsWatch::start(handle.as_fd()).ok();
+            Ok::<_, EnrollError>((enrolled, is_new.then(watch).flatten()))
+        };
+        let enrolled = inside::visit(netns.clone(), work).await;
+        let enrolled = enrolled
+            .map_err(EnrollError::from)
+            .flatten()
+            .map_err(TendError::from);
+        match (enrolled, &mut self.in_mesh) {
+            (Ok((enrolled, _)), Some(in_mesh)) => in_mesh.enrolled = Some(enrolled),
+            (Ok((enrolled, changes)), None) => {
                 self.in_mesh = Some(InMesh {
                     netns,
                     cookie,
@@ -372,69 +394,55 @@ impl Tender {
         Ok(())
     }
 
-    /// Listeners that were there before the pod was tracked are handed to the kernel side first. Says whether the pod
-    /// was not captured before.
-    async fn begin_capture(&mut self) -> Result<bool, TendError> {
-        let Some(in_mesh) = &mut self.in_mesh else {
-            return Ok(false);
-        };
-        let (enroller, netns) = (self.shared.enroller.clone(), in_mesh.netns.clone());
-        let (cookie, first) = (in_mesh.cookie, !in_mesh.captured);
-        let processes = self.shared.ztunnels.borrow().clone();
-        let work = move || {
-            enroller.repair_listeners(netns.as_fd(), cookie, &processes)?;
-            if first {
-                enroller.expect_listeners(cookie)?;
-                enroller.capture(cookie)?;
+    /// Waits for a reason to tend the pod again.
+    async fn sleep(&mut self, pause: Option<Duration>) -> Wake {
+        let again = pause.map(|pause| tokio::time::Instant::now() + pause);
+        loop {
+            match self.wait(again).await {
+                Wake::Look => {
+                    self.look = None;
+                    self.look_at_wiring().await;
+                }
+                wake => return wake,
             }
-            Ok::<_, EnrollError>(())
-        };
-        spawn_blocking(work).await??;
-        in_mesh.captured = true;
-        Ok(first)
+        }
     }
 
-    /// Waits for a reason to look at the pod again.
-    async fn sleep(&mut self, events: &mut broadcast::Receiver<ZdsEvent>, pause: Option<Duration>) -> Wake {
-        let uid = self.uid.clone();
+    async fn wait(&mut self, again: Option<tokio::time::Instant>) -> Wake {
         let served = self.in_mesh.as_ref().and_then(|in_mesh| in_mesh.served);
         let changes = async {
             match self.in_mesh.as_mut().and_then(|in_mesh| in_mesh.changes.as_mut()) {
                 Some(watch) => watch.changed().await,
-                None => std::future::pending().await,
-            }
-        };
-        let pause = async {
-            match pause {
-                Some(pause) => sleep(pause).await,
-                None => std::future::pending().await,
+                None => pending().await,
             }
         };
         tokio::select! {
             Some(answer) = self.asked.recv() => Wake::Asked(answer),
             changed = self.wanted.changed() => if changed.is_ok() { Wake::Again } else { Wake::Gone },
-            () = acked(events, uid.as_str(), served) => Wake::Again,
+            () = acked(&mut self.acks, served) => Wake::Again,
             () = changes => Wake::Again,
             () = node::changed(&mut self.node_ztunnels) => Wake::Again,
-            () = pause => Wake::Again,
+            () = at(again) => Wake::Again,
+            () = at(self.look) => Wake::Look,
         }
     }
 }
 
-/// Waits until another ztunnel than the first says that it serves the pod. Events that were missed may have said so.
-async fn acked(events: &mut broadcast::Receiver<ZdsEvent>, pod: &str, first: Option<ConnectionId>) {
-    loop {
-        match events.recv().await {
-            Ok(ZdsEvent::PodAcked { uid, connection })
-                if uid.as_str() == pod && Some(connection) != first =>
-            {
-                return;
-            }
-            Ok(_) => {}
-            Err(broadcast::error::RecvError::Lagged(_)) => return,
-            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+async fn at(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
+
+/// Waits until another ztunnel than the first says that it serves the pod.
+async fn acked(acks: &mut watch::Receiver<Option<ConnectionId>>, first: Option<ConnectionId>) {
+    while acks.changed().await.is_ok() {
+        if *acks.borrow_and_update() != first {
+            return;
         }
     }
+    pending::<()>().await;
 }
 
 fn selection(shared: &Shared, entry: &PodEntry) -> Selection {

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
 
-use crate::zds::ZdsEvent;
+use crate::zds::{ZdsEvent, ZdsServer};
 
 /// How often what happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,13 @@ impl ZdsTally {
     #[must_use]
     pub fn read(&self) -> Tally {
         *self.lock()
+    }
+
+    /// Counts what happens on the server's connections, in a task.
+    pub(super) fn start(zds: &ZdsServer) -> (Self, JoinHandle<()>) {
+        let tally = Self::default();
+        let counting = tokio::spawn(tally.clone().follow(zds.events()));
+        (tally, counting)
     }
 
     /// Follows the server's events until it ends. Events that were missed are not counted.

@@ -12,7 +12,7 @@ use super::{Wanted, active};
 use crate::datapath::{Datapath, DatapathError, maps};
 use crate::enroll::filters::Filters;
 use crate::enroll::{EnrollError, addresses, netlink, port_flags, routing, sysctls};
-use crate::inside;
+use crate::inside::{self, Sysctls};
 use crate::run::subjects::Subject;
 
 /// What the kernel holds for all pods.
@@ -46,21 +46,31 @@ pub(super) fn wanted(subject: &Subject) -> Wanted {
     }
 }
 
-/// What there is for one pod; connections are tried that these filters leave to ztunnel, and without any none.
+/// What there is for one pod with these filters; `connects` says whether connections are tried.
 pub(super) fn pod(
     datapath: &Datapath,
     (netns, cookie): (BorrowedFd<'_>, u64),
-    filters: Option<&Filters>,
+    filters: &Filters,
+    connects: bool,
 ) -> Result<PodFacts, EnrollError> {
-    let (addresses, routing) = netlink::run(netns, async |handle| {
-        let addresses = addresses::read(handle).await?;
-        let routing = routing::is_complete(handle, &addresses).await?;
+    let (addresses, routing) = netlink::ask(netns, |requests| {
+        let addresses = addresses::read(requests)?;
+        let routing = routing::is_complete(requests, &addresses)?;
         Ok((addresses, routing))
     })?;
     let (v4, v6) = (addresses.first_v4.is_some(), addresses.first_v6.is_some());
-    let targets = filters.map_or_else(Vec::new, |filters| active::targets(v4, v6, filters));
+    let targets = if connects {
+        active::targets(v4, v6, filters)
+    } else {
+        Vec::new()
+    };
     let (sysctls, timestamps, connections) = inside::run(netns, || {
-        (sysctls::are_on(), sysctls::has_timestamps(), connect(targets))
+        let mut known = Sysctls::default();
+        (
+            sysctls::are_on(&mut known, filters.uses_v6(&addresses)),
+            sysctls::has_timestamps(&mut known),
+            connect(targets),
+        )
     })?;
     Ok(PodFacts {
         entry: entry(datapath, cookie)?,

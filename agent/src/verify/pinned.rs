@@ -101,9 +101,8 @@ impl Round {
         cookie: u64,
         entry: PodEntry,
     ) -> Result<Vec<Problem>, EnrollError> {
-        let none = Filters::default();
-        let tries = self.covers_all && !entry.has(PodEntry::OUTBOUND_FILTER);
-        let found = look::pod(&self.datapath, (netns, cookie), tries.then_some(&none))?;
+        let connects = self.covers_all && !entry.has(PodEntry::OUTBOUND_FILTER);
+        let found = look::pod(&self.datapath, (netns, cookie), &Filters::default(), connects)?;
         let flags = entry.flags | PodEntry::CAPTURING;
         Ok(problems(Wanted { cookie, flags }, &self.node, &found))
     }

@@ -19,7 +19,7 @@ use crate::run::view::View;
 /// What is wrong.
 pub(super) fn problems(view: &View, subject: &Subject) -> Result<Vec<Problem>, EnrollError> {
     let netns = subject.netns.as_fd();
-    let held = netlink::run(netns, async |handle| addresses::read(handle).await)?;
+    let held = netlink::ask(netns, addresses::read)?;
     let targets = active::targets(held.first_v4.is_some(), held.first_v6.is_some(), &subject.filters);
     let tried = inside::run(netns, || look::connect(targets))?;
     let entry = look::entry(&view.datapath, subject.cookie)?;

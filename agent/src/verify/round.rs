@@ -94,8 +94,8 @@ async fn examine(view: &View, subject: &Subject) -> Vec<Problem> {
             return redirected::problems(&view, &subject);
         }
         let connects = active::is_covered(&view.node.hierarchy, view.datapath.cgroup());
-        let filters = connects.then_some(&subject.filters);
-        let pod = look::pod(&view.datapath, (subject.netns.as_fd(), subject.cookie), filters)?;
+        let place = (subject.netns.as_fd(), subject.cookie);
+        let pod = look::pod(&view.datapath, place, &subject.filters, connects)?;
         // After the connection, so that listeners that come meanwhile are not missed.
         let node = look::node(&view.datapath, view.datapath.unattached()?)?;
         Ok(problems(look::wanted(&subject), &node, &pod))

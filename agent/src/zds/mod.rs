@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod acks;
 mod connection;
 mod door;
 mod ledger;

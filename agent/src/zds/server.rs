@@ -9,7 +9,7 @@ use tokio::time::{error::Elapsed, timeout};
 
 use super::accept::accept;
 use super::door::Doorkeeper;
-use super::ledger::{Backoff, Settlement};
+use super::ledger::{Backoff, ConnectionId, Settlement};
 use super::protocol::{EncodeError, Request};
 use super::results::{Acked, AddError, RemoveError, Removed};
 use super::session::add_request;
@@ -169,10 +169,22 @@ impl ZdsServer {
             .unwrap_or_else(|_elapsed| Err(RemoveError::Deadline { uid: uid.clone() }))
     }
 
+    /// Whether a ztunnel, or who may be one, is connected.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.shared.is_connected()
+    }
+
     /// Everything an operator may ask.
     #[must_use]
     pub fn status(&self) -> ZdsStatus {
         self.shared.status()
+    }
+
+    /// Which connection last said from now on that it serves the pod.
+    #[must_use]
+    pub fn acks(&self, uid: &PodUid) -> watch::Receiver<Option<ConnectionId>> {
+        self.shared.acks(uid)
     }
 
     /// Everything that happens from now on.

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::{broadcast, oneshot, watch};
 
+use super::acks::Acks;
 use super::door::Doorkeeper;
 use super::ledger::{
     Backoff, ConnectionId, Ledger, Link, LiveStep, Outcome, Settlement, SnapshotStep, Ticket, Wanted,
@@ -34,6 +35,7 @@ pub struct Shared {
     keeper: Box<dyn Doorkeeper>,
     state: Mutex<State>,
     events: broadcast::Sender<ZdsEvent>,
+    acks: Acks,
     changed: watch::Sender<()>,
 }
 
@@ -64,6 +66,7 @@ impl Shared {
             keeper,
             state: Mutex::new(state),
             events,
+            acks: Acks::default(),
             changed: watch::Sender::new(()),
         }
     }
@@ -75,6 +78,11 @@ impl Shared {
     /// Everything that happens from now on.
     pub fn events(&self) -> broadcast::Receiver<ZdsEvent> {
         self.events.subscribe()
+    }
+
+    /// See [`Acks::of`].
+    pub fn acks(&self, uid: &PodUid) -> watch::Receiver<Option<ConnectionId>> {
+        self.acks.of(uid)
     }
 
     /// See [`Ledger::add`].
@@ -178,6 +186,11 @@ impl Shared {
         self.changed.send_replace(());
     }
 
+    /// Whether anybody is connected.
+    pub fn is_connected(&self) -> bool {
+        self.update(|state, _| !state.about.is_empty())
+    }
+
     /// What an operator sees.
     pub fn status(&self) -> ZdsStatus {
         self.update(|state, _| state.status())
@@ -198,6 +211,9 @@ impl Shared {
         let result = update(&mut state, &mut events);
         state.settle_callers(&mut events);
         for event in events {
+            if let ZdsEvent::PodAcked { connection, uid } = &event {
+                self.acks.tell(uid, *connection);
+            }
             // Without listeners there is nobody to tell.
             drop(self.events.send(event));
         }

@@ -204,7 +204,7 @@ impl Enroller {
         self.datapath.prepare_redirect()?;
         let reach = wiring::of_pod(netns, side.host(), &side.choice())?;
         let joints = &reach.joints;
-        let addresses = netlink::run(netns, async |handle| addresses::read(handle).await)?;
+        let addresses = netlink::ask(netns, addresses::read)?;
         if addresses.own.is_empty() {
             return Err(EnrollError::NoAddress);
         }

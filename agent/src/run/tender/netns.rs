@@ -48,6 +48,6 @@ fn look(pod: &Pod, host: NetnsId, walks: &Walks) -> Result<Netns, TendError> {
 
 /// Without addresses to compare with any netns of the pod's processes is its own.
 fn holds_one_of(netns: &Netns, wanted: &[IpAddr]) -> bool {
-    let held = || netlink::run(netns.as_fd(), async |handle| addresses::read(handle).await);
+    let held = || netlink::ask(netns.as_fd(), addresses::read);
     wanted.is_empty() || held().is_ok_and(|held| wanted.iter().any(|address| held.own.contains(address)))
 }

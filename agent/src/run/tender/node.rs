@@ -20,7 +20,7 @@ impl Tender {
         if let Some(contract) = self.shared.enroller.captured_by(cookie)? {
             return Ok(contract);
         }
-        let connected = !self.shared.zds.status().connections.is_empty();
+        let connected = self.shared.zds.is_connected();
         Ok(automatic(connected, self.shared.has_node_ztunnel()))
     }
 

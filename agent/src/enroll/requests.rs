@@ -1,0 +1,284 @@
+//! What bringing a pod in asks rtnetlink, without a runtime to wait in: the kernel carries a request out before it
+//! returns from sending, so several go at once and their answers are there.
+
+use std::io;
+
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::rule::RuleMessage;
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload,
+};
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
+use rtnetlink::sys::{Socket, SocketAddr};
+
+use super::EnrollError;
+
+/// The kernel sends no longer datagrams.
+const LONGEST: usize = 32 << 10;
+const HEADER: usize = 16;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const RTM_GETLINK: u16 = 18;
+const RTM_GETADDR: u16 = 22;
+const RTM_GETRULE: u16 = 34;
+/// `struct ifinfomsg`, the longest of the three questions' headers; what is not said is zero.
+const QUESTION: usize = 16;
+
+/// A socket of the namespace that it is made in.
+pub struct Requests {
+    socket: Socket,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+/// What is to be made, and which of the kernel's refusals are fine.
+pub struct Making {
+    /// A route or a rule.
+    pub message: RouteNetlinkMessage,
+    /// Whether it takes the place of one that is there.
+    pub replaces: bool,
+    /// What is done by it.
+    pub step: &'static str,
+    /// Error numbers that are no errors.
+    pub fine: &'static [i32],
+}
+
+impl Requests {
+    /// In the namespace that the calling thread is in.
+    ///
+    /// # Errors
+    /// [`EnrollError::NetlinkSocket`].
+    pub fn new() -> Result<Self, EnrollError> {
+        let open = || {
+            let mut socket = Socket::new(NETLINK_ROUTE)?;
+            socket.bind_auto()?;
+            socket.connect(&SocketAddr::new(0, 0))?;
+            Ok(socket)
+        };
+        Ok(Self {
+            socket: open().map_err(EnrollError::NetlinkSocket)?,
+            sequence: 0,
+            buffer: Vec::with_capacity(LONGEST),
+        })
+    }
+
+    /// All addresses.
+    ///
+    /// # Errors
+    /// [`EnrollError::Refused`].
+    pub fn addresses(&mut self) -> Result<Vec<AddressMessage>, EnrollError> {
+        let step = "list addresses";
+        let mut found = Vec::new();
+        self.list(RTM_GETADDR, step, |message| {
+            if let Some(RouteNetlinkMessage::NewAddress(address)) = parsed(message) {
+                found.push(address);
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// All rules, of all families.
+    ///
+    /// # Errors
+    /// [`EnrollError::Refused`].
+    pub fn rules(&mut self) -> Result<Vec<RuleMessage>, EnrollError> {
+        let step = "list routing rules";
+        let mut found = Vec::new();
+        self.list(RTM_GETRULE, step, |message| {
+            if let Some(RouteNetlinkMessage::NewRule(rule)) = parsed(message) {
+                found.push(rule);
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// All interfaces: what `read` makes of what follows the header of each message. There are some hundred attributes,
+    /// so whoever wants a few had better look for them.
+    ///
+    /// # Errors
+    /// [`EnrollError::Refused`].
+    pub fn links<T>(&mut self, read: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>, EnrollError> {
+        let mut found = Vec::new();
+        self.list(RTM_GETLINK, "list interfaces", |message| {
+            found.extend(message.get(HEADER..).and_then(&read));
+        })?;
+        Ok(found)
+    }
+
+    fn list(
+        &mut self,
+        kind: u16,
+        step: &'static str,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), EnrollError> {
+        let mut listed = || {
+            self.sequence += 1;
+            self.socket.send(&question(kind, self.sequence), 0)?;
+            while self.receive(|kind, message| match kind {
+                NLMSG_DONE => Ok(true),
+                NLMSG_ERROR => refusal(message).map(|()| true),
+                _ => {
+                    each(message);
+                    Ok(false)
+                }
+            })? {}
+            Ok(())
+        };
+        listed().map_err(EnrollError::refused(step))
+    }
+
+    /// Makes all of these, one after the other, whether or not those before could be made.
+    ///
+    /// # Errors
+    /// The first [`EnrollError::Refused`].
+    pub fn make(&mut self, all: Vec<Making>) -> Result<(), EnrollError> {
+        let mut steps = Vec::with_capacity(all.len());
+        let mut together = Vec::new();
+        let first = self.sequence + 1;
+        for Making {
+            message,
+            replaces,
+            step,
+            fine,
+        } in all
+        {
+            self.sequence += 1;
+            let way = if replaces { NLM_F_REPLACE } else { NLM_F_EXCL };
+            let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | way;
+            append(&mut together, message, flags, self.sequence);
+            steps.push((step, fine));
+        }
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let send = "send netlink requests";
+        self.socket
+            .send(&together, 0)
+            .map_err(EnrollError::refused(send))?;
+        let mut refused = None;
+        let mut missing = steps.len();
+        while missing > 0 {
+            let received = self.receive(|kind, message| {
+                let index =
+                    number(message, HEADER + 4 + 8).map(|sequence| sequence.wrapping_sub(first) as usize);
+                let step = index.and_then(|index| steps.get(index));
+                if let (NLMSG_ERROR, Some((step, fine))) = (kind, step) {
+                    missing -= 1;
+                    let made = refusal(message);
+                    if let Err(error) = made
+                        && !error.raw_os_error().is_some_and(|code| fine.contains(&code))
+                    {
+                        refused.get_or_insert(EnrollError::refused(step)(error));
+                    }
+                }
+                Ok(false)
+            });
+            received.map_err(EnrollError::refused(send))?;
+        }
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Takes one datagram, message by message with its kind; says whether more are to come, that is, whether `take` has
+    /// not said of any that it is the last.
+    fn receive(&mut self, mut take: impl FnMut(u16, &[u8]) -> io::Result<bool>) -> io::Result<bool> {
+        self.buffer.clear();
+        self.socket.recv(&mut self.buffer, 0)?;
+        let mut rest = self.buffer.as_slice();
+        let mut goes_on = true;
+        while let Some(length) = number(rest, 0).map(|length| length as usize) {
+            let Some(message) = rest.get(..length).filter(|message| message.len() >= HEADER) else {
+                return Err(io::ErrorKind::InvalidData.into());
+            };
+            let kind = u16::from_ne_bytes([message[4], message[5]]);
+            goes_on &= !take(kind, message)?;
+            rest = after(rest, length);
+        }
+        Ok(goes_on)
+    }
+}
+
+fn question(kind: u16, sequence: u32) -> [u8; HEADER + QUESTION] {
+    let mut question = [0; HEADER + QUESTION];
+    question[..4].copy_from_slice(&((HEADER + QUESTION) as u32).to_ne_bytes());
+    question[4..6].copy_from_slice(&kind.to_ne_bytes());
+    question[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    question[8..12].copy_from_slice(&sequence.to_ne_bytes());
+    question
+}
+
+fn append(to: &mut Vec<u8>, message: RouteNetlinkMessage, flags: u16, sequence: u32) {
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    header.sequence_number = sequence;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+    message.finalize();
+    let begin = to.len();
+    to.resize(begin + message.buffer_len().next_multiple_of(4), 0);
+    message.serialize(&mut to[begin..]);
+}
+
+/// A message that cannot be read is none that we know.
+fn parsed(message: &[u8]) -> Option<RouteNetlinkMessage> {
+    match NetlinkMessage::deserialize(message).ok()?.payload {
+        NetlinkPayload::InnerMessage(message) => Some(message),
+        _ => None,
+    }
+}
+
+/// The number in an error message; zero is an acknowledgement.
+fn refusal(message: &[u8]) -> io::Result<()> {
+    match number(message, HEADER).map_or(libc::EPROTO, |code| -code.cast_signed()) {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}
+
+/// The value of the first attribute of this type.
+pub(super) fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    loop {
+        let [low, high, kind @ ..]: [u8; 4] = *attributes.first_chunk()?;
+        let length = usize::from(u16::from_ne_bytes([low, high]));
+        let value = attributes.get(4..length)?;
+        if u16::from_ne_bytes(kind) == wanted {
+            return Some(value);
+        }
+        attributes = after(attributes, length);
+    }
+}
+
+/// What follows something of this length; the next begins at a multiple of four.
+pub(super) fn after(bytes: &[u8], length: usize) -> &[u8] {
+    bytes.get(length.next_multiple_of(4)..).unwrap_or_default()
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{after, attribute, parsed, refusal};
+
+    #[test]
+    fn attributes_are_found_and_junk_is_none() {
+        let two = [5, 0, 1, 0, b'x', 0, 0, 0, 8, 0, 3, 0, b'e', b't', b'h', 0];
+        assert_eq!(attribute(&two, 1), Some(&b"x"[..]));
+        assert_eq!(attribute(&two, 3), Some(&b"eth\0"[..]));
+        for junk in [&two[..9], &[0, 0, 3, 0], &[9, 0, 3, 0, 1], &[]] {
+            assert_eq!(attribute(junk, 3), None, "{junk:?}");
+        }
+        assert!(after(&two, 100).is_empty());
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_an_acknowledgement() {
+        let answer = |code: i32| [&[0; 16][..], &code.to_ne_bytes()].concat();
+        assert!(refusal(&answer(0)).is_ok());
+        let refused = refusal(&answer(-libc::EEXIST)).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EEXIST));
+        assert!(refusal(&[0; 3]).is_err(), "cut short");
+        assert_eq!(parsed(&[1, 2, 3]), None);
+    }
+}
