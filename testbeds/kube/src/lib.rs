@@ -12,6 +12,8 @@ pub mod control_plane;
 mod directory;
 pub mod objects;
 pub mod programs;
+mod relay;
 
 pub use cluster::Cluster;
 pub use control_plane::ControlPlane;
+pub use relay::Relay;

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 use weir_agent::api_server::Patience;
-use weir_agent::pods::pod::{Phase, PodName};
+use weir_agent::pods::pod::{Phase, PodEntry, PodName};
 use weir_agent::pods::source::kubernetes::PodFinder;
 use weir_kube::ControlPlane;
+use weir_testbeds::deadline::eventually;
 
-use crate::scene::{Following, Stage};
+use crate::scene::{DEADLINE, Following, Stage};
 
 #[test]
 fn kube_pods_of_the_node_are_followed() {
@@ -76,10 +77,17 @@ fn kube_a_server_that_crashes_takes_nobody_out() {
     stage.create_pod("b", &node);
     let mut following = Following::begin(&stage);
     following.expect(&["a", "b"]);
+    let server = following.runtime().block_on(stage.server(Patience::default()));
+    let finder = PodFinder::new(server);
     for _ in 0..2 {
         control_plane.go_away();
         following.expect_trouble(&["cannot be reached"]);
         following.expect(&["a", "b"]);
+        // Of a pod that is not on the list the container runtime is told why it cannot start.
+        let name = PodName::new(stage.namespace.as_str(), "c").unwrap();
+        let asked = following.runtime().block_on(finder.find(&name));
+        let told = asked.unwrap_err().to_string();
+        assert!(told.contains("cannot be reached"), "{told}");
         control_plane.come_back().unwrap();
         following.expect_current();
         stage.delete_pod("b");
@@ -87,4 +95,44 @@ fn kube_a_server_that_crashes_takes_nobody_out() {
         stage.create_pod("b", &node);
         following.expect(&["a", "b"]);
     }
+}
+
+/// Each cut comes while news are on their way, and while the watches before have hardly begun.
+#[test]
+fn kube_a_connection_that_is_cut_again_and_again_hides_nothing() {
+    let stage = Stage::new();
+    let node = stage.node.to_string();
+    stage.create_pod("a", &node);
+    let relay = stage.relayed();
+    let mut following = Following::begin(&stage);
+    following.expect(&["a"]);
+    for round in 0..15 {
+        let known = relay.accepted();
+        let is_odd = round % 2 == 1;
+        stage.patch_pod(
+            "a",
+            &json!({"metadata": {"labels": {"round": round.to_string()}}}),
+        );
+        relay.cut();
+        if is_odd {
+            stage.delete_pod("b");
+        } else {
+            stage.create_pod("b", &node);
+        }
+        stage.label_namespace(&json!(if is_odd { "ambient" } else { "none" }));
+        let comes_back = || (relay.accepted() > known).then_some(());
+        assert!(
+            eventually(DEADLINE, comes_back).is_ok(),
+            "round {round}: nobody asks again"
+        );
+        let knows_a = |pods: &[PodEntry]| pods.iter().any(|entry| entry.pod.name.name() == "a");
+        assert!(following.is_now(knows_a), "round {round}: a pod is lost");
+    }
+    following.expect_pods(|pods| {
+        let [a, b] = pods else { return false };
+        let is_out = |entry: &PodEntry| entry.namespace_labels["istio.io/dataplane-mode"] == "none";
+        let last = [a, b].into_iter().find(|entry| entry.pod.name.name() == "a");
+        last.is_some_and(|a| a.pod.labels["round"] == "14") && is_out(a) && is_out(b)
+    });
+    following.expect_current();
 }

@@ -1,5 +1,6 @@
 //! A namespace, a node and an agent's rights of a test's own, and a source that follows with them.
 
+use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -13,9 +14,9 @@ use weir_agent::pods::pod::PodEntry;
 use weir_agent::pods::source::kubernetes::{KubernetesSource, NodeName, Redirections};
 use weir_agent::pods::source::{PodSource, SourceEvent, SourceStatus};
 use weir_kube::objects;
-use weir_kube::{Cluster, ControlPlane};
+use weir_kube::{Cluster, ControlPlane, Relay};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 const AGENT: &str = "weir";
 
 /// Where the cluster comes from.
@@ -126,6 +127,23 @@ impl Stage {
         let apply = |kind: &str, object| self.cluster.apply(&format!("{rbac}/{kind}/{name}"), object);
         apply("clusterroles", &role).unwrap();
         apply("clusterrolebindings", &binding).unwrap();
+    }
+
+    /// From now on the server is asked by way of a relay.
+    pub fn relayed(&self) -> Relay {
+        let text = std::fs::read_to_string(&self.kubeconfig).unwrap();
+        let mut config: Value = serde_yaml_ng::from_str(&text).unwrap();
+        let cluster = &mut config["clusters"][0]["cluster"];
+        let server: hyper::Uri = cluster["server"].as_str().unwrap().parse().unwrap();
+        let host = server.host().unwrap().to_owned();
+        let mut addresses = (host.as_str(), server.port_u16().unwrap_or(443))
+            .to_socket_addrs()
+            .unwrap();
+        let relay = Relay::start(addresses.next().unwrap()).unwrap();
+        cluster["server"] = json!(format!("https://{}", relay.address()));
+        cluster["tls-server-name"] = json!(host);
+        std::fs::write(&self.kubeconfig, config.to_string()).unwrap();
+        relay
     }
 
     pub async fn server(&self, patience: Patience) -> ApiServer {
@@ -263,6 +281,11 @@ impl Following {
             self.source.events.borrow(),
             self.source.status.borrow()
         );
+    }
+
+    /// Whether the pods that are known at this moment are so.
+    pub fn is_now(&self, so: impl Fn(&[PodEntry]) -> bool) -> bool {
+        matches!(&*self.source.events.borrow(), SourceEvent::Snapshot(snapshot) if so(&snapshot.pods))
     }
 
     pub fn expect_trouble(&mut self, words: &[&str]) {
