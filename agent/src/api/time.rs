@@ -41,6 +41,7 @@ impl Timestamp {
 }
 
 impl From<SystemTime> for Timestamp {
+    #[expect(clippy::disallowed_methods, reason = "a point in time, not a span")]
     fn from(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
@@ -131,6 +132,16 @@ mod tests {
             assert_eq!(time.to_string(), text);
             assert_eq!(text.parse(), Ok(time));
         }
+    }
+
+    /// The clock may be set at any moment, before 1970 too.
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_older() {
+        let at = |seconds| Timestamp::from(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(50).age(at(60)), Duration::from_secs(10));
+        assert_eq!(at(60).age(at(50)), Duration::ZERO);
+        let before = Timestamp::from(UNIX_EPOCH - Duration::from_secs(5));
+        assert_eq!(before.to_string(), "1970-01-01T00:00:00.000Z");
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl Drop for Uninterrupted {
 }
 
 /// A name that no other probe has: process ids alone repeat from container to container.
+#[expect(clippy::disallowed_methods, reason = "a number, not a span")]
 fn unique_name() -> String {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

@@ -76,6 +76,7 @@ impl Snapshot {
 
     /// The start, in seconds since 1970.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "a point in time, not a span")]
     pub fn start_seconds(&self) -> f64 {
         self.started
             .duration_since(UNIX_EPOCH)

@@ -15,7 +15,6 @@ use crate::run::registry::Registry;
 /// Hands decisions to all who listen, until it is dropped.
 pub(super) struct Reader {
     ring: AsyncFd<RingBuf<MapData>>,
-    clock: Clock,
     registry: Registry,
     lines: broadcast::Sender<Arc<TraceLine>>,
 }
@@ -23,13 +22,11 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) const fn new(
         ring: AsyncFd<RingBuf<MapData>>,
-        clock: Clock,
         registry: Registry,
         lines: broadcast::Sender<Arc<TraceLine>>,
     ) -> Self {
         Self {
             ring,
-            clock,
             registry,
             lines,
         }
@@ -44,18 +41,16 @@ impl Reader {
                     return;
                 }
             };
+            // Anew each time, as the time of day may have been set.
+            let Ok(clock) = Clock::read() else { return };
             while let Some(record) = ready.get_inner_mut().next() {
                 let Some(event) = parse(&record) else { continue };
                 if event.untold > 0 {
-                    tell(
-                        &self.lines,
-                        TraceLine::Lost {
-                            count: event.untold.into(),
-                        },
-                    );
+                    let count = event.untold.into();
+                    tell(&self.lines, TraceLine::Lost { count });
                 }
                 let pod = self.registry.name_in(event.netns).map(|name| name.to_string());
-                let decision = decision(&event, self.clock, pod, command(event.process));
+                let decision = decision(&event, clock, pod, command(event.process));
                 tell(&self.lines, TraceLine::Decision(decision));
             }
             ready.clear_ready();

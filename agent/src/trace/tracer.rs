@@ -10,7 +10,6 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 use weir_common::node::NodeSettings;
 
-use super::clock::Clock;
 use super::reader::Reader;
 use crate::api::VERSION;
 use crate::api::trace::TraceLine;
@@ -98,9 +97,8 @@ impl Inner {
         let mut ring = self.datapath.maps().events()?;
         // What an earlier agent has left is no news.
         while ring.next().is_some() {}
-        let clock = Clock::read().map_err(io::Error::from)?;
         let ring = polled(ring)?;
-        let reader = Reader::new(ring, clock, self.registry.clone(), self.lines.clone());
+        let reader = Reader::new(ring, self.registry.clone(), self.lines.clone());
         change_settings(&self.datapath, |settings| settings.flags |= NodeSettings::TRACE)?;
         Ok(tokio::spawn(reader.run()))
     }
