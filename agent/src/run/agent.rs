@@ -102,8 +102,7 @@ impl Agent {
             .with_guard(config.guard != GuardMode::Off)
             .with_node_side(side);
         let begun = source::begin(&config.source).await?;
-        let registry = Registry::default();
-        let subjects = Subjects::default();
+        let (registry, subjects) = (Registry::default(), Subjects::default());
         let sandboxes = Sandboxes::default();
         let claims = Claims::default();
         let releaser = Releaser::new(enroller.clone(), claims.clone());
