@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::choose::{ChoiceConfig, Contract, Plan, Ztunnel, choose};
+use crate::choose::{ChoiceConfig, Contract, Plan, Ztunnel, choose, passed_by};
 use crate::cni::{self, Configuration, Identity, identify};
 use crate::facts::{KernelError, KernelFacts, Leftover, NodeFacts, PodFacts};
 use crate::read::{self, Known, ReadError};
@@ -134,11 +134,14 @@ impl Detector {
                 identity: identify(&facts, interface, &self.node, Some(&self.configuration)),
             })
             .collect();
+        let mut plan = choose(&facts, self.contract, &self.kernel, &self.config);
+        let passed_by = passed_by(&plan, &facts, &self.node.programs);
+        plan.cautions.extend(passed_by);
         Ok(Detected {
             path: path.to_owned(),
             pod,
             plugins,
-            plan: choose(&facts, self.contract, &self.kernel, &self.config),
+            plan,
             facts,
         })
     }

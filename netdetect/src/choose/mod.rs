@@ -10,7 +10,10 @@ pub use config::{ChoiceConfig, Contract, MacvlanOutbound, Ztunnel};
 pub use plan::{InterfacePlan, Leg, Path, Plan, Role};
 pub use why::{Caution, Remedy, Why};
 
-use crate::facts::{Interface, KernelFacts, KernelVersion, Kind, MacvlanMode, NetkitMode, Place, PodFacts};
+use crate::facts::{
+    Attached, Direction, Interface, KernelFacts, KernelVersion, Kind, MacvlanMode, NetkitMode, Owner, Place,
+    PodFacts,
+};
 use crate::facts::{PACKETS, SOCKETS};
 
 /// Says on which path a pod's connections get to ztunnel, and why. The same facts give the same plan, and what is not
@@ -250,6 +253,28 @@ fn unknown(interface: &Interface) -> (Leg, Leg) {
         Why::UnknownWiring { kind },
         Remedy::Report,
     ))
+}
+
+/// Programs of others, among those on the node, that a plan leads what a pod receives past.
+#[must_use]
+pub fn passed_by(plan: &Plan, pod: &PodFacts, programs: &[Attached]) -> Vec<Caution> {
+    let redirected = |interface: &&Interface| {
+        let plan = plan.interfaces.iter().find(|plan| plan.index == interface.index);
+        plan.is_some_and(|plan| plan.role == Role::Outward && plan.inbound.path == Path::Tc)
+    };
+    let mut cautions = Vec::new();
+    for interface in pod.interfaces.iter().filter(redirected) {
+        let judges = |attached: &&Attached| {
+            interface.host_peer() == Some(attached.interface)
+                && attached.direction == Direction::Egress
+                && attached.owner != Owner::Weir
+        };
+        cautions.extend(programs.iter().filter(judges).map(|attached| Caution::PassedBy {
+            interface: interface.name.clone(),
+            program: attached.name.clone(),
+        }));
+    }
+    cautions
 }
 
 fn cautions(

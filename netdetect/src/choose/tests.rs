@@ -1,9 +1,10 @@
 use super::{
     Caution, ChoiceConfig, Contract, MacvlanOutbound, Path, Plan, Remedy, Role, Why, Ztunnel, choose,
+    passed_by,
 };
 use crate::facts::{
-    Clash, DefaultRoutes, Family, FarEnd, Interface, IpvlanMode, KernelFacts, KernelVersion, Kind,
-    MacvlanMode, NetkitMode, NetnsId, Place, PodFacts, Rule,
+    Attached, Clash, DefaultRoutes, Direction, Family, FarEnd, Hook, Interface, IpvlanMode, KernelFacts,
+    KernelVersion, Kind, MacvlanMode, NetkitMode, NetnsId, Owner, Place, PodFacts, Rule,
 };
 
 const KERNEL: KernelVersion = KernelVersion::new(6, 12);
@@ -391,6 +392,38 @@ fn ztunnel_s_place_is_read_from_its_facts() {
         macvlan_parents: vec![7],
     };
     assert_eq!(Ztunnel::of(&facts), expected);
+}
+
+#[test]
+fn programs_that_judge_what_a_pod_receives_are_told_of_where_it_is_redirected() {
+    let pod = with(Kind::Veth, Some(Place::Host));
+    let attached = |direction, interface, name: &str| Attached {
+        interface,
+        direction,
+        hook: Hook::Tcx,
+        order: 0,
+        id: None,
+        name: name.to_owned(),
+        owner: Owner::of_name(name),
+    };
+    let programs = [
+        attached(Direction::Egress, 7, "weir_pod_in"),
+        attached(Direction::Ingress, 7, "cali_tc_from"),
+        attached(Direction::Egress, 8, "cali_tc_other"),
+        attached(Direction::Egress, 7, "cali_tc_to"),
+    ];
+    let told = |contract, config| {
+        let plan = plan(&pod, contract, &config);
+        passed_by(&plan, &pod, &programs)
+    };
+    assert_eq!(
+        told(Contract::Node, ztunnel(true, &[])),
+        [Caution::PassedBy {
+            interface: "eth0".to_owned(),
+            program: "cali_tc_to".to_owned(),
+        }]
+    );
+    assert_eq!(told(Contract::InPod, ChoiceConfig::default()), []);
 }
 
 #[test]

@@ -104,6 +104,13 @@ pub enum Caution {
         /// Its name.
         interface: String,
     },
+    /// A program at an interface's peer on the node judges what the pod receives, and does not see what is redirected.
+    PassedBy {
+        /// The pod's interface.
+        interface: String,
+        /// The program's name.
+        program: String,
+    },
 }
 
 impl Why {
@@ -138,6 +145,7 @@ impl Caution {
             Self::Rule { .. } => "rule",
             Self::LoopbackWithoutIpv6 => "loopback_without_ipv6",
             Self::Divided { .. } => "divided",
+            Self::PassedBy { .. } => "passed_by",
         }
     }
 }
@@ -215,6 +223,10 @@ impl fmt::Display for Caution {
             Self::Divided { interface } => write!(
                 f,
                 "connections by {interface} take another path than those by the pod's first interface"
+            ),
+            Self::PassedBy { interface, program } => write!(
+                f,
+                "the program {program} at the node's end of {interface} does not see what the pod receives by way of ztunnel: if it enforces policies, express those as ztunnel's (AuthorizationPolicy)"
             ),
         }
     }
