@@ -321,3 +321,35 @@ fn programs_of_others_are_listed_in_order_and_stay() {
     );
     drop(links);
 }
+
+/// By the node contract frames are put into a pod past what stands at its peer.
+#[test]
+fn programs_that_do_not_see_what_is_redirected_are_cautioned_of() {
+    let world = World::builder("passed-by")
+        .wiring(Wiring::PointToPoint)
+        .pods(["pod", "ztunnel"])
+        .build()
+        .unwrap();
+    let node = &world.node.netns;
+    let name = world.pod("pod").host_interface().unwrap();
+    let index = node
+        .netlink(async |netlink| netlink.interface(name).await)
+        .unwrap()
+        .index;
+    let policy = foreign::load("cali_tc_policy");
+    foreign::attach_clsact(node, index, (&policy, "cali_tc_policy"), Direction::Egress, 7);
+    let path = |pod: &str| world.pod(pod).netns.path().to_str().unwrap().to_owned();
+    let cautions = |contract: &str| {
+        let (pod, ztunnel) = (path("pod"), path("ztunnel"));
+        let mut asked = vec!["--netns", &pod, "--contract", contract, "-o", "json"];
+        if contract == "node" {
+            asked.extend(["--ztunnel-netns", &ztunnel]);
+        }
+        json(&detect(&world, &asked))["pods"][0]["plan"]["cautions"].clone()
+    };
+    let told = cautions("node");
+    assert_eq!(told[0]["reason"], "passed_by", "{told:#}");
+    let what = told[0]["what"].as_str().unwrap();
+    assert!(what.contains("cali_tc_policy") && what.contains("eth0"), "{what}");
+    assert_eq!(cautions("in-pod"), Value::Array(Vec::new()));
+}

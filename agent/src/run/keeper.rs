@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -14,16 +14,21 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 use weir_common::names::map;
-use weir_netdetect::choose::Ztunnel;
+
+mod candidate;
+mod kept;
+
+use candidate::{Candidate, Whereabouts};
+pub use kept::{Kept, KeptList};
 
 use super::config::ContractMode;
 use crate::datapath::{Datapath, maps};
 use crate::enroll::EnrollError;
-use crate::enroll::redirect::ztunnel::{self, Listening};
-use crate::enroll::redirect::{Current, Site, Ztunnels};
+use crate::enroll::redirect::ztunnel;
+use crate::enroll::redirect::{Current, Ztunnels};
 use crate::inside;
-use crate::pods::netns::{Netns, NetnsId, find_by_proc};
-use crate::pods::pod::{PodEntry, PodUid};
+use crate::pods::netns::NetnsId;
+use crate::pods::pod::PodEntry;
 use crate::pods::select::is_ztunnel;
 use crate::pods::source::{PodSource, SourceEvent};
 use crate::zds::ZdsServer;
@@ -42,71 +47,6 @@ pub(super) struct KeeperConfig {
     pub(super) named: Option<PathBuf>,
     pub(super) system_namespace: String,
     pub(super) fail_open: bool,
-}
-
-/// A ztunnel, for `weir status`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// Its pod, or the path of its netns.
-    pub name: String,
-    /// Whether it listens.
-    pub listening: bool,
-    /// Whether it takes new connections.
-    pub current: bool,
-    /// How it is connected, while it listens.
-    pub connected: Option<Ztunnel>,
-    /// What is wrong.
-    pub complaint: Option<String>,
-}
-
-impl Kept {
-    /// The words for how far one is: it takes new connections, listens only, or cannot be used.
-    pub const STATES: [&'static str; 3] = ["current", "listening", "absent"];
-
-    /// The word for it in metrics.
-    #[must_use]
-    pub const fn state(&self) -> &'static str {
-        let [current, listening, absent] = Self::STATES;
-        match (self.current, self.listening) {
-            (true, _) => current,
-            (_, true) => listening,
-            _ => absent,
-        }
-    }
-}
-
-/// The ztunnels that are kept; clones share them.
-#[derive(Clone, Debug, Default)]
-pub struct KeptList(Arc<Mutex<Vec<Kept>>>);
-
-impl KeptList {
-    /// All of them.
-    #[must_use]
-    pub fn all(&self) -> Vec<Kept> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Kept>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Where a ztunnel may be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Whereabouts {
-    Path(PathBuf),
-    Pod(PodUid, Option<PathBuf>),
-}
-
-/// A netns that may be ztunnel's.
-struct Candidate {
-    name: String,
-    netns: Option<(Arc<OwnedFd>, u64)>,
-    /// Its slot and where it is, while it listens and has all that it needs.
-    ready: Option<(u32, Current)>,
-    /// Where it is, if it has two sides.
-    divided: Option<Arc<Site>>,
-    complaint: Option<String>,
 }
 
 /// The keeper.
@@ -236,13 +176,8 @@ impl Keeper {
         }
         self.candidates.retain(|place, _| wanted.contains_key(place));
         for (place, name) in wanted {
-            self.candidates.entry(place).or_insert_with(|| Candidate {
-                name,
-                netns: None,
-                ready: None,
-                divided: None,
-                complaint: None,
-            });
+            let candidate = self.candidates.entry(place);
+            candidate.or_insert_with(|| Candidate::new(name));
         }
     }
 
@@ -330,90 +265,6 @@ impl Keeper {
         })?;
         found.map_err(|errno: Errno| EnrollError::Interfaces(errno.into()))
     }
-}
-
-impl Candidate {
-    fn look(&mut self, config: &KeeperConfig, datapath: &Datapath, place: &Whereabouts, mends: bool) {
-        let complaint = self.try_look(config, datapath, place, mends).err();
-        let complaint = complaint.map(|error| error.to_string());
-        if complaint.is_some() && complaint != self.complaint {
-            warn!(ztunnel = self.name, error = complaint, "ztunnel cannot be used");
-        }
-        self.complaint = complaint;
-    }
-
-    fn try_look(
-        &mut self,
-        config: &KeeperConfig,
-        datapath: &Datapath,
-        place: &Whereabouts,
-        mends: bool,
-    ) -> Result<(), LookError> {
-        if self.netns.is_none() {
-            self.netns = open(config, place)?;
-        }
-        let Some((netns, cookie)) = &self.netns else {
-            return Ok(());
-        };
-        let ready = self.ready.take();
-        match ztunnel::listening(netns.as_fd())? {
-            Listening::No => return Ok(()),
-            Listening::Opaque => return Err(LookError::Opaque),
-            Listening::Yes => {}
-        }
-        self.ready = match ready {
-            Some(ready) if !mends => Some(ready),
-            _ => {
-                let (slot, site) = ztunnel::place(datapath, config.host.as_fd(), (netns.as_fd(), *cookie))?;
-                let ready = Some((slot, Current::at(*cookie, &site)));
-                let is_divided = site.joint.is_some() && site.beside.is_some();
-                self.divided = is_divided.then(|| Arc::new(site));
-                ready
-            }
-        };
-        Ok(())
-    }
-
-    fn kept(&self, chosen: Option<u32>) -> Kept {
-        let slot = self.ready.map(|(slot, _)| slot);
-        Kept {
-            name: self.name.clone(),
-            listening: slot.is_some(),
-            current: slot.is_some() && slot == chosen,
-            connected: self.ready.map(|(_, current)| current.for_choice()),
-            complaint: self.complaint.clone(),
-        }
-    }
-}
-
-/// Why a ztunnel cannot be used.
-#[derive(Debug, thiserror::Error)]
-enum LookError {
-    #[error(transparent)]
-    Netns(#[from] crate::pods::netns::NetnsError),
-    #[error(transparent)]
-    Inside(#[from] inside::InsideError),
-    #[error(transparent)]
-    Enroll(#[from] EnrollError),
-    #[error("its listeners take no connections to foreign addresses: run it without ENABLE_ORIG_SRC=false")]
-    Opaque,
-}
-
-/// A pod whose processes do not run yet has no netns that could be found.
-fn open(config: &KeeperConfig, place: &Whereabouts) -> Result<Option<(Arc<OwnedFd>, u64)>, LookError> {
-    let netns: OwnedFd = match place {
-        Whereabouts::Path(path) | Whereabouts::Pod(_, Some(path)) => {
-            Netns::open(path, config.host_id)?.into()
-        }
-        Whereabouts::Pod(uid, None) => {
-            match find_by_proc(Path::new("/proc"), uid, config.host_id, |_| true) {
-                Ok(found) => found.into(),
-                Err(_) => return Ok(None),
-            }
-        }
-    };
-    let cookie = inside::cookie(netns.as_fd())?;
-    Ok(Some((Arc::new(netns), cookie)))
 }
 
 /// Which slot takes new connections: one that has just become ready, else the one that did before, else any.

@@ -1,25 +1,27 @@
 //! Tends one pod: brings it into the mesh, keeps it there, takes it out.
 
 use std::convert::Infallible;
-use std::future::pending;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::sleep_until;
 use weir_netdetect::choose::Contract;
 
 mod capture;
+mod error;
 mod leave;
 mod netns;
 mod node;
 mod report;
+mod wake;
 mod wiring;
 
 pub(super) use capture::Unaided;
+use error::TendError;
 use leave::Leaving;
+use wake::Wake;
 
 use super::backoff::Backoff;
 use super::claims::{Claims, Holder};
@@ -34,10 +36,10 @@ use crate::enroll::watch::NetnsWatch;
 use crate::enroll::{EnrollError, Enrolled, Enroller, Told};
 use crate::inside;
 use crate::pods::capture::Capture;
-use crate::pods::netns::{FindError, NetnsError, NetnsId, Walks};
+use crate::pods::netns::{NetnsId, Walks};
 use crate::pods::pod::{Pod, PodEntry, PodName, PodUid};
 use crate::pods::select::{Rules, Selection, select};
-use crate::zds::{AddError, ConnectionId, Workload, ZdsServer};
+use crate::zds::{ConnectionId, Workload, ZdsServer};
 
 /// What all pods' tasks share.
 pub(super) struct Shared {
@@ -60,47 +62,6 @@ pub(super) struct Shared {
     /// Ztunnels that have them in their own namespaces, unless nobody looks for any.
     pub(super) node_ztunnels: Option<watch::Receiver<Arc<Ztunnels>>>,
 }
-
-/// Why a pod is not enrolled yet.
-#[derive(Debug, thiserror::Error)]
-enum TendError {
-    #[error(transparent)]
-    Netns(#[from] NetnsError),
-    #[error(transparent)]
-    Find(#[from] FindError),
-    #[error(transparent)]
-    Enroll(#[from] EnrollError),
-    #[error(transparent)]
-    Zds(AddError),
-    #[error("it has not started: the runtime has not told of its sandbox, and no process of it runs")]
-    NotStarted,
-    #[error("the pod was deleted, and its processes have ended")]
-    Ended,
-    #[error("its sandbox is gone")]
-    NoSandbox,
-    #[error("a step of enrolment panicked: {0}")]
-    Panicked(#[from] tokio::task::JoinError),
-}
-
-impl TendError {
-    /// Waiting is not failing: the pod goes on by itself as soon as ztunnel is there.
-    fn state(&self) -> PodState {
-        match self {
-            Self::Zds(AddError::NoZtunnel { .. }) => {
-                PodState::Pending("waits for a ztunnel to connect".to_owned())
-            }
-            Self::Ended => PodState::Pending("was deleted, and its processes have ended".to_owned()),
-            Self::Enroll(EnrollError::NoZtunnel) => {
-                PodState::Pending("waits for a ztunnel to listen in its own network namespace".to_owned())
-            }
-            Self::NotStarted | Self::NoSandbox => PodState::Pending("waits for its sandbox".to_owned()),
-            other => PodState::Failed(other.to_string()),
-        }
-    }
-}
-
-/// How a pod is connected is looked at when those that start with it have been captured.
-const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// Nothing is ever sent: that all senders are gone says that all pods have been tried.
 pub(super) type Trying = Infallible;
@@ -143,18 +104,6 @@ pub(super) struct Tender {
     acks: watch::Receiver<Option<ConnectionId>>,
     /// When it is time to look how the pod is connected.
     look: Option<tokio::time::Instant>,
-}
-
-/// Why the task looks at its pod again.
-enum Wake {
-    /// The source says something new, or ztunnel does, or the pod's network changed, or it is time.
-    Again,
-    /// Somebody asks for it, and waits for the answer.
-    Asked(oneshot::Sender<()>),
-    /// It is time to look how the pod is connected.
-    Look,
-    /// The pod is not wanted any more.
-    Gone,
 }
 
 impl Tender {
@@ -213,9 +162,9 @@ impl Tender {
                 // Whoever asked may have given up.
                 asked.send(()).ok();
             }
-            self.look = pause.is_none().then(|| tokio::time::Instant::now() + LOOK_AFTER);
+            self.look = pause.is_none().then(wake::time_to_look);
             match self.sleep(pause).await {
-                Wake::Again | Wake::Look => {}
+                Wake::Again => {}
                 Wake::Asked(answer) => {
                     asked = Some(answer);
                     // A pod that has had to wait for its sandbox is wished for from now on.
@@ -393,56 +342,6 @@ impl Tender {
         in_mesh.served = Some(acked.connection);
         Ok(())
     }
-
-    /// Waits for a reason to tend the pod again.
-    async fn sleep(&mut self, pause: Option<Duration>) -> Wake {
-        let again = pause.map(|pause| tokio::time::Instant::now() + pause);
-        loop {
-            match self.wait(again).await {
-                Wake::Look => {
-                    self.look = None;
-                    self.look_at_wiring().await;
-                }
-                wake => return wake,
-            }
-        }
-    }
-
-    async fn wait(&mut self, again: Option<tokio::time::Instant>) -> Wake {
-        let served = self.in_mesh.as_ref().and_then(|in_mesh| in_mesh.served);
-        let changes = async {
-            match self.in_mesh.as_mut().and_then(|in_mesh| in_mesh.changes.as_mut()) {
-                Some(watch) => watch.changed().await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            Some(answer) = self.asked.recv() => Wake::Asked(answer),
-            changed = self.wanted.changed() => if changed.is_ok() { Wake::Again } else { Wake::Gone },
-            () = acked(&mut self.acks, served) => Wake::Again,
-            () = changes => Wake::Again,
-            () = node::changed(&mut self.node_ztunnels) => Wake::Again,
-            () = at(again) => Wake::Again,
-            () = at(self.look) => Wake::Look,
-        }
-    }
-}
-
-async fn at(time: Option<tokio::time::Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => pending().await,
-    }
-}
-
-/// Waits until another ztunnel than the first says that it serves the pod.
-async fn acked(acks: &mut watch::Receiver<Option<ConnectionId>>, first: Option<ConnectionId>) {
-    while acks.changed().await.is_ok() {
-        if *acks.borrow_and_update() != first {
-            return;
-        }
-    }
-    pending::<()>().await;
 }
 
 fn selection(shared: &Shared, entry: &PodEntry) -> Selection {

@@ -1,5 +1,6 @@
 //! Tells each pod's task which ztunnel serves its pod, and nobody else: a node has hundreds of such tasks, and all of
 //! them would wake for each pod that starts.
+
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,0 +1,79 @@
+//! What a pod's task waits for between two looks at its pod.
+
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Tender, node};
+use crate::zds::ConnectionId;
+
+/// How a pod is connected is looked at when those that start with it have been captured.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
+/// Why the task looks at its pod again.
+pub(super) enum Wake {
+    /// The source says something new, or ztunnel does, or the pod's network changed, or it is time.
+    Again,
+    /// Somebody asks for it, and waits for the answer.
+    Asked(oneshot::Sender<()>),
+    /// The pod is not wanted any more.
+    Gone,
+}
+
+/// When to look how a pod is connected that has just been tended.
+pub(super) fn time_to_look() -> Instant {
+    Instant::now() + LOOK_AFTER
+}
+
+impl Tender {
+    /// Waits for a reason to tend the pod again.
+    pub(super) async fn sleep(&mut self, pause: Option<Duration>) -> Wake {
+        let again = pause.map(|pause| Instant::now() + pause);
+        loop {
+            if let Some(wake) = self.wait(again).await {
+                return wake;
+            }
+            self.look = None;
+            self.look_at_wiring().await;
+        }
+    }
+
+    /// Nothing if it is time to look how the pod is connected.
+    async fn wait(&mut self, again: Option<Instant>) -> Option<Wake> {
+        let served = self.in_mesh.as_ref().and_then(|in_mesh| in_mesh.served);
+        let changes = async {
+            match self.in_mesh.as_mut().and_then(|in_mesh| in_mesh.changes.as_mut()) {
+                Some(watch) => watch.changed().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            Some(answer) = self.asked.recv() => Some(Wake::Asked(answer)),
+            changed = self.wanted.changed() => Some(if changed.is_ok() { Wake::Again } else { Wake::Gone }),
+            () = acked(&mut self.acks, served) => Some(Wake::Again),
+            () = changes => Some(Wake::Again),
+            () = node::changed(&mut self.node_ztunnels) => Some(Wake::Again),
+            () = at(again) => Some(Wake::Again),
+            () = at(self.look) => None,
+        }
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
+
+/// Waits until another ztunnel than the first says that it serves the pod.
+async fn acked(acks: &mut watch::Receiver<Option<ConnectionId>>, first: Option<ConnectionId>) {
+    while acks.changed().await.is_ok() {
+        if *acks.borrow_and_update() != first {
+            return;
+        }
+    }
+    pending::<()>().await;
+}
