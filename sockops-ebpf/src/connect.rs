@@ -66,7 +66,7 @@ fn connect(call: &Call) -> Answer {
         Some(pod) if !pod.has(PodEntry::CAPTURING) => {
             // Until ztunnel has left, too, it makes connections for those that are still open.
             if pod.has(PodEntry::DRAINING) && call.is_tcp() && ztunnel::calls(call) {
-                from_ztunnel(call, netns);
+                return from_ztunnel(call, netns);
             }
             Answer::Allow
         }
@@ -83,8 +83,7 @@ fn connect(call: &Call) -> Answer {
 #[inline(always)]
 fn enrolled(call: &Call, netns: u64, pod: PodEntry) -> Answer {
     if ztunnel::calls(call) {
-        from_ztunnel(call, netns);
-        return Answer::Allow;
+        return from_ztunnel(call, netns);
     }
     // Before the address is replaced.
     let asked = call.connection(netns);
@@ -94,7 +93,7 @@ fn enrolled(call: &Call, netns: u64, pod: PodEntry) -> Answer {
 }
 
 #[inline(always)]
-fn from_ztunnel(call: &Call, netns: u64) {
+fn from_ztunnel(call: &Call, netns: u64) -> Answer {
     let client = ztunnel::source(call);
     let reason = match place::of(netns, call.address()) {
         Place::Own(Reason::OwnAddress) if is_foreign(netns, client) => to_application(call),
@@ -106,6 +105,11 @@ fn from_ztunnel(call: &Call, netns: u64) {
         }
     };
     account(&call.connection(netns), reason);
+    match reason {
+        // The application's answers would not find their way back.
+        Reason::MarkRefused => Answer::Refuse,
+        _ => Answer::Allow,
+    }
 }
 
 #[inline(always)]
