@@ -265,6 +265,16 @@ fn a_pod_that_the_agent_knows_is_found_by_name() {
     assert_eq!(detect(&world, &["--pod", "web"]).status.code(), Some(3));
 }
 
+/// Name and index of the node's end of the pod's interface.
+fn host_end(world: &World) -> (String, u32) {
+    let name = world.pod("pod").host_interface().unwrap();
+    let interface = world
+        .node
+        .netns
+        .netlink(async |netlink| netlink.interface(name).await);
+    (name.to_owned(), interface.unwrap().index)
+}
+
 #[test]
 fn programs_of_others_are_listed_in_order_and_stay() {
     let world = World::builder("foreign")
@@ -273,11 +283,7 @@ fn programs_of_others_are_listed_in_order_and_stay() {
         .build()
         .unwrap();
     let node = &world.node.netns;
-    let name = world.pod("pod").host_interface().unwrap();
-    let index = node
-        .netlink(async |netlink| netlink.interface(name).await)
-        .unwrap()
-        .index;
+    let (name, index) = host_end(&world);
     let (first, second) = (foreign::load("cali_tc_first"), foreign::load("other_second"));
     let mut links = Vec::new();
     let mut expected = Vec::new();
@@ -331,11 +337,7 @@ fn programs_that_do_not_see_what_is_redirected_are_cautioned_of() {
         .build()
         .unwrap();
     let node = &world.node.netns;
-    let name = world.pod("pod").host_interface().unwrap();
-    let index = node
-        .netlink(async |netlink| netlink.interface(name).await)
-        .unwrap()
-        .index;
+    let (_, index) = host_end(&world);
     let policy = foreign::load("cali_tc_policy");
     foreign::attach_clsact(node, index, (&policy, "cali_tc_policy"), Direction::Egress, 7);
     let path = |pod: &str| world.pod(pod).netns.path().to_str().unwrap().to_owned();
