@@ -12,5 +12,5 @@ use crate::inbound;
 /// The program.
 #[classifier]
 pub fn weir_pod_in(context: TcContext) -> i32 {
-    inbound::judge(&Packet::new(context), Way::Host(Direction::Inbound)).code()
+    inbound::judge(&Packet::in_place(context), Way::Host(Direction::Inbound)).code()
 }

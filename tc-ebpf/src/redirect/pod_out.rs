@@ -12,7 +12,7 @@ use crate::outbound;
 /// The program.
 #[classifier]
 pub fn weir_pod_out(context: TcContext) -> i32 {
-    judge(&Packet::new(context)).code()
+    judge(&Packet::in_place(context)).code()
 }
 
 #[inline(always)]

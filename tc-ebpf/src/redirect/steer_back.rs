@@ -19,7 +19,7 @@ const ETHERNET_SOURCE: u32 = 6;
 /// The program.
 #[classifier]
 pub fn weir_steer_back(context: TcContext) -> i32 {
-    judge(&Packet::new(context)).code()
+    judge(&Packet::in_place(context)).code()
 }
 
 #[inline(always)]

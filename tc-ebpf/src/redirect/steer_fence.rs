@@ -19,7 +19,7 @@ const NOBODY: u64 = 0;
 /// The program.
 #[classifier]
 pub fn weir_steer_fence(context: TcContext) -> i32 {
-    judge(&Packet::new(context)).code()
+    judge(&Packet::in_place(context)).code()
 }
 
 #[inline(always)]

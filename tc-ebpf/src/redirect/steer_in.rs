@@ -15,7 +15,7 @@ const ETHERNET_SOURCE: u32 = 6;
 /// The program.
 #[classifier]
 pub fn weir_steer_in(context: TcContext) -> i32 {
-    judge(&Packet::new(context)).code()
+    judge(&Packet::in_place(context)).code()
 }
 
 /// ztunnel's Ethernet address would prove nothing: everybody on the LAN knows it and may send from it.

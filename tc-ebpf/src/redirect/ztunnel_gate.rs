@@ -15,7 +15,7 @@ const NOBODY: u64 = 0;
 /// The program.
 #[classifier]
 pub fn weir_ztunnel_gate(context: TcContext) -> i32 {
-    judge(&Packet::new(context)).code()
+    judge(&Packet::in_place(context)).code()
 }
 
 #[inline(always)]

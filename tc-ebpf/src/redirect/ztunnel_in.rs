@@ -21,7 +21,7 @@ const NOBODY: u64 = 0;
 /// The program.
 #[classifier]
 pub fn weir_ztunnel_in(context: TcContext) -> i32 {
-    judge(&Packet::new(context)).code()
+    judge(&Packet::in_place(context)).code()
 }
 
 #[inline(always)]
