@@ -154,7 +154,14 @@ fn to(destination: &str) -> Packet {
 /// Every shape of header in which a new connection is recognised, and how many bytes of it are needed for that.
 fn recognised() -> Vec<(&'static str, Packet, usize)> {
     let ethernet = 14;
-    vec![
+    // The stack that takes the packet looks at the length; a lie about it gets nothing past the guard.
+    let lies = v4()
+        .of_wrong_lengths()
+        .map(|(name, packet)| (name, packet, ethernet + 20 + 14));
+    let lies_v6 = v6()
+        .of_wrong_lengths()
+        .map(|(name, packet)| (name, packet, ethernet + 40 + 14));
+    let shapes = [
         ("plain v4", v4(), ethernet + 20 + 14),
         ("plain v6", v6(), ethernet + 40 + 14),
         ("v4 options", v4().options(3), ethernet + 32 + 14),
@@ -200,7 +207,8 @@ fn recognised() -> Vec<(&'static str, Packet, usize)> {
         // Flags that a tiny first fragment hides are taken for a SYN's: the ports suffice.
         ("first fragment v4", v4().fragment(0, true), ethernet + 20 + 4),
         ("first fragment v6", v6().fragment(0, true), ethernet + 48 + 4),
-    ]
+    ];
+    shapes.into_iter().chain(lies).chain(lies_v6).collect()
 }
 
 /// The kernel runs nothing on less than the headers that it knows itself; with a VLAN tag it knows only the Ethernet header.

@@ -31,6 +31,7 @@ pub struct Packet {
     protocol: u8,
     flags: u8,
     payload: Vec<u8>,
+    told_length: Option<u16>,
 }
 
 impl Packet {
@@ -48,6 +49,7 @@ impl Packet {
             protocol: TCP,
             flags: SYN,
             payload: Vec::new(),
+            told_length: None,
         }
     }
 
@@ -67,6 +69,25 @@ impl Packet {
     pub fn payload(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.payload = bytes.into();
         self
+    }
+
+    /// With an IP header that tells this length: IPv4's of the whole packet, IPv6's of what follows the header.
+    pub fn told_length(mut self, length: u16) -> Self {
+        self.told_length = Some(length);
+        self
+    }
+
+    /// The packet, plain and without data, with lengths that are not its own.
+    pub fn of_wrong_lengths(&self) -> [(&'static str, Self); 5] {
+        let tcp = if self.source.is_ipv4() { 20 } else { 0 };
+        [
+            ("tells no length", 0),
+            ("ends between its ports", tcp + 2),
+            ("ends before its flags", tcp + 13),
+            ("is a byte too short", tcp + 21),
+            ("tells the greatest length", u16::MAX),
+        ]
+        .map(|(name, length)| (name, self.clone().told_length(length)))
     }
 
     /// In a frame between these Ethernet addresses.
@@ -171,7 +192,7 @@ impl Packet {
         let words = (length / 4) as u8;
         let (offset, more) = self.fragment.unwrap_or((0, false));
         let mut bytes = vec![0x40 | words, 0];
-        bytes.extend(wire_length(length + payload));
+        bytes.extend(self.length(length + payload));
         bytes.extend([0, 7]);
         bytes.extend((offset | u16::from(more) << 13).to_be_bytes());
         bytes.extend([64, self.protocol, 0, 0]);
@@ -191,7 +212,7 @@ impl Packet {
             .map(|(kind, _)| *kind)
             .chain([self.protocol]);
         let mut bytes = vec![0x60, 0, 0, 0];
-        bytes.extend(wire_length(extensions + payload));
+        bytes.extend(self.length(extensions + payload));
         bytes.extend(kinds.next());
         bytes.push(64);
         bytes.extend(source);
@@ -201,6 +222,13 @@ impl Packet {
             bytes.extend(&extension[1..]);
         }
         bytes
+    }
+
+    fn length(&self, true_length: usize) -> [u8; 2] {
+        match self.told_length {
+            Some(told) => told.to_be_bytes(),
+            None => wire_length(true_length),
+        }
     }
 
     fn tcp(&self) -> Vec<u8> {

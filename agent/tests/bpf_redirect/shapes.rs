@@ -28,6 +28,13 @@ fn shapes(v4: &dyn Fn() -> Packet, v6: &dyn Fn() -> Packet) -> Vec<Shape> {
         .extension(60, 8)
         .extension(43, 8)
         .extension(51, 16);
+    // The stack that takes the packet looks at the length; a lie about it gets nothing past a program.
+    let lies = v4()
+        .of_wrong_lengths()
+        .map(|(name, packet)| (name, packet, 34, 34 + tcp));
+    let lies_v6 = v6()
+        .of_wrong_lengths()
+        .map(|(name, packet)| (name, packet, 54, 54 + tcp));
     [
         ("plain v4", v4(), 34, 34 + tcp),
         ("plain v6", v6(), 54, 54 + tcp),
@@ -73,6 +80,8 @@ fn shapes(v4: &dyn Fn() -> Packet, v6: &dyn Fn() -> Packet) -> Vec<Shape> {
         ),
     ]
     .into_iter()
+    .chain(lies)
+    .chain(lies_v6)
     .map(|(name, packet, datagram, segment)| Shape {
         name,
         packet,
