@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use weir_testbeds::capture::Capture;
 use weir_testbeds::mesh::{Mesh, ZTUNNEL};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::ProxyKind;
@@ -13,10 +14,12 @@ use crate::scene::{builder, of_pod, of_remote, serve};
 
 on_every_wiring! {
     jumbo_frames_and_merged_packets_arrive_unaltered,
+    usual_frames_and_merged_packets_arrive_unaltered,
     a_thousand_connections_are_open_at_once,
 }
 
 const JUMBO: u32 = 9000;
+const USUAL: u32 = 1500;
 
 /// As machines have them: the kernel cuts large packets late, and merges what arrives.
 fn offload(netns: &Netns) {
@@ -59,20 +62,37 @@ fn transfer(mesh: &Mesh, bytes: u64) {
 }
 
 fn jumbo_frames_and_merged_packets_arrive_unaltered(wiring: Wiring) {
-    transfer(&mesh("node-jumbo", wiring, JUMBO), 16 << 20);
+    merged_packets_arrive_unaltered("node-jumbo", wiring, JUMBO);
+}
+
+fn usual_frames_and_merged_packets_arrive_unaltered(wiring: Wiring) {
+    merged_packets_arrive_unaltered("node-usual", wiring, USUAL);
+}
+
+fn merged_packets_arrive_unaltered(name: &str, wiring: Wiring, mtu: u32) {
+    let mesh = mesh(name, wiring, mtu);
+    let arriving = Capture::start(mesh.proxy_netns(), "eth0").unwrap();
+    transfer(&mesh, 16 << 20);
+    let largest = arriving
+        .segments()
+        .into_iter()
+        .filter(|segment| !segment.outgoing)
+        .map(|segment| segment.payload)
+        .max();
+    assert!(largest > Some(mtu as usize), "nothing was merged: {largest:?}");
 }
 
 /// Six connections of 1 GiB there and back, of either MTU.
 #[test]
 #[ignore = "takes minutes: `cargo test --release -p weir-agent --test world_node -- --ignored gigabytes`"]
 fn gigabytes_arrive_unaltered() {
-    for (wiring, mtu) in [(Wiring::Bridge, JUMBO), (Wiring::PointToPoint, 1500)] {
+    for (wiring, mtu) in [(Wiring::Bridge, JUMBO), (Wiring::PointToPoint, USUAL)] {
         transfer(&mesh("node-gigabytes", wiring, mtu), 1 << 30);
     }
 }
 
 fn a_thousand_connections_are_open_at_once(wiring: Wiring) {
-    let mesh = mesh("node-thousand", wiring, 1500);
+    let mesh = mesh("node-thousand", wiring, USUAL);
     let _server = serve(&mesh.world.remote.netns);
     let _application = serve(&mesh.pod("server").netns);
     let client = &mesh.pod("client").netns;
