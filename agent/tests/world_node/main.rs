@@ -37,6 +37,8 @@ macro_rules! on_wiring {
 
 #[path = "../support/foreign.rs"]
 mod foreign_programs;
+#[path = "../support/frame.rs"]
+mod frame;
 #[path = "../support/state.rs"]
 mod state;
 #[path = "../support/tally.rs"]
@@ -45,6 +47,7 @@ mod tally;
 mod again;
 mod eras;
 mod foreign;
+mod forged;
 mod heavy;
 mod life;
 mod macvlan;
