@@ -35,6 +35,8 @@ macro_rules! on_wiring {
     };
 }
 
+#[path = "../support/annotated.rs"]
+mod annotated;
 #[path = "../support/foreign.rs"]
 mod foreign_programs;
 #[path = "../support/frame.rs"]
@@ -46,6 +48,7 @@ mod tally;
 
 mod again;
 mod eras;
+mod filters;
 mod foreign;
 mod forged;
 mod heavy;

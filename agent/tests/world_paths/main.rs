@@ -51,6 +51,8 @@ macro_rules! on_wiring {
     };
 }
 
+#[path = "../support/annotated.rs"]
+mod annotated;
 #[path = "../support/tally.rs"]
 #[expect(
     dead_code,
