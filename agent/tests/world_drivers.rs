@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use weir_testbeds::drivers::unless_missing;
-use weir_testbeds::mesh::{Error, Mesh};
+use weir_testbeds::mesh::Mesh;
 use weir_testbeds::netns::Netns;
 use weir_testbeds::traffic::{Client, ClientSpec, Server};
 use weir_testbeds::world::{Family, Wiring};
@@ -19,11 +19,7 @@ fn pods_are_captured_whatever_driver_connects_them() {
             .wiring(wiring)
             .family(Family::Dual)
             .enrolled("pod");
-        let made = match builder.world() {
-            Err(Error::World(error)) => Err(error),
-            made => Ok(made.unwrap()),
-        };
-        if let Some(world) = unless_missing(wiring, made).unwrap() {
+        if let Some(world) = unless_missing(wiring, builder.world()).unwrap() {
             both_ways(&builder.start_in(world).unwrap());
         }
     }

@@ -132,7 +132,7 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
     screen.line(&format!("weir check: {}", verdict()?))?;
     let builder = cast::mesh(args.family.into(), args.contract).proxy_kind(args.proxy()?);
     let pairs = pair::of(args.contract);
-    let world = builder.world()?;
+    let world = builder.world().map_err(mesh::Error::from)?;
     let cast = Cast::start(&world, &pairs)?;
     let direct = trials(&world, &pairs, &stop, |pair, to| trial::direct(&world, pair, to));
     if stop.is_raised() {

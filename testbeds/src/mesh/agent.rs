@@ -1,6 +1,8 @@
 //! The real agent as a process of the world's node.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -13,6 +15,8 @@ use crate::deadline::eventually;
 use crate::netns::Netns;
 use crate::process::Process;
 
+/// Where the agent answers probes that is not to answer any.
+pub(super) const NOWHERE: &str = "none";
 /// How long the agent may take to end by itself.
 const END: Duration = Duration::from_secs(10);
 
@@ -24,6 +28,8 @@ pub struct AgentProcess {
     directory: PathBuf,
     pin_root: PathBuf,
     flags: Vec<String>,
+    /// Where it answers probes and metrics.
+    http_address: String,
     /// The program that becomes the agent, with its arguments; the agent itself if empty.
     launcher: Vec<String>,
     /// Where in the log the running process's part begins.
@@ -31,7 +37,12 @@ pub struct AgentProcess {
 }
 
 impl AgentProcess {
-    pub(super) fn start(node: &Netns, directory: &Path, flags: &[String]) -> Result<Self, Error> {
+    pub(super) fn start(
+        node: &Netns,
+        directory: &Path,
+        flags: &[String],
+        http_address: &str,
+    ) -> Result<Self, Error> {
         let name = directory.file_name().unwrap_or_default();
         let pin_root = Path::new("/sys/fs/bpf").join(name);
         let mut agent = Self {
@@ -40,6 +51,7 @@ impl AgentProcess {
             directory: directory.to_owned(),
             pin_root,
             flags: flags.to_vec(),
+            http_address: http_address.to_owned(),
             launcher: Vec::new(),
             log_start: 0,
         };
@@ -85,7 +97,8 @@ impl AgentProcess {
             .arg(self.directory.join("pods.yaml"))
             .arg("--zds-socket")
             .arg(self.zds_socket())
-            .args(["--host-netns", "/proc/self/ns/net", "--http-address", "none"])
+            .args(["--host-netns", "/proc/self/ns/net"])
+            .args(["--http-address", &self.http_address])
             .args(&self.flags)
             .stdin(std::process::Stdio::null())
             .stdout(output.try_clone().map_err(at(&log))?)
@@ -136,6 +149,24 @@ impl AgentProcess {
         let pods = status.get("pods")?.as_array()?;
         let found = pods.iter().find(|status| status["name"] == pod)?;
         found["state"].as_str().map(str::to_owned)
+    }
+
+    /// What it answers on this path, if it was told to answer.
+    ///
+    /// # Errors
+    /// [`Error`] if it does not.
+    pub fn get(&self, path: &str) -> Result<String, Error> {
+        let mut answer = String::new();
+        let asked = self.node.run(|| {
+            let mut stream = TcpStream::connect(&*self.http_address)?;
+            write!(
+                stream,
+                "GET {path} HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n"
+            )?;
+            stream.read_to_string(&mut answer)
+        });
+        asked.map_err(at(Path::new(path)))?;
+        Ok(answer)
     }
 
     /// What it has printed since it was started the last time.

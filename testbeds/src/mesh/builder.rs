@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use super::node::Outside;
-use super::{AgentProcess, Error, Mesh, PodLine, at, pods_file};
+use super::{AgentProcess, Error, Mesh, PodLine, agent, at, pods_file};
 use crate::cgroup::Cgroup;
 use crate::netns::Netns;
 use crate::proxy::{Dns, Member, Proxy, ProxyKind, ProxySpec};
 use crate::unique;
-use crate::world::{Family, Pod, Wiring, World};
+use crate::world::{self, Family, Pod, Wiring, World};
 
 /// What a mesh is to be.
 #[derive(Clone, Debug)]
@@ -24,6 +24,7 @@ pub struct Builder {
     annotations: Vec<(String, String, String)>,
     dns: Dns,
     flags: Vec<String>,
+    http_address: String,
     original_source: bool,
     record: bool,
     proxy: Option<ProxyKind>,
@@ -43,6 +44,7 @@ impl Builder {
             annotations: Vec::new(),
             dns: Dns::Off,
             flags: Vec::new(),
+            http_address: agent::NOWHERE.to_owned(),
             original_source: true,
             record: true,
             proxy: None,
@@ -114,6 +116,13 @@ impl Builder {
         self
     }
 
+    /// Where the agent answers probes and metrics, in the node's namespace; nowhere if this is not said.
+    #[must_use]
+    pub fn http_address(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.http_address);
+        self
+    }
+
     /// A proxy that does not write down what it sees.
     #[must_use]
     pub fn without_records(mut self) -> Self {
@@ -147,8 +156,8 @@ impl Builder {
     /// Makes the world alone: no agent, no proxy, every pod outside the mesh.
     ///
     /// # Errors
-    /// [`Error::World`].
-    pub fn world(&self) -> Result<World, Error> {
+    /// [`world::Error`].
+    pub fn world(&self) -> Result<World, world::Error> {
         let mut builder = World::builder(&self.name).family(self.family);
         if let Some(mtu) = self.mtu {
             builder = builder.mtu(mtu);
@@ -178,7 +187,7 @@ impl Builder {
         fs::create_dir_all(&directory).map_err(at(&directory))?;
         let pods: Vec<PodLine> = world.pods().iter().map(|pod| self.line(pod)).collect();
         pods_file::write(&directory, &pods)?;
-        let agent = AgentProcess::start(&world.node.netns, &directory, &self.flags)?;
+        let agent = AgentProcess::start(&world.node.netns, &directory, &self.flags, &self.http_address)?;
         let proxy_netns = self.proxy_netns(&world)?;
         let proxy_cgroup = Cgroup::new("ztunnel")?;
         let kind = match &self.proxy {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::{AgentProcess, Error, Mesh, PodLine, START, at, pods_file};
+use super::{AgentProcess, Error, Mesh, PodLine, START, agent, at, pods_file};
 use crate::cgroup::Cgroup;
 use crate::deadline::eventually;
 use crate::netns::Netns;
@@ -33,7 +33,7 @@ impl Mesh {
         fs::create_dir_all(&directory).map_err(at(&directory))?;
         let lines: Vec<PodLine> = pods.iter().map(|name| enrolled(self.pod(name))).collect();
         pods_file::write(&directory, &lines)?;
-        let agent = AgentProcess::start(&self.world.node.netns, &directory, &[])?;
+        let agent = AgentProcess::start(&self.world.node.netns, &directory, &[], agent::NOWHERE)?;
         let cgroup = Cgroup::new("neighbour")?;
         let spec = ProxySpec::in_pod(&Netns::new()?, &agent.zds_socket())
             .members(self.members_of(|name| pods.contains(&name)))

@@ -31,6 +31,7 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("weir-netdetect", "world_plugins", ""),
     ("weir-agent", "world_drivers", ""),
     ("weir-agent", "world_node", "reach::bridge"),
+    ("weir-agent", "world_node", "sideless"),
 ];
 /// Tells tests that a missing driver is a failure.
 const ALL_DRIVERS: &str = "WEIR_ALL_DRIVERS=1";
