@@ -56,6 +56,7 @@ mod life;
 mod macvlan;
 mod mixed;
 mod narrow;
+mod netkit;
 mod proof;
 mod reach;
 mod safety;

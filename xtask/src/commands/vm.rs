@@ -32,6 +32,7 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("weir-agent", "world_drivers", ""),
     ("weir-agent", "world_node", "reach::bridge"),
     ("weir-agent", "world_node", "sideless"),
+    ("weir-agent", "world_node", "netkit"),
 ];
 /// Tells tests that a missing driver is a failure.
 const ALL_DRIVERS: &str = "WEIR_ALL_DRIVERS=1";
