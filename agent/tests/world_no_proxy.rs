@@ -108,6 +108,43 @@ fn nothing_enters_a_pod_whose_ztunnel_is_gone() {
     }
 }
 
+/// The programs at the sockets see nobody: not ztunnel that listens, and not its connections.
+#[test]
+fn nothing_enters_a_pod_whose_ztunnel_listens_unseen() {
+    let hooked = Cgroup::new("hooked").unwrap();
+    let mesh = Mesh::builder("unhooked")
+        .wiring(Wiring::PointToPoint)
+        .family(Family::Dual)
+        .enrolled("server")
+        .flag("--cgroup")
+        .flag(hooked.path().to_str().unwrap())
+        .start()
+        .unwrap();
+    let tally = Tally::of(&mesh, "server");
+    for to in at_port(mesh.pod("server").addresses().iter()) {
+        let server = serve(&mesh.pod("server").netns, to);
+        for known in [true, false] {
+            let before = [Reason::Inbound, Reason::NoListener].map(|reason| tally.count(reason));
+            if !known {
+                tally.forget_listeners();
+            }
+            let spec = ClientSpec::to(to).deadline(Duration::from_millis(500));
+            Client::exchange(&mesh.world.remote.netns, &spec)
+                .expect_err("ztunnel's connections are unseen too");
+            let counted = [Reason::Inbound, Reason::NoListener].map(|reason| tally.count(reason));
+            // Handed over by the agent, the listener has the connection.
+            let counts = if known {
+                counted[0] > before[0]
+            } else {
+                counted[1] > before[1]
+            };
+            assert!(counts, "known: {known}: {before:?} {counted:?}");
+            assert_eq!(server.connections(), [], "let through, known: {known}");
+        }
+        mesh.agent.run("verify", &[]).unwrap();
+    }
+}
+
 #[test]
 fn the_node_still_probes_a_pod_whose_ztunnel_is_gone() {
     let mut mesh = mesh("gone-probe");

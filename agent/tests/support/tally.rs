@@ -119,6 +119,15 @@ impl Tally {
         self.maps.own_addresses().unwrap().remove(&own).unwrap();
     }
 
+    /// Forgets ztunnel's listeners in the pod.
+    pub fn forget_listeners(&self) {
+        let mut listeners = self.maps.listeners().unwrap();
+        let known: Vec<_> = listeners.keys().filter_map(Result::ok).collect();
+        for key in known.iter().filter(|key| key.netns == self.netns) {
+            listeners.remove(key).unwrap();
+        }
+    }
+
     /// Client ports that are claimed in the pod.
     pub fn claimed_ports(&self) -> usize {
         let pin = sys::obj_get(&self.pins.map(map::CLIENT_PORTS)).unwrap();
