@@ -19,6 +19,7 @@ use crate::inside;
 
 /// The first kernel with TCX.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
+
 /// What the packets of an interface begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Link {

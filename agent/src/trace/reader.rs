@@ -42,7 +42,13 @@ impl Reader {
                 }
             };
             // Anew each time, as the time of day may have been set.
-            let Ok(clock) = Clock::read() else { return };
+            let clock = match Clock::read() {
+                Ok(clock) => clock,
+                Err(error) => {
+                    warn!(%error, "the clock cannot be read: decisions are not shown any more");
+                    return;
+                }
+            };
             while let Some(record) = ready.get_inner_mut().next() {
                 let Some(event) = parse(&record) else { continue };
                 if event.untold > 0 {

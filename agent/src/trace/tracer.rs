@@ -149,9 +149,7 @@ impl Listener {
             }
         }
     }
-}
 
-impl Listener {
     fn concerns(&self, line: &TraceLine) -> bool {
         match (line, self.netns) {
             (TraceLine::Decision(decision), Some(netns)) => decision.netns == netns,
