@@ -102,7 +102,7 @@ impl Observer {
 fn what_was_loaded_before_there_was_a_pod_serves_the_pod_that_gets_it() {
     let own = OwnDatapath::new("ready");
     own.set_flags(AUDIT);
-    own.datapath.restock(true).unwrap();
+    own.datapath.restock(true, 2).unwrap();
     let pods = [Pod::new(), Pod::new()];
     for pod in &pods {
         pod.enroll(&own, &Filters::default());

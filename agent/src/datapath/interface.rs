@@ -1,20 +1,19 @@
 //! Programs at interfaces: pinned TCX links where the kernel has them, filters of a clsact qdisc where not.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use aya::Ebpf;
-use aya::programs::links::FdLink;
-use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
-use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
+use aya::programs::{SchedClassifier, TcAttachType};
 use aya::util::KernelVersion;
 use clap::ValueEnum;
 use serde::Deserialize;
 
+use super::links::Order;
 use super::stock::Kind;
-use super::{Datapath, DatapathError, filter, links, programs, sys};
+use super::sys::{AttachType, Target};
+use super::{Datapath, DatapathError, filter, links, object, programs};
 use crate::inside;
 
 /// The first kernel with TCX.
@@ -132,15 +131,25 @@ impl Datapath {
         }
         inside::run(netns, || {
             if !interfaces.is_empty() {
-                self.pins.create_pod_directory(cookie)?;
-                let mut object = self.instance(Kind::Guard, cookie)?;
-                for interface in interfaces {
-                    let pin = self.pins.pod_link(cookie, &role.pin(interface.index));
-                    put(&mut object, &pin, role, self.hook, interface)?;
-                }
+                self.put_at(cookie, role, interfaces)?;
             }
             self.clear(cookie, role, interfaces)
         })?
+    }
+
+    fn put_at(&self, cookie: u64, role: Role, interfaces: &[Interface]) -> Result<(), DatapathError> {
+        self.pins.create_pod_directory(cookie)?;
+        let pin = |interface: &Interface| self.pins.pod_link(cookie, &role.pin(interface.index));
+        let mut programs = interfaces.iter().map(|interface| role.program(interface.link));
+        if self.hook == Hook::Tcx && programs.all(|program| program == Kind::Guard.program()) {
+            let guard = self.instance(Kind::Guard, cookie)?;
+            let mut interfaces = interfaces.iter();
+            return interfaces
+                .try_for_each(|interface| link(&pin(interface), guard.program(), role, interface));
+        }
+        let mut object = self.loader.load_for_pod(object::TC, cookie)?;
+        let mut interfaces = interfaces.iter();
+        interfaces.try_for_each(|interface| put(&mut object, &pin(interface), role, self.hook, interface))
     }
 
     /// Takes the role's programs away from all other interfaces of the namespace that the calling thread is in.
@@ -171,9 +180,13 @@ pub(super) fn put(
     interface: &Interface,
 ) -> Result<(), DatapathError> {
     let program = classifier(object, role.program(interface.link))?;
+    let failed = role.failed(&interface.name);
     match hook {
-        Hook::Tcx => upsert_link(pin, program, role, &interface.name),
-        Hook::Clsact => filter::upsert(program, role, &interface.name).map_err(role.failed(&interface.name)),
+        Hook::Tcx => {
+            let program = program.fd().map_err(failed)?;
+            link(pin, program.as_fd(), role, interface)
+        }
+        Hook::Clsact => filter::upsert(program, role, &interface.name).map_err(failed),
     }
 }
 
@@ -197,36 +210,12 @@ fn classifier<'a>(
     program.try_into().map_err(|_| DatapathError::NoProgram(name))
 }
 
-fn upsert_link(
-    pin: &Path,
-    program: &mut SchedClassifier,
-    role: Role,
-    interface: &str,
-) -> Result<(), DatapathError> {
-    if let Some(link) = links::open(pin)? {
-        let fd = program.fd().map_err(role.failed(interface))?;
-        match sys::link_update(link.as_fd(), fd.as_fd(), None) {
-            Ok(()) => return Ok(()),
-            // The interface that it was attached to is gone; the pin is a shell.
-            Err(error) if error.is_gone() => {
-                fs::remove_file(pin).map_err(DatapathError::io(pin))?;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let link = new_link(program, role, interface).map_err(role.failed(interface))?;
-    let link = FdLink::try_from(link).map_err(role.failed(interface))?;
-    // The pin holds the link from here on.
-    link.pin(pin).map_err(role.failed(interface)).map(drop)
-}
-
 /// First, so that nobody's program can take a packet out of its sight.
-fn new_link(
-    program: &mut SchedClassifier,
-    role: Role,
-    interface: &str,
-) -> Result<SchedClassifierLink, ProgramError> {
-    let order = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let id = program.attach_with_options(interface, role.direction, order)?;
-    program.take_link(id)
+fn link(pin: &Path, program: BorrowedFd<'_>, role: Role, interface: &Interface) -> Result<(), DatapathError> {
+    let attach = match role.direction {
+        TcAttachType::Egress => AttachType::TCX_EGRESS,
+        _ => AttachType::TCX_INGRESS,
+    };
+    let target = Target::Interface(interface.index);
+    links::upsert(pin, program, target, attach, Order::First).map_err(role.failed(&interface.name))
 }

@@ -12,7 +12,7 @@ use super::sys::{self, AttachType, SysError, Target};
 pub(super) enum Order {
     /// Where the kernel puts it.
     Any,
-    /// Before everybody else's, where the kernel can do that (cgroups from 6.15).
+    /// Before everybody else's, where the kernel can do that (interfaces; cgroups from 6.15).
     First,
 }
 
@@ -61,6 +61,9 @@ fn create(
     attach: AttachType,
     order: Order,
 ) -> Result<OwnedFd, SysError> {
+    if order == Order::First && matches!(target, Target::Interface(_)) {
+        return sys::link_create(program, target, attach, sys::BEFORE);
+    }
     if order == Order::First {
         match sys::link_create(program, target, attach, sys::PREORDER) {
             // The kernel does not know the flag.

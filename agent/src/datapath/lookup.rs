@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use super::links::Order;
 use super::stock::Kind;
 use super::sys::{AttachType, LinkTarget, Target};
-use super::{Datapath, DatapathError, Pins, links, programs};
+use super::{Datapath, DatapathError, Pins, links};
 
 pub(super) const LOOKUP: &str = "weir_lookup";
 
@@ -15,15 +15,11 @@ impl Datapath {
     /// # Errors
     /// [`DatapathError`]; what was attached before stays attached.
     pub fn attach_lookup(&self, netns: BorrowedFd<'_>, cookie: u64) -> Result<(), DatapathError> {
-        let mut object = self.instance(Kind::Lookup, cookie)?;
-        let program = object
-            .program_mut(LOOKUP)
-            .ok_or(DatapathError::NoProgram(LOOKUP))?;
-        let program = programs::loaded(LOOKUP, program)?;
+        let lookup = self.instance(Kind::Lookup, cookie)?;
         self.pins.create_pod_directory(cookie)?;
         links::upsert(
             &self.pins.pod_link(cookie, LOOKUP),
-            program.as_fd(),
+            lookup.program(),
             Target::Fd(netns),
             AttachType::SK_LOOKUP,
             Order::Any,

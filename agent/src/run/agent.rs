@@ -197,9 +197,9 @@ impl Agent {
         let (verifying, config) = (verify::regularly(self.view.clone()), self.view.config.clone());
         self.tasks.add("sweeps up", tokio::spawn(beginning));
         self.tasks.add("verifies", tokio::spawn(verifying));
-        if config.cni.is_some() && config.contract != ContractMode::Node {
+        if config.contract != ContractMode::Node {
             let guards = config.guard != GuardMode::Off;
-            let restocking = restock::keep(self.view.datapath.clone(), guards);
+            let restocking = restock::keep(self.view.datapath.clone(), guards, config.cni.is_some());
             self.tasks
                 .add("keeps programs in stock", tokio::spawn(restocking));
         }
