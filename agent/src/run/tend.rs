@@ -153,12 +153,15 @@ impl Tending {
 }
 
 /// A pod that nobody tends any more says so, until a new list of pods gives it another task.
-async fn told_of(uid: PodUid, registry: Registry, tending: impl Future<Output = ()>) {
-    if AssertUnwindSafe(tending).catch_unwind().await.is_err() {
-        registry.update(&uid, |pod| {
-            pod.state = PodState::Failed("its task in the agent has panicked, see the log".to_owned());
-        });
-    }
+/// (An `async fn` would hold the future twice.)
+fn told_of(uid: PodUid, registry: Registry, tending: impl Future<Output = ()>) -> impl Future<Output = ()> {
+    AssertUnwindSafe(tending).catch_unwind().map(move |ended| {
+        if ended.is_err() {
+            registry.update(&uid, |pod| {
+                pod.state = PodState::Failed("its task in the agent has panicked, see the log".to_owned());
+            });
+        }
+    })
 }
 
 fn replace_if_changed(known: &mut PodEntry, entry: &PodEntry) -> bool {

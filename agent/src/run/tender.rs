@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -146,17 +146,8 @@ impl Tender {
         let mut since = Instant::now();
         let mut asked: Option<oneshot::Sender<()>> = None;
         loop {
-            let entry = self.wanted.borrow_and_update().clone();
-            let pause = match self.tend(&entry, since).await {
-                Ok(()) => {
-                    backoff = Backoff::new();
-                    None
-                }
-                Err(error) => {
-                    self.report_failure(&entry.pod, &error);
-                    Some(backoff.pause())
-                }
-            };
+            // What tending needs is had while it lasts: there is a task for each pod, and most only wait.
+            let pause = Box::pin(self.try_to_tend(&mut backoff, since)).await;
             self.trying = None;
             if let Some(asked) = asked.take() {
                 // Whoever asked may have given up.
@@ -178,9 +169,24 @@ impl Tender {
                 since = Instant::now();
             }
         }
-        self.forget().await;
+        Box::pin(self.forget()).await;
         self.shared.sandboxes.forget(&self.uid);
         self.shared.registry.remove(&self.uid);
+    }
+
+    /// How long to wait before another try, unless this one has succeeded.
+    async fn try_to_tend(&mut self, backoff: &mut Backoff, since: Instant) -> Option<Duration> {
+        let entry = self.wanted.borrow_and_update().clone();
+        match self.tend(&entry, since).await {
+            Ok(()) => {
+                *backoff = Backoff::new();
+                None
+            }
+            Err(error) => {
+                self.report_failure(&entry.pod, &error);
+                Some(backoff.pause())
+            }
+        }
     }
 
     /// Makes the pod what its labels and annotations say.

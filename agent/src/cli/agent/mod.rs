@@ -19,6 +19,7 @@ use weir_agent::admin::AdminServer;
 use weir_agent::cni_conf::Installer;
 use weir_agent::cni_server;
 use weir_agent::container;
+use weir_agent::datapath::sys::share_heaps;
 use weir_agent::probes::ProbeServer;
 use weir_agent::run::agent::Agent;
 use weir_agent::run::config::AgentConfig;
@@ -49,6 +50,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     container::step_out()?;
     let selectors = config::read_selectors(settings.enablement_selectors.as_deref())?;
     let config = config::resolve(settings, selectors)?;
+    share_heaps();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()

@@ -36,7 +36,7 @@ impl Tender {
                 return wake;
             }
             self.look = None;
-            self.look_at_wiring().await;
+            Box::pin(self.look_at_wiring()).await;
         }
     }
 
