@@ -61,6 +61,21 @@ impl Agent {
         self.process = Some(command.args(flags).stderr(log).spawn().unwrap());
     }
 
+    /// Starts with a lower limit of descriptors than it may have.
+    fn start_with_few_descriptors(&mut self) {
+        let mut agent = self.agent();
+        agent.arg("--pods-file").arg(self.directory.join("pods.yaml"));
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .env_clear()
+            .envs(agent.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .args(["-c", r#"ulimit -S -n 256; exec "$0" "$@""#])
+            .arg(agent.get_program())
+            .args(agent.get_args())
+            .stderr(File::create(self.directory.join("log")).unwrap());
+        self.process = Some(shell.spawn().unwrap());
+    }
+
     fn run(&self, subcommand: &str, arguments: &[&str]) -> Output {
         self.command(subcommand).args(arguments).output().unwrap()
     }
@@ -191,6 +206,20 @@ fn probes_status_and_the_end() {
     agent.wait_ready();
     assert_eq!(agent.terminate(), 0);
     assert!(!agent.pin_root.exists(), "{}", agent.log());
+}
+
+#[test]
+fn an_agent_takes_all_the_descriptors_that_it_may_have() {
+    let mut agent = Agent::new("descriptors");
+    agent.start_with_few_descriptors();
+    agent.wait_ready();
+    let process = agent.process.as_ref().unwrap().id();
+    let limits = fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let (soft, hard) = line.unwrap().trim().split_once(' ').unwrap();
+    assert!(hard.trim().starts_with(soft), "{limits}");
 }
 
 #[test]

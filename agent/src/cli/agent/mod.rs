@@ -14,7 +14,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::warn;
 use weir_agent::admin::AdminServer;
 use weir_agent::cni_conf::Installer;
 use weir_agent::cni_server;
@@ -51,6 +53,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let selectors = config::read_selectors(settings.enablement_selectors.as_deref())?;
     let config = config::resolve(settings, selectors)?;
     share_heaps();
+    take_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
@@ -58,6 +61,18 @@ pub fn run(args: Args) -> Result<ExitCode> {
         .context("no threads for the agent")?;
     runtime.block_on(serve(config))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A pod takes some, and many processes may have 1,024 unless they ask for more.
+fn take_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        warn!(%error, "cannot have as many descriptors as is allowed");
+    }
 }
 
 async fn serve(config: AgentConfig) -> Result<()> {
