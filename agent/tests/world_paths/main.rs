@@ -70,6 +70,7 @@ mod filters;
 mod interfaces;
 mod itself;
 mod link_local;
+mod machines;
 mod probes;
 mod reach;
 mod reuse;
