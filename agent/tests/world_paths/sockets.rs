@@ -18,7 +18,9 @@ use weir_testbeds::traffic::{Client, ClientSpec, Exchange};
 use weir_testbeds::world::Wiring;
 
 use crate::dialogue::{converse, greeted};
-use crate::scene::{PORT, assert_outbound, builder, captured_soon, mesh, plain, remote, serve, serve_remote};
+use crate::scene::{
+    PORT, assert_inbound, assert_outbound, builder, captured_soon, mesh, plain, remote, serve, serve_remote,
+};
 
 on_every_wiring! {
     v4_over_a_v6_socket,
@@ -26,6 +28,7 @@ on_every_wiring! {
     a_second_address_of_the_pod,
     connects_that_do_not_block,
     data_in_the_first_packet,
+    data_in_the_first_packet_to_a_pod,
     several_paths,
     paths_that_are_added_later,
     io_uring,
@@ -100,32 +103,53 @@ fn connects_that_do_not_block(wiring: Wiring) {
 fn data_in_the_first_packet(wiring: Wiring) {
     let mesh = mesh("fast-open", wiring);
     let client = &mesh.pod("client").netns;
-    // Client and listeners, without cookies: the SYN carries data at once.
-    for netns in [client, &mesh.world.remote.netns] {
-        netns.sysctl_set("net.ipv4.tcp_fastopen", "1543").unwrap();
-    }
+    open_fast([client, &mesh.world.remote.netns]);
     let _server = serve_remote(&mesh);
     for to in remote(&mesh) {
-        let inside = Capture::start(client, "lo").unwrap();
-        let socket = stream(client, to, Protocol::TCP);
-        let sent = sendto(
-            socket.as_raw_fd(),
-            b"early",
-            &SockaddrStorage::from(to),
-            MsgFlags::from_bits_retain(nix::libc::MSG_FASTOPEN),
-        );
-        assert_eq!(sent, Ok(5));
-        let mut reader = BufReader::new(TcpStream::from(socket.try_clone().unwrap()));
-        let seen = greeted(&socket, &mut reader);
-        let mut echo = [0; 5];
-        reader.read_exact(&mut echo).unwrap();
-        assert_eq!(&echo, b"early");
-        let syns = inside.tcp_syns();
-        let early = syns.iter().any(|syn| syn.destination == to && syn.payload == 5);
-        assert!(early, "the first packet had no data: {syns:?}");
-        drop((reader, socket));
+        let seen = ask_early(client, "lo", to);
         assert_outbound(&mesh, &seen, to);
     }
+}
+
+/// The same from a host outside the mesh.
+fn data_in_the_first_packet_to_a_pod(wiring: Wiring) {
+    let mesh = mesh("fast-open-in", wiring);
+    let server = mesh.pod("server");
+    open_fast([&server.netns, &mesh.world.remote.netns]);
+    for address in server.addresses().iter() {
+        let to = SocketAddr::new(address, PORT);
+        let _server = serve(&server.netns, to);
+        let seen = ask_early(&mesh.world.remote.netns, "eth0", to);
+        assert_inbound(&mesh, &seen);
+    }
+}
+
+/// Clients and listeners, without cookies: the SYN carries data at once.
+fn open_fast(namespaces: [&Netns; 2]) {
+    for netns in namespaces {
+        netns.sysctl_set("net.ipv4.tcp_fastopen", "1543").unwrap();
+    }
+}
+
+fn ask_early(client: &Netns, interface: &str, to: SocketAddr) -> Exchange {
+    let wire = Capture::start(client, interface).unwrap();
+    let socket = stream(client, to, Protocol::TCP);
+    let sent = sendto(
+        socket.as_raw_fd(),
+        b"early",
+        &SockaddrStorage::from(to),
+        MsgFlags::from_bits_retain(nix::libc::MSG_FASTOPEN),
+    );
+    assert_eq!(sent, Ok(5));
+    let mut reader = BufReader::new(TcpStream::from(socket.try_clone().unwrap()));
+    let seen = greeted(&socket, &mut reader);
+    let mut echo = [0; 5];
+    reader.read_exact(&mut echo).unwrap();
+    assert_eq!(&echo, b"early");
+    let syns = wire.tcp_syns();
+    let early = syns.iter().any(|syn| syn.destination == to && syn.payload == 5);
+    assert!(early, "the first packet had no data: {syns:?}");
+    seen
 }
 
 fn stream(netns: &Netns, to: SocketAddr, protocol: Protocol) -> Socket {
