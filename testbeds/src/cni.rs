@@ -1,8 +1,9 @@
 //! A container runtime, as far as pods' networks are concerned: it takes the first configuration of a directory and
 //! calls the plugins of its chain, each with what those before it have done.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -12,6 +13,12 @@ use crate::netns::Netns;
 
 /// Where Debian's `containernetworking-plugins` are.
 pub const DEBIAN: &str = "/usr/lib/cni";
+
+/// A plugin that has nothing to do, because the world has wired the pod.
+const WIRED: &str = r#"#!/bin/sh
+[ "$CNI_COMMAND" = ADD ] && echo '{"cniVersion":"1.1.0","interfaces":[{"name":"eth0"}],"ips":[],"dns":{}}'
+exit 0
+"#;
 
 /// The interface that pods get.
 const INTERFACE: &str = "eth0";
@@ -82,6 +89,17 @@ pub struct Sandbox {
     pub pod: String,
     /// The pod's uid.
     pub uid: String,
+}
+
+/// Puts a plugin `wired` into a directory, for chains of pods that the world has wired.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_wired(directory: &Path) -> Result<(), Error> {
+    let path = directory.join("wired");
+    let written =
+        fs::write(&path, WIRED).and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)));
+    written.map_err(|source| Error::Io { path, source })
 }
 
 impl Runtime {

@@ -1,8 +1,7 @@
 //! A mesh on whose node a container runtime calls the plugin.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use serde_json::json;
 use weir_agent::datapath::{Maps, Pins};
 use weir_agent::inside;
 use weir_common::pod::PodEntry;
-use weir_testbeds::cni::{Runtime, Sandbox};
+use weir_testbeds::cni::{self, Runtime, Sandbox};
 use weir_testbeds::deadline::eventually;
 use weir_testbeds::mesh::{Mesh, PodLine, program};
 use weir_testbeds::netns::Netns;
@@ -22,12 +21,6 @@ use weir_testbeds::world::{Pod, Wiring};
 
 pub const PORT: u16 = 8080;
 pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A plugin that has nothing to do, because the world has wired the pod.
-const WIRED: &str = r#"#!/bin/sh
-[ "$CNI_COMMAND" = ADD ] && echo '{"cniVersion":"1.1.0","interfaces":[{"name":"eth0"}],"ips":[],"dns":{}}'
-exit 0
-"#;
 
 /// A directory of this test's own, gone with it.
 pub struct Scratch(PathBuf);
@@ -168,9 +161,7 @@ fn configurations(scratch: &Scratch, socket: &Path) -> PathBuf {
 
 fn plugins(scratch: &Scratch) -> PathBuf {
     let directory = scratch.directory("bin");
-    let wired = directory.join("wired");
-    fs::write(&wired, WIRED).unwrap();
-    fs::set_permissions(wired, Permissions::from_mode(0o755)).unwrap();
+    cni::write_wired(&directory).unwrap();
     directory
 }
 

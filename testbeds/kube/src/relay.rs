@@ -1,7 +1,7 @@
 //! A way to the API server that can be cut.
 
 use std::io;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -20,12 +20,11 @@ struct Shared {
 }
 
 impl Relay {
-    /// Begins, on a port of its own on loopback.
+    /// Begins. Whoever connects may be in another namespace than the server.
     ///
     /// # Errors
-    /// There is no such port.
-    pub fn start(to: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    /// The listener has no address.
+    pub fn on(listener: TcpListener, to: SocketAddr) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let shared = Arc::<Shared>::default();
         let accepting = shared.clone();

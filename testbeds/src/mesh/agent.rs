@@ -93,8 +93,6 @@ impl AgentProcess {
         };
         let mut command = self.with_subcommand(command, "agent");
         command
-            .arg("--pods-file")
-            .arg(self.directory.join("pods.yaml"))
             .arg("--zds-socket")
             .arg(self.zds_socket())
             .args(["--host-netns", "/proc/self/ns/net"])

@@ -24,6 +24,7 @@ pub struct Builder {
     annotations: Vec<(String, String, String)>,
     dns: Dns,
     flags: Vec<String>,
+    source: Option<Vec<String>>,
     http_address: String,
     original_source: bool,
     record: bool,
@@ -44,6 +45,7 @@ impl Builder {
             annotations: Vec::new(),
             dns: Dns::Off,
             flags: Vec::new(),
+            source: None,
             http_address: agent::NOWHERE.to_owned(),
             original_source: true,
             record: true,
@@ -113,6 +115,13 @@ impl Builder {
     #[must_use]
     pub fn flag(mut self, flag: &str) -> Self {
         self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// Flags that say where the agent learns of pods, in place of the mesh's file.
+    #[must_use]
+    pub fn source(mut self, flags: &[&str]) -> Self {
+        self.source = Some(flags.iter().map(|flag| (*flag).to_owned()).collect());
         self
     }
 
@@ -187,7 +196,10 @@ impl Builder {
         fs::create_dir_all(&directory).map_err(at(&directory))?;
         let pods: Vec<PodLine> = world.pods().iter().map(|pod| self.line(pod)).collect();
         pods_file::write(&directory, &pods)?;
-        let agent = AgentProcess::start(&world.node.netns, &directory, &self.flags, &self.http_address)?;
+        let file = || pods_file::flags(&directory);
+        let mut flags = self.source.clone().unwrap_or_else(file);
+        flags.extend_from_slice(&self.flags);
+        let agent = AgentProcess::start(&world.node.netns, &directory, &flags, &self.http_address)?;
         let proxy_netns = self.proxy_netns(&world)?;
         let proxy_cgroup = Cgroup::new("ztunnel")?;
         let kind = match &self.proxy {

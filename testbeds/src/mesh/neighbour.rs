@@ -33,7 +33,12 @@ impl Mesh {
         fs::create_dir_all(&directory).map_err(at(&directory))?;
         let lines: Vec<PodLine> = pods.iter().map(|name| enrolled(self.pod(name))).collect();
         pods_file::write(&directory, &lines)?;
-        let agent = AgentProcess::start(&self.world.node.netns, &directory, &[], agent::NOWHERE)?;
+        let agent = AgentProcess::start(
+            &self.world.node.netns,
+            &directory,
+            &pods_file::flags(&directory),
+            agent::NOWHERE,
+        )?;
         let cgroup = Cgroup::new("neighbour")?;
         let spec = ProxySpec::in_pod(&Netns::new()?, &agent.zds_socket())
             .members(self.members_of(|name| pods.contains(&name)))

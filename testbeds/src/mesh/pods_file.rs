@@ -16,6 +16,13 @@ const BARE: &str = "bare";
 /// The namespace of ztunnel.
 const SYSTEM: &str = "istio-system";
 const MODE: &str = "istio.io/dataplane-mode";
+const NAME: &str = "pods.yaml";
+
+/// Flags by which an agent learns of pods from the file in this directory.
+pub(super) fn flags(directory: &Path) -> Vec<String> {
+    let path = directory.join(NAME).display().to_string();
+    vec!["--pods-file".to_owned(), path]
+}
 
 /// One pod in the file.
 #[derive(Clone, Debug, Serialize)]
@@ -145,7 +152,7 @@ impl PodLine {
 
 /// Replaces the file as a whole, as operators do; JSON is YAML too.
 pub(super) fn write(directory: &Path, pods: &[PodLine]) -> Result<(), Error> {
-    let (draft, path) = (directory.join("pods.new"), directory.join("pods.yaml"));
+    let (draft, path) = (directory.join("pods.new"), directory.join(NAME));
     let text = serde_json::to_vec(&File { pods }).map_err(|error| at(&path)(error.into()))?;
     fs::write(&draft, text)
         .and_then(|()| fs::rename(&draft, &path))

@@ -43,8 +43,8 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
         return fuzz::run(rest);
     }
     let privilege = match layer {
-        Layer::Unit | Layer::Kube | Layer::Fuzz | Layer::Vm => None,
-        Layer::Bpf | Layer::World | Layer::All => Some(Privilege::require("test", arguments)?),
+        Layer::Unit | Layer::Fuzz | Layer::Vm => None,
+        Layer::Bpf | Layer::World | Layer::Kube | Layer::All => Some(Privilege::require("test", arguments)?),
     };
     let assets = match layer {
         Layer::Kube | Layer::All => Some(setup::kubernetes(setup::API_SERVER)?),

@@ -1,6 +1,6 @@
 //! A namespace, a node and an agent's rights of a test's own, and a source that follows with them.
 
-use std::net::ToSocketAddrs as _;
+use std::net::{Ipv4Addr, TcpListener, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -63,7 +63,7 @@ pub struct Stage {
     pub cluster: Cluster,
     pub namespace: String,
     pub node: NodeName,
-    kubeconfig: PathBuf,
+    pub kubeconfig: PathBuf,
     /// As long as it is needed.
     place: Option<Place>,
 }
@@ -131,6 +131,11 @@ impl Stage {
 
     /// From now on the server is asked by way of a relay.
     pub fn relayed(&self) -> Relay {
+        self.relayed_by(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
+    }
+
+    /// The same with a relay that listens elsewhere.
+    pub fn relayed_by(&self, listener: TcpListener) -> Relay {
         let text = std::fs::read_to_string(&self.kubeconfig).unwrap();
         let mut config: Value = serde_yaml_ng::from_str(&text).unwrap();
         let cluster = &mut config["clusters"][0]["cluster"];
@@ -139,7 +144,7 @@ impl Stage {
         let mut addresses = (host.as_str(), server.port_u16().unwrap_or(443))
             .to_socket_addrs()
             .unwrap();
-        let relay = Relay::start(addresses.next().unwrap()).unwrap();
+        let relay = Relay::on(listener, addresses.next().unwrap()).unwrap();
         cluster["server"] = json!(format!("https://{}", relay.address()));
         cluster["tls-server-name"] = json!(host);
         std::fs::write(&self.kubeconfig, config.to_string()).unwrap();
