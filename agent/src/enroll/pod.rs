@@ -89,6 +89,23 @@ impl Enroller {
         self
     }
 
+    /// Puts the guard at the ways out of a pod that was enrolled without it.
+    ///
+    /// # Errors
+    /// [`EnrollError`] names the step.
+    pub fn guard(
+        &self,
+        netns: BorrowedFd<'_>,
+        cookie: u64,
+        virtual_interfaces: &[String],
+    ) -> Result<(), EnrollError> {
+        let wanted = Wanted {
+            guard: self.guards,
+            virtual_interfaces: virtual_interfaces.to_vec(),
+        };
+        interfaces::ensure(&self.datapath, netns, cookie, &wanted)
+    }
+
     /// The cookie of a pod's netns.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ use super::source::{self, Cluster};
 use super::subjects::Subjects;
 use super::tasks::{Task, Tasks};
 use super::tend::Tending;
-use super::tender::{Shared, Trying, Unaided};
+use super::tender::{LateGuard, Shared, Trying, Unaided};
 use super::view::View;
 use super::zds_tally::ZdsTally;
 use super::ztunnels::Ztunnels;
@@ -119,6 +119,7 @@ impl Agent {
             subjects: subjects.clone(),
             sandboxes: sandboxes.clone(),
             unaided: Unaided::default(),
+            late_guard: (config.guard == GuardMode::Audit).then(LateGuard::default),
             ztunnels: processes,
             contract: config.contract,
             node_ztunnels,

@@ -11,6 +11,7 @@ use weir_netdetect::choose::Contract;
 
 mod capture;
 mod error;
+mod guard;
 mod leave;
 mod netns;
 mod node;
@@ -20,6 +21,7 @@ mod wiring;
 
 pub(super) use capture::Unaided;
 use error::TendError;
+pub(super) use guard::LateGuard;
 use leave::Leaving;
 use wake::Wake;
 
@@ -55,6 +57,8 @@ pub(super) struct Shared {
     pub(super) subjects: Subjects,
     pub(super) sandboxes: Sandboxes,
     pub(super) unaided: Unaided,
+    /// Nothing if the guard has to stand before a pod starts.
+    pub(super) late_guard: Option<LateGuard>,
     /// Processes of connected ztunnels.
     pub(super) ztunnels: watch::Receiver<Arc<[u32]>>,
     /// Where ztunnel is meant to have its sockets.
@@ -76,6 +80,8 @@ struct InMesh {
     /// The first ztunnel that serves it; later ones are told by the server.
     served: Option<ConnectionId>,
     captured: bool,
+    /// Whether its ways out are guarded, if they are to be.
+    guarded: bool,
     /// What is odd about its annotations, and about the way in which it is connected.
     oddities: Oddities,
 }
@@ -153,7 +159,9 @@ impl Tender {
                 // Whoever asked may have given up.
                 asked.send(()).ok();
             }
-            self.look = pause.is_none().then(wake::time_to_look);
+            self.look = pause
+                .is_none()
+                .then(|| self.look.unwrap_or_else(wake::time_to_look));
             match self.sleep(pause).await {
                 Wake::Again => {}
                 Wake::Asked(answer) => {
@@ -293,7 +301,11 @@ impl Tender {
         let mut turn = self.shared.claims.turn(cookie).await;
         *turn = Holder::Pod(self.uid.clone());
         let before = self.in_mesh.as_mut().and_then(|in_mesh| in_mesh.enrolled.take());
-        let (enroller, handle) = (self.shared.enroller.clone(), netns.clone());
+        let guarded = !self.leaves_guard();
+        let (mut enroller, handle) = (self.shared.enroller.clone(), netns.clone());
+        if !guarded {
+            enroller = enroller.with_guard(false);
+        }
         let (is_new, runtime) = (self.in_mesh.is_none(), Handle::current());
         let work = move || {
             let enrolled = enroller.enroll(handle.as_fd(), cookie, (contract, &filters), before.as_ref())?;
@@ -316,6 +328,7 @@ impl Tender {
                     changes,
                     served: None,
                     captured: false,
+                    guarded,
                     oddities: Oddities::default(),
                 });
             }

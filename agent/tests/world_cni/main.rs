@@ -3,6 +3,7 @@
 
 mod disk;
 mod ends;
+mod guard;
 mod install;
 mod starts;
 mod support;

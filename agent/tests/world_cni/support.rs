@@ -58,14 +58,18 @@ pub struct Scene {
 
 impl Scene {
     pub fn new(label: &str) -> Self {
+        Self::with_flags(label, &[])
+    }
+
+    /// With flags for the agent.
+    pub fn with_flags(label: &str, flags: &[&str]) -> Self {
         let scratch = Scratch::new(label);
         let socket = scratch.path("cni.sock");
-        let mesh = Mesh::builder(label)
-            .outside("server")
-            .flag("--cni-socket")
-            .flag(socket.to_str().unwrap())
-            .start()
-            .unwrap();
+        let mut builder = Mesh::builder(label).outside("server");
+        for flag in flags.iter().chain(&["--cni-socket", socket.to_str().unwrap()]) {
+            builder = builder.flag(flag);
+        }
+        let mesh = builder.start().unwrap();
         let server = serve(&mesh, "server");
         let runtime = Runtime::new(
             &mesh.world.node.netns,

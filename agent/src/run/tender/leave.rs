@@ -77,7 +77,7 @@ impl Tender {
     }
 
     /// The right to change what is the pod's own, unless another pod has taken the netns over.
-    async fn own_turn(&self, cookie: u64) -> Option<Turn> {
+    pub(super) async fn own_turn(&self, cookie: u64) -> Option<Turn> {
         let turn = self.shared.claims.turn(cookie).await;
         let own = matches!(&*turn, Holder::Pod(uid) if *uid == self.uid);
         if !own {

@@ -36,6 +36,7 @@ impl Tender {
                 return wake;
             }
             self.look = None;
+            Box::pin(self.guard_late()).await;
             Box::pin(self.look_at_wiring()).await;
         }
     }

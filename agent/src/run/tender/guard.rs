@@ -1,0 +1,64 @@
+//! The guard of a pod that starts. To put a program at an interface is to wait until all CPUs have noticed, some
+//! milliseconds in which nobody else changes an interface, so of fifty pods that start at once the last would wait for
+//! all of them. What only counts comes when they have started; what drops is there before.
+
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tracing::warn;
+use weir_netdetect::choose::Contract;
+
+use super::{Tender, wake};
+
+/// One pod at a time, so that pods that start meanwhile wait for one and not for all. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(in crate::run) struct LateGuard(Arc<Mutex<()>>);
+
+impl Tender {
+    /// Whether this attempt leaves the guard for later: one that starts does, and until then so do further ones.
+    pub(super) fn leaves_guard(&self) -> bool {
+        match &self.in_mesh {
+            Some(in_mesh) => !in_mesh.guarded,
+            None => self.shared.late_guard.is_some() && self.shared.sandboxes.is_starting(&self.uid),
+        }
+    }
+
+    /// Puts the guard at the ways out of a pod that has started without it.
+    pub(super) async fn guard_late(&mut self) {
+        let Some(in_mesh) = self.in_mesh.as_ref().filter(|in_mesh| !in_mesh.guarded) else {
+            return;
+        };
+        let (Some(LateGuard(turns)), Some(subject)) =
+            (&self.shared.late_guard, self.shared.subjects.get(&self.uid))
+        else {
+            return;
+        };
+        if subject.contract == Contract::InPod {
+            let Some(_own) = self.own_turn(in_mesh.cookie).await else {
+                return;
+            };
+            let _turn = turns.lock().await;
+            let (enroller, netns, cookie) = (
+                self.shared.enroller.clone(),
+                in_mesh.netns.clone(),
+                in_mesh.cookie,
+            );
+            let work = move || enroller.guard(netns.as_fd(), cookie, &subject.filters.virtual_interfaces);
+            match spawn_blocking(work).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    warn!(pod = %self.name, %error, "what leaves the pod past ztunnel is not counted yet; trying again");
+                    self.look = Some(wake::time_to_look());
+                    return;
+                }
+                // The runtime ends.
+                Err(_) => return,
+            }
+        }
+        if let Some(in_mesh) = &mut self.in_mesh {
+            in_mesh.guarded = true;
+        }
+    }
+}
