@@ -85,8 +85,11 @@ fn listening_socket(path: &Path, kind: Type) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Removes a socket file nobody listens on.
-fn remove_stale(path: &Path, kind: Type) -> Result<(), BindError> {
+/// Removes a socket file nobody listens on; there may be none.
+///
+/// # Errors
+/// [`BindError::InUse`] if somebody does.
+pub fn remove_stale(path: &Path, kind: Type) -> Result<(), BindError> {
     let failed = |step| {
         move |source| BindError::Io {
             path: path.to_owned(),

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use weir_agent::datapath::sys;
 use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::unique;
 use weir_testbeds::world::{Wiring, World};
@@ -105,6 +107,43 @@ impl Agent {
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// The path behind a flag.
+    fn path(&self, flag: &str) -> PathBuf {
+        match flag {
+            "--admin-socket" => self.directory.join("run/admin.sock"),
+            "--zds-socket" => self.directory.join("zds.sock"),
+            "--cni-socket" => self.directory.join("cni.sock"),
+            _ => self.pin_root.clone(),
+        }
+    }
+
+    /// Runs it with one path in common with another.
+    fn try_beside(&self, other: &Self, common: &str) -> Output {
+        // One that is let run would do so for ever.
+        let mut command = Command::new("/usr/bin/timeout");
+        command
+            .env_clear()
+            .args(["20", env!("CARGO_BIN_EXE_weir"), "agent"]);
+        command.args(["--http-address", "none", "--host-netns", "/proc/self/ns/net"]);
+        command.arg("--pods-file").arg(self.directory.join("pods.yaml"));
+        for flag in ["--admin-socket", "--zds-socket", "--cni-socket", "--pin-root"] {
+            let owner = if flag == common { other } else { self };
+            command.arg(flag).arg(owner.path(flag));
+        }
+        command.output().unwrap()
+    }
+
+    /// The node's programs, by the kernel's numbers.
+    fn programs(&self) -> BTreeMap<PathBuf, u32> {
+        let links = fs::read_dir(self.pin_root.join("v1/links")).unwrap();
+        let number = |path: PathBuf| {
+            let link = sys::obj_get(&path).unwrap();
+            let number = sys::link_info(link.as_fd()).unwrap().program_id;
+            (path, number)
+        };
+        links.map(|entry| number(entry.unwrap().path())).collect()
     }
 
     fn wait_ready(&self) {
@@ -225,17 +264,35 @@ fn an_agent_takes_all_the_descriptors_that_it_may_have() {
 #[test]
 fn a_second_agent_touches_nothing() {
     let mut agent = Agent::new("second");
-    agent.start(&[]);
+    let cni = agent.path("--cni-socket");
+    agent.start(&["--cni-socket", cni.to_str().unwrap()]);
     agent.wait_ready();
-    let pods = agent.directory.join("pods.yaml");
-    let second = agent.agent().arg("--pods-file").arg(pods).output().unwrap();
-    assert_eq!(second.status.code(), Some(1));
+    eventually(PATIENCE, || cni.exists().then_some(())).unwrap();
+    let before = agent.programs();
     let id = agent.process.as_ref().unwrap().id();
-    assert!(
-        stderr(&second).contains(&format!("process {id} already listens here")),
-        "{second:?}"
+    let listens = format!("process {id} already listens here");
+    let keeps = format!(
+        "{}: another weir agent keeps its programs here",
+        agent.pin_root.display()
     );
-    assert_eq!(agent.get("/readyz").0, 200);
+    // What the two have in common, and what is said of it.
+    for (common, said) in [
+        ("--admin-socket", &listens),
+        ("--zds-socket", &listens),
+        ("--cni-socket", &listens),
+        ("--pin-root", &keeps),
+    ] {
+        let other = Agent::new("other");
+        let second = other.try_beside(&agent, common);
+        assert_eq!(second.status.code(), Some(1), "{common}: {second:?}");
+        let complaint = stderr(&second);
+        assert!(
+            complaint.contains(said) && complaint.contains("stop it"),
+            "{common}: {complaint}"
+        );
+        assert_eq!(agent.get("/readyz").0, 200, "{common}");
+        assert_eq!(agent.programs(), before, "{common}");
+    }
     // What is left after a crash is in nobody's way.
     agent.process.as_mut().unwrap().kill().unwrap();
     agent.process.take().unwrap().wait().unwrap();

@@ -14,7 +14,10 @@ use crate::container;
 const STANDARD: &str = "/sys/fs/bpf";
 
 /// Makes sure that `directory` exists and lies on a bpffs; mounts one at the standard place if it is missing there.
-pub(super) fn ensure(directory: &Path) -> Result<(), DatapathError> {
+///
+/// # Errors
+/// [`DatapathError`] names the path.
+pub fn ensure(directory: &Path) -> Result<(), DatapathError> {
     if directory.starts_with(STANDARD) && !is_bpffs(Path::new(STANDARD))? {
         mount_standard(directory)?;
     }

@@ -91,7 +91,7 @@ pub enum DatapathError {
 
 impl DatapathError {
     /// Wraps an I/O error with the path it is about.
-    pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         |source| Self::Io { path, source }
     }

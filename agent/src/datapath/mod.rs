@@ -28,6 +28,7 @@ use std::sync::{Mutex, PoisonError};
 use aya::Ebpf;
 use counters::Counts;
 
+pub use bpffs::ensure as ensure_pin_root;
 pub use error::DatapathError;
 pub use interface::{Hook, Interface, Link};
 pub use maps::{Maps, Sizes};

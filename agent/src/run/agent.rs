@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, interval_at};
 use tracing::{info, warn};
 
+use super::alone::{Alone, NotAlone};
 use super::calls::{Call, Calls};
 use super::claims::Claims;
 use super::config::{AgentConfig, ContractMode, GuardMode};
@@ -57,6 +58,9 @@ pub enum AgentError {
     /// The kernel refused programs or maps.
     #[error(transparent)]
     Datapath(#[from] DatapathError),
+    /// Another agent has something that this one needs.
+    #[error(transparent)]
+    NotAlone(#[from] NotAlone),
     /// ztunnel's socket cannot be served.
     #[error(transparent)]
     Zds(#[from] BindError),
@@ -82,6 +86,8 @@ pub struct Agent {
     tasks: Tasks,
     /// Has who keeps ztunnels take away what is there for them.
     leave: oneshot::Sender<()>,
+    /// Held until all else has ended.
+    _alone: Alone,
 }
 
 impl Agent {
@@ -91,16 +97,14 @@ impl Agent {
     /// [`AgentError`]; an older data plane is untouched then.
     pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
         let node = Node::read(&config)?;
+        let alone = Alone::expect(&config)?;
         let datapath = open_datapath(&config, &node)?;
         change_settings(&datapath, |now| *now = node.settings(&config).after(*now))?;
         let (ztunnels, processes) = Ztunnels::new(datapath.clone(), node.clone());
         let zds = ZdsServer::start_with(zds_config(&config), ztunnels)?;
         let (keeper, side, kept) = keeper(&config, &node, &datapath, &zds)?;
         let node_ztunnels = side.as_ref().map(NodeSide::ztunnels);
-        let enroller = Enroller::new(datapath.clone(), node.host_netns)
-            .with_host(node.handle.clone())
-            .with_guard(config.guard != GuardMode::Off)
-            .with_node_side(side);
+        let enroller = enroller(&config, &node, datapath.clone(), side);
         let begun = source::begin(&config.source).await?;
         let (registry, subjects) = (Registry::default(), Subjects::default());
         let sandboxes = Sandboxes::default();
@@ -168,6 +172,7 @@ impl Agent {
             cluster: begun.cluster,
             tasks,
             leave,
+            _alone: alone,
         })
     }
 
@@ -272,6 +277,13 @@ fn uninstall(config: &AgentConfig) {
         Ok(_) => info!("the CNI plugin is removed"),
         Err(error) => warn!(%error, "the CNI plugin stays; `weir cleanup` tries again"),
     }
+}
+
+fn enroller(config: &AgentConfig, node: &Node, datapath: Arc<Datapath>, side: Option<NodeSide>) -> Enroller {
+    Enroller::new(datapath, node.host_netns)
+        .with_host(node.handle.clone())
+        .with_guard(config.guard != GuardMode::Off)
+        .with_node_side(side)
 }
 
 fn zds_config(config: &AgentConfig) -> ZdsConfig {

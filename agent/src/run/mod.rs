@@ -1,6 +1,7 @@
 //! The running agent: what it was told, what it tends, and how it says so.
 
 pub mod agent;
+pub mod alone;
 pub mod backoff;
 pub mod calls;
 mod claims;
