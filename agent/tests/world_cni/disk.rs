@@ -85,3 +85,36 @@ fn a_read_only_directory_is_named_with_the_remedy() {
         "without the plugin no chain may call it"
     );
 }
+
+#[test]
+fn a_plugin_that_there_is_no_room_for_is_in_no_chain() {
+    let scratch = Scratch::new("no-room");
+    let config = config(&scratch);
+    fs::write(config.conf_dir.join("10-net.conflist"), CHAIN).unwrap();
+    on_own_mount(&config.bin_dir, "size=16k", MsFlags::empty(), || {
+        let filler = config.bin_dir.join("filler");
+        fs::write(&filler, vec![0; 64 << 10]).unwrap_err();
+        let installer = Installer::new(config.clone());
+        let error = installer.install().unwrap_err().to_string();
+        assert!(error.contains("make room"), "{error}");
+        assert!(!config.conf_dir.join(CONFLIST).exists());
+        fs::remove_file(&filler).unwrap();
+        installer.install().unwrap();
+        assert!(config.conf_dir.join(CONFLIST).exists());
+    });
+}
+
+#[test]
+fn a_chain_that_cannot_be_written_is_named_with_the_remedy() {
+    let scratch = Scratch::new("read-only-chain");
+    let config = config(&scratch);
+    on_own_mount(&config.conf_dir, "size=16k", MsFlags::empty(), || {
+        fs::write(config.conf_dir.join("10-net.conflist"), CHAIN).unwrap();
+        let nothing = None::<&str>;
+        let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        mount(nothing, &config.conf_dir, nothing, read_only, nothing).unwrap();
+        let error = Installer::new(config.clone()).install().unwrap_err().to_string();
+        assert!(error.contains("readOnly"), "{error}");
+        assert!(error.contains(config.conf_dir.to_str().unwrap()), "{error}");
+    });
+}
