@@ -1,18 +1,20 @@
 //! What the CNI plugin adds to the start of a pod, when many start at once.
 
-use std::path::Path;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use weir_testbeds::deadline::eventually;
+use weir_testbeds::link::Device;
 use weir_testbeds::mesh::{Mesh, PodLine};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::unique;
 
 use crate::cli::Cli;
-use crate::scale::bystander;
 use crate::spread::percentile;
 use crate::zds_peer;
 
@@ -22,44 +24,51 @@ mod plugin;
 use cpu_time::CpuTime;
 use plugin::Plugin;
 
-/// Pods that start at the same time.
-const PARALLEL: usize = 50;
-const BATCHES: usize = 6;
+/// Pods that start at the same time, and how often on one node, which has no more than kubelet's 110 pods at the end.
+const AT_ONCE: [(usize, usize); 3] = [(10, 4), (20, 4), (50, 2)];
+/// As many as there ever are.
+const MOST: usize = 50;
+/// One after the other.
+const ALONE: usize = 20;
+const NODES: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Nodes do not start fifty pods without end: the agent has this long to get ready for the next ones.
-const BETWEEN: Duration = Duration::from_secs(3);
+const BETWEEN: Duration = Duration::from_secs(4);
 
 /// How long ADD took.
 #[derive(Clone, Debug, Serialize)]
-pub struct Starts {
-    pub parallel: usize,
-    /// An empty program instead of the plugin.
+pub struct Starts(Vec<Row>);
+
+/// Pods of one kind, so many of them at once.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub at_once: usize,
+    pub kind: &'static str,
+    pub times: Times,
+    /// As many empty programs at once.
     pub empty: Times,
-    /// Pods of the mesh, captured by then.
-    pub in_mesh: Times,
-    /// Pods out of it, about which the agent was asked.
-    pub outside: Times,
-    /// Pods about which nobody is asked.
-    pub exempt: Times,
-    /// Pods of the mesh that start one after the other.
-    pub alone: Times,
 }
 
 impl Starts {
-    /// All of them, with titles.
-    pub fn rows(&self) -> [(String, &Times); 5] {
-        let at_once = |title| format!("{} at once, {title}", self.parallel);
-        [
-            (at_once("an empty program"), &self.empty),
-            (at_once("nobody is asked"), &self.exempt),
-            (at_once("out of the mesh"), &self.outside),
-            (at_once("in the mesh"), &self.in_mesh),
-            ("one after the other, in the mesh".to_owned(), &self.alone),
-        ]
+    /// All of them.
+    pub fn rows(&self) -> &[Row] {
+        &self.0
     }
 }
 
-/// In milliseconds, from the program's start to its end.
+impl Row {
+    /// What it is.
+    pub fn title(&self) -> String {
+        format!("{} at once, {}", self.at_once, self.kind)
+    }
+
+    /// What is added to the empty program, at the median and at the 99th percentile.
+    pub fn added(&self) -> (f64, f64) {
+        (self.times.p50 - self.empty.p50, self.times.p99 - self.empty.p99)
+    }
+}
+
+/// In milliseconds, from when all were asked to start until this one has ended.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Times {
     pub p50: f64,
@@ -68,16 +77,9 @@ pub struct Times {
     pub cpu_program: f64,
     /// The agent's, for one.
     pub cpu_agent: f64,
-    /// Of the time that one takes, how much it waits: for a CPU, and in the mesh for ztunnel.
-    pub waiting: f64,
 }
 
 impl Times {
-    /// What is added to the empty program.
-    pub fn added(&self, empty: &Self) -> (f64, f64) {
-        (self.p50 - empty.p50, self.p99 - empty.p99)
-    }
-
     fn of(times: &[Duration], cpu: CpuTime) -> Self {
         let mut micros: Vec<u64> = times
             .iter()
@@ -90,87 +92,152 @@ impl Times {
         let count = times.len().max(1) as f64;
         let each = |together: Duration| together.as_secs_f64() * 1e3 / count;
         let (cpu_program, cpu_agent) = (each(cpu.children), each(cpu.agent));
-        let mean = each(times.iter().sum());
         Self {
             p50: milliseconds(0.5),
             p99: milliseconds(0.99),
             cpu_program,
             cpu_agent,
-            waiting: (1.0 - (cpu_program + cpu_agent) / mean).max(0.0),
         }
     }
 }
 
 /// Measures with a ztunnel that serves nobody.
 pub fn run(cli: &Cli) -> Result<Starts> {
-    let batches = if cli.quick { 1 } else { BATCHES };
-    eprintln!("bench: CNI ADD, {PARALLEL} at once");
-    let directory = std::env::temp_dir().join(unique::name("bench-cni"));
-    std::fs::create_dir(&directory)?;
-    let starts = measure(&directory, batches);
-    std::fs::remove_dir_all(&directory)?;
-    starts
+    let nodes = if cli.quick { 1 } else { NODES };
+    let alone = measure((1, IN_MESH), nodes, ALONE, |node| {
+        let fresh = node.fresh(1)?;
+        node.plugin.add("default", fresh, &node.pods)
+    });
+    let mut rows = vec![alone?];
+    for (at_once, batches) in AT_ONCE {
+        let batches = if cli.quick { 1 } else { batches };
+        rows.push(measure((at_once, IN_MESH), nodes, batches, |node| {
+            sleep(BETWEEN);
+            let fresh = node.fresh(at_once)?;
+            node.plugin.add("default", fresh, &node.pods)
+        })?);
+    }
+    for (kind, namespace) in [("out of the mesh", "default"), ("nobody is asked", "kube-system")] {
+        rows.push(measure((MOST, kind), nodes, 2, |node| {
+            let outside = node.outside();
+            node.plugin.add(namespace, outside, &node.pods)
+        })?);
+    }
+    Ok(Starts(rows))
 }
 
-/// A kind of pod: its place among the namespaces, and the namespace that it is in for Kubernetes.
-#[derive(Clone, Copy)]
-enum Kind {
-    InMesh = 0,
-    Outside = 1,
-    Exempt = 2,
-    Alone = 3,
-}
+const IN_MESH: &str = "in the mesh";
 
-fn measure(directory: &Path, batches: usize) -> Result<Starts> {
-    let socket = directory.join("cni.sock");
-    let flag = socket.to_str().context("a path that is not UTF-8")?;
-    let mut mesh = Mesh::builder("bench-cni")
-        .flag("--cni-socket")
-        .flag(flag)
-        .start()?;
-    eventually(PATIENCE, || socket.exists().then_some(())).context("the agent does not listen")?;
-    let each = PARALLEL * batches;
-    let pods: Vec<Netns> = (0..4 * each).map(bystander).collect::<Result<_>>()?;
-    zds_peer::connect(&mesh.agent.zds_socket(), pods.clone())?;
-    mesh.add((0..pods.len()).map(|number| {
-        let mut line = PodLine::awaited(&name(number), &format!("{}{number}", zds_peer::NAME));
-        if number / each == Kind::InMesh as usize || number / each == Kind::Alone as usize {
-            line.enrol();
+/// Batches on several nodes, by turns with as many empty programs.
+fn measure(
+    (at_once, kind): (usize, &'static str),
+    nodes: usize,
+    batches: usize,
+    mut batch: impl FnMut(&mut Node) -> Result<(Vec<Duration>, CpuTime)>,
+) -> Result<Row> {
+    eprintln!("bench: CNI ADD, {at_once} at once, {kind}");
+    let (mut empty, mut times) = (Series::default(), Series::default());
+    for _ in 0..nodes {
+        let mut node = match kind {
+            IN_MESH => Node::new(at_once * batches, 0)?,
+            _ => Node::new(0, at_once)?,
+        };
+        for _ in 0..batches {
+            times.add(batch(&mut node)?);
+            empty.add(node.plugin.empty(at_once)?);
         }
-        line
-    }))?;
-    let agent = mesh.agent.id().context("the agent has ended")?;
-    let plugin = Plugin::new(&socket, agent)?;
-    let batch = |kind: Kind, batch: usize| -> Vec<usize> {
-        let first = kind as usize * each + batch * PARALLEL;
-        (first..first + PARALLEL).collect()
-    };
-    // The first of all makes the agent warm, and finds out whether anything works.
-    let mut alone = batch(Kind::Alone, 0);
-    plugin.add("default", &alone[..1], &pods)?;
-    sleep(BETWEEN);
-    alone.remove(0);
-    let mut alone_times = Series::default();
-    for number in alone {
-        alone_times.add(plugin.add("default", &[number], &pods)?);
     }
-    let [mut empty, mut in_mesh, mut outside, mut exempt] = [(); 4].map(|()| Series::default());
-    for number in 0..batches {
-        sleep(BETWEEN);
-        empty.add(plugin.empty(PARALLEL)?);
-        exempt.add(plugin.add("kube-system", &batch(Kind::Exempt, number), &pods)?);
-        outside.add(plugin.add("default", &batch(Kind::Outside, number), &pods)?);
-        sleep(BETWEEN);
-        in_mesh.add(plugin.add("default", &batch(Kind::InMesh, number), &pods)?);
-    }
-    Ok(Starts {
-        parallel: PARALLEL,
+    Ok(Row {
+        at_once,
+        kind,
+        times: times.times(),
         empty: empty.times(),
-        alone: alone_times.times(),
-        in_mesh: in_mesh.times(),
-        outside: outside.times(),
-        exempt: exempt.times(),
     })
+}
+
+/// A node with pods that are to start.
+struct Node {
+    plugin: Plugin,
+    pods: Vec<Netns>,
+    in_mesh: usize,
+    started: usize,
+    directory: PathBuf,
+    _mesh: Mesh,
+}
+
+impl Node {
+    /// With so many pods that are meant to be in the mesh, and so many others.
+    fn new(in_mesh: usize, outside: usize) -> Result<Self> {
+        let directory = std::env::temp_dir().join(unique::name("bench-cni"));
+        std::fs::create_dir(&directory)?;
+        let socket = directory.join("cni.sock");
+        let flag = socket.to_str().context("a path that is not UTF-8")?;
+        let mut mesh = Mesh::builder("bench-cni")
+            .flag("--cni-socket")
+            .flag(flag)
+            .start()?;
+        eventually(PATIENCE, || socket.exists().then_some(())).context("the agent does not listen")?;
+        // The first of all makes the agent warm, and finds out whether anything works.
+        let in_mesh = in_mesh + 1;
+        let pods: Vec<Netns> = (0..in_mesh + outside)
+            .map(|number| pod(&mesh, number))
+            .collect::<Result<_>>()?;
+        zds_peer::connect(&mesh.agent.zds_socket(), pods.clone())?;
+        mesh.add((0..pods.len()).map(|number| line(number, number < in_mesh)))?;
+        let agent = mesh.agent.id().context("the agent has ended")?;
+        let node = Self {
+            plugin: Plugin::new(&socket, agent)?,
+            pods,
+            in_mesh,
+            started: 1,
+            directory,
+            _mesh: mesh,
+        };
+        node.plugin.add("default", 0..1, &node.pods)?;
+        sleep(BETWEEN);
+        Ok(node)
+    }
+
+    /// So many pods that have not started yet.
+    fn fresh(&mut self, count: usize) -> Result<Range<usize>> {
+        let fresh = self.started..self.started + count;
+        ensure!(fresh.end <= self.in_mesh, "too few pods");
+        self.started = fresh.end;
+        Ok(fresh)
+    }
+
+    fn outside(&self) -> Range<usize> {
+        self.in_mesh..self.pods.len()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.directory).unwrap_or_default();
+    }
+}
+
+/// A namespace with the interface of a pod.
+fn pod(mesh: &Mesh, number: usize) -> Result<Netns> {
+    let netns = Netns::new()?;
+    let (here, there) = (Device::named(format!("bench{number}")), Device::named("eth0"));
+    let node = &mesh.world.node.netns;
+    node.netlink(async |netlink| netlink.add_veth(&here, &there, &netns).await)?;
+    let [high, low] = u16::try_from(number)?.to_be_bytes();
+    let address = IpAddr::V4(Ipv4Addr::new(10, 250, high, low));
+    netns.netlink(async |netlink| {
+        netlink.up("eth0").await?;
+        netlink.add_address("eth0", address.into()).await
+    })?;
+    Ok(netns)
+}
+
+fn line(number: usize, in_mesh: bool) -> PodLine {
+    let mut line = PodLine::awaited(&name(number), &name(number));
+    if in_mesh {
+        line.enrol();
+    }
+    line
 }
 
 /// Several batches of one kind.

@@ -1,9 +1,10 @@
 //! The plugin, as a runtime calls it.
 
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Barrier;
+use std::sync::{Barrier, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,11 +51,11 @@ impl Plugin {
     pub fn add(
         &self,
         namespace: &str,
-        numbers: &[usize],
+        numbers: Range<usize>,
         pods: &[Netns],
     ) -> Result<(Vec<Duration>, CpuTime)> {
         self.all(numbers.len(), |index| {
-            let number = numbers[index];
+            let number = numbers.start + index;
             let name = name(number);
             let mut command = Command::new(&self.program);
             command
@@ -78,19 +79,23 @@ impl Plugin {
     fn all(
         &self,
         count: usize,
-        run: impl Fn(usize) -> Result<Duration> + Sync,
+        run: impl Fn(usize) -> Result<()> + Sync,
     ) -> Result<(Vec<Duration>, CpuTime)> {
-        let ready = Barrier::new(count);
+        let (ready, begun) = (Barrier::new(count + 1), OnceLock::new());
         let before = CpuTime::read(self.agent)?;
         let times: Result<Vec<Duration>> = thread::scope(|scope| {
             let start = |index| {
-                let (ready, run) = (&ready, &run);
+                let (ready, begun, run) = (&ready, &begun, &run);
                 scope.spawn(move || {
                     ready.wait();
-                    run(index)
+                    let begun = begun.get().context("it has not begun")?;
+                    run(index).map(|()| Instant::elapsed(begun))
                 })
             };
             let started: Vec<_> = (0..count).map(start).collect();
+            // All are asked for at this moment: whoever gets a CPU late has waited for it.
+            begun.get_or_init(Instant::now);
+            ready.wait();
             let times = started.into_iter().map(|thread| match thread.join() {
                 Ok(time) => time,
                 Err(panic) => std::panic::resume_unwind(panic),
@@ -100,8 +105,7 @@ impl Plugin {
         Ok((times?, CpuTime::read(self.agent)?.since(before)))
     }
 
-    fn run(&self, mut command: Command, answer: &str) -> Result<Duration> {
-        let begun = Instant::now();
+    fn run(&self, mut command: Command, answer: &str) -> Result<()> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let written = child
             .stdin
@@ -109,7 +113,6 @@ impl Plugin {
             .context("no stdin")?
             .write_all(self.config.as_bytes());
         let output = child.wait_with_output()?;
-        let took = begun.elapsed();
         let said = String::from_utf8_lossy(&output.stdout);
         ensure!(
             output.status.success() && said == answer,
@@ -119,7 +122,7 @@ impl Plugin {
         if !answer.is_empty() {
             written?;
         }
-        Ok(took)
+        Ok(())
     }
 }
 

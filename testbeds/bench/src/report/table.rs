@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Report;
 use super::markdown::{self, figure};
-use crate::cni::Starts;
+use crate::cni::{Row, Starts};
 use crate::column::Column;
 use crate::compare::Compared;
 use crate::hooks::Hooks;
@@ -35,18 +35,21 @@ pub fn text(report: &Report) -> String {
 
 fn adds(starts: &Starts) -> String {
     let mut text = format!(
-        "\nCNI ADD, ms{:<32}{:>8}{:>8}{:>12}{:>12}{:>10}{:>10}{:>10}\n",
-        "", "p50", "p99", "added p50", "added p99", "x empty", "CPU", "waiting"
+        "\nCNI ADD, ms{:<18}{:>8}{:>8}{:>11}{:>12}{:>12}{:>9}{:>9}{:>9}\n",
+        "", "p50", "p99", "empty p99", "added p50", "added p99", "CPU: it", "plugin", "agent"
     );
-    for (title, times) in starts.rows() {
-        let (p50, p99) = times.added(&starts.empty);
+    for row in starts.rows() {
+        let (p50, p99) = row.added();
+        let Row { times, empty, .. } = row;
         text += &format!(
-            "{title:<43}{:>8.2}{:>8.2}{p50:>12.2}{p99:>12.2}{:>10.2}{:>10.2}{:>9.0}%\n",
+            "{:<29}{:>8.2}{:>8.2}{:>11.2}{p50:>12.2}{p99:>12.2}{:>9.2}{:>9.2}{:>9.2}\n",
+            row.title(),
             times.p50,
             times.p99,
-            times.p99 / starts.empty.p99,
-            times.cpu_program + times.cpu_agent,
-            times.waiting * 100.0,
+            empty.p99,
+            empty.cpu_program,
+            times.cpu_program,
+            times.cpu_agent,
         );
     }
     text
