@@ -23,6 +23,11 @@ pub(crate) fn cargo() -> Result<Command> {
     Ok(command)
 }
 
+/// The compiler that cargo calls.
+pub(crate) fn rustc() -> Command {
+    Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+}
+
 /// The target directory that this program was built into.
 pub(crate) fn target_dir() -> Result<PathBuf> {
     let program = env::current_exe().context("finding this program")?;
