@@ -102,6 +102,20 @@ pub fn write_wired(directory: &Path) -> Result<(), Error> {
     written.map_err(|source| Error::Io { path, source })
 }
 
+/// Makes a configuration with a chain of `wired` and our plugin, which asks the agent on `socket`.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_chain(directory: &Path, socket: &Path) -> Result<(), Error> {
+    let list = json!({
+        "cniVersion": "1.1.0",
+        "name": "test",
+        "plugins": [{"type": "wired"}, {"type": "weir-cni", "socket": socket}],
+    });
+    let path = directory.join("10-test.conflist");
+    fs::write(&path, list.to_string()).map_err(|source| Error::Io { path, source })
+}
+
 impl Runtime {
     /// A runtime on a node, with a directory of configurations and directories of plugins.
     pub fn new(node: &Netns, configurations: &Path, plugins: &[&Path]) -> Self {

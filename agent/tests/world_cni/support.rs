@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use std::os::fd::AsFd as _;
 
-use serde_json::json;
 use weir_agent::datapath::{Maps, Pins};
 use weir_agent::inside;
 use weir_common::pod::PodEntry;
@@ -154,12 +153,7 @@ pub fn sandbox(pod: &Pod) -> Sandbox {
 
 fn configurations(scratch: &Scratch, socket: &Path) -> PathBuf {
     let directory = scratch.directory("net.d");
-    let list = json!({
-        "cniVersion": "1.1.0",
-        "name": "test",
-        "plugins": [{"type": "wired"}, {"type": "weir-cni", "socket": socket}],
-    });
-    fs::write(directory.join("10-test.conflist"), list.to_string()).unwrap();
+    cni::write_chain(&directory, socket).unwrap();
     directory
 }
 

@@ -185,12 +185,7 @@ fn chain(scratch: &Path, socket: &Path) -> PathBuf {
     cni::write_wired(scratch).unwrap();
     let directory = scratch.join("net.d");
     fs::create_dir(&directory).unwrap();
-    let list = json!({
-        "cniVersion": "1.1.0",
-        "name": "test",
-        "plugins": [{"type": "wired"}, {"type": "weir-cni", "socket": socket}],
-    });
-    fs::write(directory.join("10-test.conflist"), list.to_string()).unwrap();
+    cni::write_chain(&directory, socket).unwrap();
     directory
 }
 
