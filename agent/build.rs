@@ -1,11 +1,17 @@
 //! Builds the eBPF objects that the agent embeds.
 #![forbid(unsafe_code)]
 
+use std::env;
 use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // Not what was true when this was compiled: a copied target directory would build the eBPF of the tree it came from.
+    let Some(agent) = env::var_os("CARGO_MANIFEST_DIR") else {
+        println!("cargo::error=CARGO_MANIFEST_DIR is not set: cargo runs this");
+        return ExitCode::FAILURE;
+    };
+    let workspace = Path::new(&agent).join("..");
     for input in [
         "common/src",
         "common/Cargo.toml",
