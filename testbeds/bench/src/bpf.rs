@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -80,20 +80,31 @@ fn collect(directory: &Path, runs: &mut Runs) -> Result<()> {
 fn link_runs(pin: &Path) -> Result<(u32, ProgramRuns)> {
     let link = sys::obj_get(pin)?;
     let id = sys::link_info(link.as_fd())?.program_id;
-    let program = sys::fd_by_id(Objects::Programs, id)?;
-    Ok((id, sys::program_runs(program.as_fd())?))
+    Ok((id, runs_of(id)?))
 }
 
-/// How long a program that does nothing seems to take: what looking at the clock costs, which every run is charged with.
-pub fn floor() -> Result<Duration> {
-    const REPEAT: u32 = 1_000_000;
-    let nothing = sys::prog_load(&ProgramSpec {
+/// The runs so far of the program with this number.
+pub fn runs_of(id: u32) -> Result<ProgramRuns> {
+    let program = sys::fd_by_id(Objects::Programs, id)?;
+    Ok(sys::program_runs(program.as_fd())?)
+}
+
+/// A program that does nothing, and lets the next one at the hook run.
+pub fn empty_program() -> Result<OwnedFd> {
+    const GO_ON: i32 = -1;
+    Ok(sys::prog_load(&ProgramSpec {
         kind: ProgramType::SCHED_CLS,
         attach: None,
-        insns: &[Insn::set(Register::R0, 0), Insn::exit()],
+        insns: &[Insn::set(Register::R0, GO_ON), Insn::exit()],
         license: c"GPL",
         name: "weir_bench",
-    })?;
+    })?)
+}
+
+/// How long such a program seems to take: what looking at the clock costs, which every run is charged with.
+pub fn floor() -> Result<Duration> {
+    const REPEAT: u32 = 1_000_000;
+    let nothing = empty_program()?;
     let input = TestInput {
         packet: &[0; 64],
         context: &[],

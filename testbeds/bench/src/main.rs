@@ -70,7 +70,6 @@ fn in_its_own(report: &mut Report, kind: &ProxyKind, cli: &Cli) -> Result<()> {
         report.compared.push(compare::run(Setting::Macvlan, kind, cli)?);
     }
     if cli.has(Part::Hooks) {
-        report.floor = Some(bpf::floor()?);
         for (setting, variant) in [(Setting::Node, Variant::Weir), (Setting::Macvlan, Variant::Steer)] {
             report.packets.push(packets::run(setting, variant, kind, cli)?);
         }

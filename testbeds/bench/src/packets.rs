@@ -6,7 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use weir_agent::datapath::sys::ProgramRuns;
-use weir_common::names::{LAYOUT_VERSION, OWNER_PREFIX};
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::proxy::ProxyKind;
 
@@ -20,6 +19,12 @@ use crate::setting::{CLIENT, SERVER, Setting};
 use crate::spread::Spread;
 use crate::variant::Variant;
 
+mod empty;
+mod known;
+mod spot;
+
+use empty::Empty;
+
 /// What no program may take for a packet, in nanoseconds.
 pub const GOAL: f64 = 120.0;
 
@@ -30,8 +35,8 @@ pub const LOADS: [(Kind, usize, u16); 3] = [
     (Kind::Bulk, 1, SINK_PORT),
 ];
 
-/// Directories of links of programs that packets run: at pods' interfaces, and at the proxy's.
-const AT_INTERFACES: [&str; 2] = ["pods", "places"];
+/// What they are called in reports.
+pub const LOAD_TITLES: [&str; LOADS.len()] = ["new connections", "requests", "one stream"];
 
 /// Fewer packets than this tell nothing: strays, such as those of a connection that ends.
 const ENOUGH: u64 = 100;
@@ -60,13 +65,24 @@ impl PerPacket {
 pub struct Program {
     pub name: String,
     /// By load, as [`LOADS`] lists them; nothing where a load does not get there.
-    pub loads: [Option<Spread>; LOADS.len()],
+    pub loads: [Option<Cost>; LOADS.len()],
+    /// For a packet of a connection that it knows, by test runs; nothing where those tell nothing.
+    pub known: Option<f64>,
+}
+
+/// Nanoseconds per packet under a load.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Cost {
+    /// Beyond what an empty program takes there.
+    pub net: Spread,
+    /// Of an empty program at the same hooks.
+    pub empty: Spread,
 }
 
 impl Program {
     /// Under the load that costs it most.
     pub fn worst(&self) -> Option<Spread> {
-        let loads = self.loads.iter().flatten().copied();
+        let loads = self.loads.iter().flatten().map(|cost| cost.net);
         loads.max_by(|one, other| one.median.total_cmp(&other.median))
     }
 }
@@ -75,7 +91,13 @@ impl Program {
 pub fn run(setting: Setting, variant: Variant, proxy: &ProxyKind, cli: &Cli) -> Result<PerPacket> {
     eprintln!("bench: packets of {} with {}", variant.name(), proxy_name(proxy));
     let stage = Stage::start(variant.mesh(setting, proxy).start()?)?;
+    let spots = spot::all(&stage.mesh)?;
+    let known = known::costs(&stage, &spots)?;
     let _counting = Counting::start()?;
+    let meter = Meter {
+        mesh: &stage.mesh,
+        empty: Empty::before(&spots)?,
+    };
     let mut rounds: [Vec<Costs>; LOADS.len()] = Default::default();
     for _ in 0..cli.rounds() {
         for ((kind, clients, port), costs) in LOADS.into_iter().zip(&mut rounds) {
@@ -85,10 +107,10 @@ pub fn run(setting: Setting, variant: Variant, proxy: &ProxyKind, cli: &Cli) -> 
                 warm_up: cli.warm_up(),
                 duration: cli.duration() / 3,
             };
-            costs.push(stage.costs(load, port)?);
+            costs.push(stage.costs(&meter, load, port)?);
         }
     }
-    let programs = programs(&rounds);
+    let programs = programs(&rounds, &known);
     ensure!(!programs.is_empty(), "no program has seen packets");
     Ok(PerPacket {
         proxy: proxy_name(proxy),
@@ -97,8 +119,8 @@ pub fn run(setting: Setting, variant: Variant, proxy: &ProxyKind, cli: &Cli) -> 
     })
 }
 
-/// Nanoseconds per packet, by program.
-type Costs = BTreeMap<String, f64>;
+/// Nanoseconds per packet in one round, by program: with everything, and of an empty program at the same hooks.
+type Costs = BTreeMap<String, (f64, f64)>;
 
 /// A mesh with a server in a pod and one in the world.
 struct Stage {
@@ -120,35 +142,54 @@ impl Stage {
     }
 
     /// From pod to pod, from the world to a pod, and from a pod to the world: together every program's work.
-    fn costs(&self, load: Load, port: u16) -> Result<Costs> {
+    fn costs(&self, meter: &Meter<'_>, load: Load, port: u16) -> Result<Costs> {
         let [inside, outside] = &self.servers;
         let client = &self.mesh.pod(CLIENT).netns;
         let remote = &self.mesh.world.remote.netns;
-        let mut sums: BTreeMap<String, ProgramRuns> = BTreeMap::new();
+        let before = meter.runs()?;
         for (from, (server, address)) in [(client, inside), (remote, inside), (client, outside)] {
-            let before = self.runs()?;
             load.run(from, server, SocketAddr::new(*address, port), None)?;
-            for (program, runs) in bpf::since(&before, &self.runs()?) {
-                let sum = sums.entry(program).or_default();
-                sum.count += runs.count;
-                sum.time += runs.time;
-            }
         }
-        sums.retain(|_, runs| runs.count >= ENOUGH);
-        let cost = |(program, runs): (String, ProgramRuns)| (program, nanoseconds_each(runs));
-        Ok(sums.into_iter().map(cost).collect())
+        Ok(costs(&before, &meter.runs()?))
     }
+}
 
-    fn runs(&self) -> Result<Runs> {
-        let pins = self.mesh.agent.pin_root().join(format!("v{LAYOUT_VERSION}"));
-        let mut runs = Runs::new();
-        for directory in AT_INTERFACES {
+/// Looks how often programs have run, and how long.
+struct Meter<'a> {
+    mesh: &'a Mesh,
+    empty: Empty,
+}
+
+/// Of Weir's programs, and of the empty ones before them.
+struct Seen {
+    ours: Runs,
+    empty: Runs,
+}
+
+impl Meter<'_> {
+    fn runs(&self) -> Result<Seen> {
+        let mut ours = Runs::new();
+        // Looked for each time: an agent that verifies a pod may give it a new instance of a program.
+        for spot in spot::all(self.mesh)? {
             // A program that runs at several interfaces is one.
-            let pinned = bpf::runs(&pins.join(directory))?.into_iter();
-            runs.extend(pinned.map(|((pin, id), runs)| ((program_of(&pin).to_owned(), id), runs)));
+            ours.insert((spot.program, spot.id), bpf::runs_of(spot.id)?);
         }
-        Ok(runs)
+        Ok(Seen {
+            ours,
+            empty: self.empty.runs()?,
+        })
     }
+}
+
+fn costs(before: &Seen, after: &Seen) -> Costs {
+    let ours = bpf::since(&before.ours, &after.ours);
+    let empty = bpf::since(&before.empty, &after.empty);
+    let cost = |(program, runs): (String, ProgramRuns)| {
+        let empty = empty.get(&program)?;
+        Some((program, (nanoseconds_each(runs), nanoseconds_each(*empty))))
+    };
+    let enough = ours.into_iter().filter(|(_, runs)| runs.count >= ENOUGH);
+    enough.filter_map(cost).collect()
 }
 
 #[expect(
@@ -159,48 +200,48 @@ fn nanoseconds_each(runs: ProgramRuns) -> f64 {
     runs.time.as_nanos() as f64 / runs.count as f64
 }
 
-/// A pin is called after its program and the interface's index.
-fn program_of(pin: &str) -> &str {
-    let name = pin.strip_prefix(OWNER_PREFIX).unwrap_or(pin);
-    name.trim_end_matches(|digit: char| digit.is_ascii_digit())
-        .trim_end_matches('_')
-}
-
-fn spread(rounds: &[Costs], program: &str) -> Option<Spread> {
-    Spread::of(rounds.iter().filter_map(|costs| costs.get(program).copied()))
+fn cost(rounds: &[Costs], program: &str) -> Option<Cost> {
+    let rounds = || rounds.iter().filter_map(|costs| costs.get(program).copied());
+    Some(Cost {
+        net: Spread::of(rounds().map(|(all, empty)| all - empty))?,
+        empty: Spread::of(rounds().map(|(_, empty)| empty))?,
+    })
 }
 
 /// All rounds of all loads, by program.
-fn programs(rounds: &[Vec<Costs>; LOADS.len()]) -> Vec<Program> {
+fn programs(rounds: &[Vec<Costs>; LOADS.len()], known: &BTreeMap<String, f64>) -> Vec<Program> {
     let names: BTreeSet<&String> = rounds.iter().flatten().flat_map(Costs::keys).collect();
     let program = |name: &String| Program {
         name: name.clone(),
-        loads: rounds.each_ref().map(|costs| spread(costs, name)),
+        loads: rounds.each_ref().map(|costs| cost(costs, name)),
+        known: known.get(name).copied(),
     };
     names.into_iter().map(program).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Costs, program_of, programs};
+    use std::collections::BTreeMap;
+
+    use super::{Costs, programs};
 
     #[test]
-    fn a_pin_names_its_program() {
-        assert_eq!(program_of("weir_pod_out_12"), "pod_out");
-        assert_eq!(program_of("connect4"), "connect");
-    }
-
-    #[test]
-    fn the_load_that_costs_most_counts() {
-        let costs = |nanoseconds| Costs::from([("pod_in".to_owned(), nanoseconds)]);
-        let rounds = [vec![costs(50.0), costs(70.0)], vec![costs(40.0)], vec![]];
-        let [program] = &programs(&rounds)[..] else {
+    fn the_load_that_costs_most_beyond_an_empty_program_counts() {
+        let costs = |all, empty| Costs::from([("pod_in".to_owned(), (all, empty))]);
+        let rounds = [
+            vec![costs(90.0, 40.0), costs(120.0, 50.0)],
+            vec![costs(130.0, 90.0)],
+            vec![],
+        ];
+        let known = BTreeMap::from([("pod_in".to_owned(), 30.0)]);
+        let [program] = &programs(&rounds, &known)[..] else {
             panic!("one program");
         };
         assert_eq!(
-            program.loads.map(|load| load.map(|load| load.median)),
+            program.loads.map(|load| load.map(|load| load.net.median)),
             [Some(60.0), Some(40.0), None]
         );
         assert_eq!(program.worst().unwrap().median, 60.0);
+        assert_eq!(program.known, Some(30.0));
     }
 }

@@ -1,7 +1,6 @@
 //! What was measured, in the form that was asked for.
 
 use std::fs;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -31,8 +30,6 @@ pub struct Report {
     pub compared: Vec<Compared>,
     pub hooks: Vec<Hooks>,
     pub packets: Vec<PerPacket>,
-    /// What the kernel charges every run with.
-    pub floor: Option<Duration>,
     pub scale: Option<Scale>,
     pub starts: Option<Starts>,
 }
@@ -49,7 +46,6 @@ impl Report {
             compared: Vec::new(),
             hooks: Vec::new(),
             packets: Vec::new(),
-            floor: None,
             scale: None,
             starts: None,
         }

@@ -5,7 +5,7 @@ use crate::cni::{Row, Starts};
 use crate::column::Column;
 use crate::compare::Compared;
 use crate::hooks::Hooks;
-use crate::packets::{GOAL, PerPacket};
+use crate::packets::{GOAL, LOAD_TITLES, PerPacket, Program};
 use crate::scale::Scale;
 use crate::spread::Spread;
 use crate::variant::Variant;
@@ -27,7 +27,6 @@ pub fn text(report: &Report) -> String {
     }
     if !report.packets.is_empty() {
         text += explain::PACKETS;
-        text += &floor(report);
     }
     for packets in &report.packets {
         text += &per_packet(packets);
@@ -180,46 +179,71 @@ fn programs(hooks: &Hooks) -> String {
     text
 }
 
-fn floor(report: &Report) -> String {
-    report.floor.map_or_else(String::new, |floor| {
-        format!(
-            "A program that does nothing shows {} ns here: what looking at the clock costs. The goal is {GOAL:.0} ns.\n",
-            floor.as_nanos()
-        )
-    })
-}
-
 fn per_packet(packets: &PerPacket) -> String {
     let mut text = format!(
-        "\n{}, with {}:\n\n| program | new connections | requests | one stream |\n|---|---:|---:|---:|\n",
+        "\n{}, with {}:\n\n| program | new connections | requests | one stream | known |\n|---|---:|---:|---:|---:|\n",
         packets.setting.title(),
         packets.proxy
     );
     for program in &packets.programs {
         text += &format!("| `{}` |", program.name);
         for load in program.loads {
-            text += &format!(" {} |", cell(load));
+            text += &format!(" {} |", cell(load.map(|cost| cost.net)));
         }
-        text += "\n";
+        text += &format!(" {} |\n", program.known.map_or_else(String::new, figure));
     }
-    let over: Vec<&str> = packets.over_goal().collect();
-    let verdict = match over.as_slice() {
-        [] => "Every program is below the goal under every load.".to_owned(),
-        over => format!("Over the goal: {}.", over.join(", ")),
-    };
-    text + &format!("\n{verdict}\n\n```text\n{}```\n", packet_chart(packets))
+    text + &format!(
+        "\n{}\n{}\n\n```text\n{}```\n",
+        taken_off(packets),
+        goal(packets),
+        packet_charts(packets)
+    )
 }
 
-/// The programs as bars, each under the load that costs it most.
-pub fn packet_chart(packets: &PerPacket) -> String {
-    let goal = ("(goal)", Spread::of([GOAL]));
-    let programs = packets.programs.iter();
-    let bars: Vec<(&str, Spread)> = programs
-        .map(|program| (program.name.as_str(), program.worst()))
-        .chain([goal])
-        .filter_map(|(name, spread)| Some((name, spread?)))
-        .collect();
-    bars::chart("ns per packet, under the load that costs most", &bars)
+/// What empty programs take, and is taken off.
+pub fn taken_off(packets: &PerPacket) -> String {
+    let each = LOAD_TITLES.iter().enumerate().filter_map(|(load, title)| {
+        let costs = packets.programs.iter().filter_map(|program| program.loads[load]);
+        let spread = Spread::of(costs.map(|cost| cost.empty.median))?;
+        Some(format!(
+            "{} to {} with {title}",
+            figure(spread.min),
+            figure(spread.max)
+        ))
+    });
+    let each: Vec<String> = each.collect();
+    format!(
+        "Taken off, ns of an empty program at each hook: {}.",
+        each.join(", ")
+    )
+}
+
+/// Whether programs take less than they may.
+pub fn goal(packets: &PerPacket) -> String {
+    let over: Vec<&str> = packets.over_goal().collect();
+    match over.as_slice() {
+        [] => format!("Every program is below the goal of {GOAL:.0} ns under every load."),
+        over => format!("Over the goal of {GOAL:.0} ns: {}.", over.join(", ")),
+    }
+}
+
+/// The programs as bars: each under the load that costs it most, and where it knows the connection.
+pub fn packet_charts(packets: &PerPacket) -> String {
+    let bars = |cost: fn(&Program) -> Option<Spread>| -> Vec<(&str, Spread)> {
+        let programs = packets.programs.iter();
+        let costs = programs.map(|program| (program.name.as_str(), cost(program)));
+        costs
+            .chain([("(goal)", Spread::of([GOAL]))])
+            .filter_map(|(name, spread)| Some((name, spread?)))
+            .collect()
+    };
+    bars::chart(
+        "ns per packet, under the load that costs most",
+        &bars(Program::worst),
+    ) + &bars::chart(
+        "ns per packet of a known connection, by test runs",
+        &bars(|program| Spread::of(program.known)),
+    )
 }
 
 fn pods(scale: &Scale) -> String {

@@ -1,14 +1,12 @@
 //! For people.
 
-use std::time::Duration;
-
 use super::Report;
 use super::markdown::{self, figure};
 use crate::cni::{Row, Starts};
 use crate::column::Column;
 use crate::compare::Compared;
 use crate::hooks::Hooks;
-use crate::packets::{PerPacket, Program};
+use crate::packets::{LOAD_TITLES, PerPacket, Program};
 use crate::scale::Scale;
 use crate::variant::Variant;
 
@@ -22,7 +20,7 @@ pub fn text(report: &Report) -> String {
         text += &programs(hooks);
     }
     for packets in &report.packets {
-        text += &per_packet(packets, report.floor);
+        text += &per_packet(packets);
     }
     if let Some(scale) = &report.scale {
         text += &pods(scale);
@@ -112,25 +110,31 @@ fn programs(hooks: &Hooks) -> String {
     text
 }
 
-fn per_packet(packets: &PerPacket, floor: Option<Duration>) -> String {
+fn per_packet(packets: &PerPacket) -> String {
+    let [connections, requests, stream] = LOAD_TITLES;
     let mut text = format!(
-        "\n{}, with {}: ns per packet, medians of rounds\n{:<20}{:>16}{:>12}{:>12}\n",
+        "\n{}, with {}: ns per packet, medians of rounds; known: a packet of a known connection, by test runs\n\
+         {:<20}{connections:>16}{requests:>12}{stream:>12}{:>12}\n",
         packets.setting.title(),
         packets.proxy,
         "",
-        "new connections",
-        "requests",
-        "one stream"
+        "known"
     );
-    for Program { name, loads } in &packets.programs {
-        let [connections, requests, stream] =
-            loads.map(|load| load.map_or_else(|| "-".to_owned(), |load| figure(load.median)));
-        text += &format!("{name:<20}{connections:>16}{requests:>12}{stream:>12}\n");
+    for Program { name, loads, known } in &packets.programs {
+        let [connections, requests, stream] = loads.map(|load| net(load.map(|cost| cost.net.median)));
+        let known = net(*known);
+        text += &format!("{name:<20}{connections:>16}{requests:>12}{stream:>12}{known:>12}\n");
     }
-    if let Some(floor) = floor {
-        text += &format!("A program that does nothing: {} ns\n", floor.as_nanos());
-    }
-    text + "\n" + &markdown::packet_chart(packets)
+    text + &format!(
+        "{}\n{}\n\n{}",
+        markdown::taken_off(packets),
+        markdown::goal(packets),
+        markdown::packet_charts(packets)
+    )
+}
+
+fn net(nanoseconds: Option<f64>) -> String {
+    nanoseconds.map_or_else(|| "-".to_owned(), figure)
 }
 
 fn pods(scale: &Scale) -> String {
