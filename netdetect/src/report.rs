@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::choose::{ChoiceConfig, Contract, Plan, Ztunnel, choose, passed_by};
+use crate::choose::{Caution, ChoiceConfig, Contract, Plan, Ztunnel, choose, passed_by};
 use crate::cni::{self, Configuration, Identity, identify};
 use crate::facts::{KernelError, KernelFacts, Leftover, NodeFacts, PodFacts};
 use crate::read::{self, Known, ReadError};
@@ -144,6 +144,16 @@ impl Detector {
             plan,
             facts,
         })
+    }
+
+    /// Programs of the node that what a pod receives would be led past if its ztunnel had a namespace of its own.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn passed_by(&self, netns: BorrowedFd<'_>) -> Result<Vec<Caution>, ReadError> {
+        let facts = read::pod(netns, &Known::new(self.host.as_fd()))?;
+        let plan = choose(&facts, Contract::Node, &self.kernel, &self.config);
+        Ok(passed_by(&plan, &facts, &self.node.programs))
     }
 
     /// The document about these pods.

@@ -15,7 +15,7 @@ use crate::api::VERSION;
 use crate::api::status::{Interface, InterfaceWiring, Listeners, PodDetail, Served};
 use crate::datapath::counters;
 use crate::enroll::{EnrollError, listeners, netlink};
-use crate::run::registry::PodStatus;
+use crate::run::registry::{PodState, PodStatus};
 use crate::run::view::View;
 
 /// Everything about a pod.
@@ -35,9 +35,11 @@ pub fn of_pod(view: &View, pod: &PodStatus) -> Result<PodDetail, EnrollError> {
     // By the node contract no ztunnel is told of pods.
     let told = pod.contract == Contract::InPod;
     let served = zds.pods.get(&pod.uid).filter(|_| told);
+    let mut told_of = summary(pod, counts);
+    told_of.warnings.extend(passed_by(view, pod));
     Ok(PodDetail {
         api_version: VERSION,
-        pod: summary(pod, counts),
+        pod: told_of,
         reasons: counts.map(reasons).unwrap_or_default(),
         kernel,
         listeners: pod
@@ -66,6 +68,16 @@ fn registered(view: &View, netns: u64) -> Result<Vec<Listeners>, EnrollError> {
 fn wiring(view: &View, pod: &PodStatus) -> Vec<InterfaceWiring> {
     let subject = view.subjects.get(&pod.uid);
     let told = subject.and_then(|subject| view.wiring.pod(subject.netns.as_fd()).ok());
+    told.unwrap_or_default()
+}
+
+/// Programs come and go without the pod's task, so they are looked for when somebody asks.
+fn passed_by(view: &View, pod: &PodStatus) -> Vec<String> {
+    if pod.contract != Contract::Node || pod.state != PodState::Enrolled {
+        return Vec::new();
+    }
+    let subject = view.subjects.get(&pod.uid);
+    let told = subject.and_then(|subject| view.wiring.passed_by(subject.netns.as_fd()).ok());
     told.unwrap_or_default()
 }
 

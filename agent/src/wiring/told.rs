@@ -32,6 +32,18 @@ impl Wiring {
         };
         Ok(interfaces(&seen.detector.pod(Path::new(""), netns, None)?))
     }
+
+    /// Programs on the node, as last seen, that do not see what a pod receives that is captured by the node contract.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn passed_by(&self, netns: BorrowedFd<'_>) -> Result<Vec<String>, ReadError> {
+        let Some(seen) = self.seen() else {
+            return Ok(Vec::new());
+        };
+        let passed = seen.detector.passed_by(netns)?;
+        Ok(passed.iter().map(ToString::to_string).collect())
+    }
 }
 
 /// Types of the plugins that the container runtime calls.

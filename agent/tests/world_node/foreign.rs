@@ -269,3 +269,20 @@ fn foreign_filters_keep_their_order_and_stay_when_ours_come_and_go() {
     let gone = eventually(PATIENCE, || (programs(&mesh, "client") == theirs).then_some(()));
     gone.unwrap_or_else(|late| panic!("{late}: {:?}", programs(&mesh, "client")));
 }
+
+#[test]
+fn programs_that_do_not_see_what_a_captured_pod_receives_are_told_of() {
+    let builder = builder("node-passed", Wiring::PointToPoint);
+    let world = builder.world().unwrap();
+    for pod in ["client", "plain"] {
+        let policy = foreign::load("cali_tc_policy");
+        let (node, index) = (&world.node.netns, index(&world, pod));
+        foreign::attach_clsact(node, index, (&policy, "cali_tc_policy"), Direction::Egress, LATE);
+    }
+    let mesh = builder.start_in(world).unwrap();
+    let told = |pod| String::from_utf8(mesh.agent.run("status", &[pod]).unwrap().stdout).unwrap();
+    // The agent looks at the node while its pods start.
+    let warning = "warning: the program cali_tc_policy at the node's end of eth0 does not see";
+    eventually(PATIENCE, || told("client").contains(warning).then_some(())).unwrap();
+    assert!(!told("plain").contains(warning), "{}", told("plain"));
+}

@@ -47,7 +47,7 @@ fn both_ways_are_as_they_are_told(wiring: Wiring) {
     for to in of_pod(&mesh, "client") {
         assert_direct(&exchange(&mesh.world.remote.netns, to));
     }
-    assert_is_told(&mesh);
+    assert_is_told(&mesh, wiring);
 }
 
 /// Nothing gets from the node's interface to its children, so what ztunnel answers has to come back from the LAN.
@@ -61,12 +61,15 @@ fn reach_by_the_router(world: &World) {
 }
 
 /// To whoever asks for the pod, and to whoever collects figures.
-fn assert_is_told(mesh: &Mesh) {
+fn assert_is_told(mesh: &Mesh, wiring: Wiring) {
     let output = mesh.agent.run("status", &["client"]).unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let told =
         "not captured: connections to eth0 are not captured: no interface of the node sees its packets";
     assert!(text.contains(told), "{text}");
+    let takes_route =
+        text.contains("takes a route on the node to the pod's addresses by a router of the LAN");
+    assert_eq!(takes_route, !wiring.reachable_from_node(), "{text}");
     let metrics = mesh.agent.get("/metrics").unwrap();
     assert!(metrics.contains("\nweir_pods_not_captured 1\n"), "{metrics}");
 }

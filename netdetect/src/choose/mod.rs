@@ -296,5 +296,27 @@ fn cautions(
         .map(|plan| Caution::Divided {
             interface: plan.name.clone(),
         });
-    rules.chain(ipv6).chain(divided).collect()
+    let behind_parent = pod
+        .interfaces
+        .iter()
+        .filter(|interface| contract == Contract::Node && is_behind_parent(interface, interfaces))
+        .map(|interface| Caution::BehindParent {
+            interface: interface.name.clone(),
+        });
+    rules.chain(ipv6).chain(divided).chain(behind_parent).collect()
+}
+
+/// Whether what a ztunnel elsewhere answers has to get to it from a parent that does not reach its children.
+fn is_behind_parent(interface: &Interface, plans: &[InterfacePlan]) -> bool {
+    let is_child = match &interface.kind {
+        Kind::Macvlan { mode } => *mode != MacvlanMode::Passthru,
+        Kind::Ipvlan { .. } => true,
+        _ => false,
+    };
+    let plan = plans.iter().find(|plan| plan.index == interface.index);
+    let made_elsewhere = |outbound: &Leg| {
+        outbound.path == Path::Socket
+            && matches!(outbound.why, Why::OtherParent | Why::NoHostPeerOutbound { .. })
+    };
+    is_child && interface.host_parent().is_some() && plan.is_some_and(|plan| made_elsewhere(&plan.outbound))
 }

@@ -427,6 +427,36 @@ fn programs_that_judge_what_a_pod_receives_are_told_of_where_it_is_redirected() 
 }
 
 #[test]
+fn what_ztunnel_answers_to_children_of_the_nodes_interface_needs_a_route() {
+    let behind = |kind, contract, config| {
+        let plan = plan(&with(kind, Some(Place::Host)), contract, &config);
+        plan.cautions
+            .iter()
+            .any(|caution| matches!(caution, Caution::BehindParent { interface } if interface == "eth0"))
+    };
+    for mode in [MacvlanMode::Private, MacvlanMode::Vepa, MacvlanMode::Bridge] {
+        assert!(
+            behind(macvlan(mode), Contract::Node, ztunnel(true, &[])),
+            "{mode:?}"
+        );
+        assert!(
+            !behind(macvlan(mode), Contract::InPod, ChoiceConfig::default()),
+            "{mode:?}"
+        );
+    }
+    assert!(
+        !behind(macvlan(MacvlanMode::Bridge), Contract::Node, ztunnel(false, &[7])),
+        "beside it"
+    );
+    assert!(!behind(
+        macvlan(MacvlanMode::Passthru),
+        Contract::Node,
+        ztunnel(true, &[])
+    ));
+    assert!(!behind(Kind::Veth, Contract::Node, ztunnel(true, &[])));
+}
+
+#[test]
 fn programs_read_words_and_people_sentences() {
     let pod = with(macvlan(MacvlanMode::Private), Some(Place::Host));
     let plan = plan(&pod, Contract::Node, &ChoiceConfig::default());

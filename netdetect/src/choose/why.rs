@@ -104,6 +104,11 @@ pub enum Caution {
         /// Its name.
         interface: String,
     },
+    /// The node's interface does not reach its child, this one, and ztunnel answers by way of the node.
+    BehindParent {
+        /// The pod's interface.
+        interface: String,
+    },
     /// A program at an interface's peer on the node judges what the pod receives, and does not see what is redirected.
     PassedBy {
         /// The pod's interface.
@@ -145,6 +150,7 @@ impl Caution {
             Self::Rule { .. } => "rule",
             Self::LoopbackWithoutIpv6 => "loopback_without_ipv6",
             Self::Divided { .. } => "divided",
+            Self::BehindParent { .. } => "behind_parent",
             Self::PassedBy { .. } => "passed_by",
         }
     }
@@ -223,6 +229,10 @@ impl fmt::Display for Caution {
             Self::Divided { interface } => write!(
                 f,
                 "connections by {interface} take another path than those by the pod's first interface"
+            ),
+            Self::BehindParent { interface } => write!(
+                f,
+                "nothing gets to {interface} from the node's interface that it is a child of: what ztunnel answers takes a route on the node to the pod's addresses by a router of the LAN"
             ),
             Self::PassedBy { interface, program } => write!(
                 f,

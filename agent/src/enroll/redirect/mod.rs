@@ -240,7 +240,7 @@ impl Enroller {
             told: Told {
                 way: reach.way,
                 uncaptured: reach.uncaptured,
-                ..Told::default()
+                cautions: reach.cautions,
             },
         })
     }

@@ -58,6 +58,8 @@ pub struct Reach {
     pub detour: bool,
     /// Interfaces of which a direction cannot be redirected, and why.
     pub uncaptured: Vec<String>,
+    /// What may get in the way.
+    pub cautions: Vec<String>,
     /// What is told of it.
     pub way: Option<Way>,
 }
@@ -117,6 +119,7 @@ pub fn of_pod(
     if plan.primary.is_none() {
         return Err(no_way(&plan.inbound));
     }
+    reach.cautions = plan.cautions.iter().map(ToString::to_string).collect();
     reach.way = Way::of(&plan);
     Ok(reach)
 }
