@@ -66,11 +66,30 @@ pub mod map {
     pub const PLACES: &str = "weir_places";
     /// The era: another one begins when a pod or an address changes that connections are checked by (node contract).
     pub const ERA: &str = "weir_era";
+    /// What each CPU has lately found out of connections (node contract).
+    pub const RECENT: &str = "weir_recent";
+    /// What each CPU has lately found out of addresses (node contract).
+    pub const NEAR: &str = "weir_near";
+    /// Which pods each CPU has lately found behind interfaces (node contract).
+    pub const BEHIND: &str = "weir_behind";
+    /// How often something was decided: until then CPUs go by what they have found out (node contract).
+    pub const TURNS: &str = "weir_turns";
     /// Settings of the node contract: an array of one.
     pub const CONTRACT: &str = "weir_contract";
 
     /// Those that are there only while ztunnel has a netns of its own.
-    pub const OF_REDIRECT: [&str; 6] = [LOCAL_PODS, HOST_INTERFACES, FLOWS, ERA, PLACES, CONTRACT];
+    pub const OF_REDIRECT: [&str; 10] = [
+        LOCAL_PODS,
+        HOST_INTERFACES,
+        FLOWS,
+        ERA,
+        PLACES,
+        CONTRACT,
+        RECENT,
+        NEAR,
+        BEHIND,
+        TURNS,
+    ];
 
     /// All of the others.
     pub const ALL: [&str; 18] = [

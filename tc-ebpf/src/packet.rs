@@ -140,11 +140,12 @@ impl Packet {
     /// not for this host.
     #[inline(always)]
     pub fn enter_behind(&self, interface: u32) -> Verdict {
-        // SAFETY: the context is the kernel's; the type is one that programs may set.
-        unsafe {
-            bpf_skb_change_type(self.helper_context(), FOR_HOST);
-            bpf_redirect_peer(interface, 0);
+        if read!(self, pkt_type) != FOR_HOST {
+            // SAFETY: the context is the kernel's; the type is one that programs may set.
+            unsafe { bpf_skb_change_type(self.helper_context(), FOR_HOST) };
         }
+        // SAFETY: the helper only notes where to; an interface that is gone means that the packet is dropped.
+        unsafe { bpf_redirect_peer(interface, 0) };
         Verdict::Redirect
     }
 

@@ -12,6 +12,7 @@ mod own_datapath;
 mod eras;
 mod pod_in;
 mod pod_out;
+mod recent;
 mod scene;
 mod shapes;
 mod steer;

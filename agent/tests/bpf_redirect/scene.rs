@@ -8,7 +8,7 @@ use aya::{Ebpf, EbpfLoader};
 use std::os::fd::AsFd as _;
 use weir_agent::datapath::counters::{self, Counts};
 use weir_agent::datapath::object;
-use weir_agent::datapath::sys::{TestInput, prog_test_run};
+use weir_agent::datapath::sys::{TestInput, TestRun, prog_test_run};
 use weir_common::address::Address;
 use weir_common::filter::{self, EXCLUDE, PortRule};
 use weir_common::flow::{Decided, Ends};
@@ -212,6 +212,14 @@ impl Scene {
         maps.begin_era().unwrap();
     }
 
+    /// Gives an address to the pod.
+    pub fn set_address(&self, text: &str) {
+        let mut pods = self.own.datapath.maps().local_pods().unwrap();
+        let entry = pods.get(&address(POD_V4), 0).unwrap();
+        pods.insert(address(text), entry, 0).unwrap();
+        self.own.datapath.maps().begin_era().unwrap();
+    }
+
     /// The interface that programs run at leads to this pod.
     pub fn set_pod_here(&self, netns: u64) {
         let maps = self.own.datapath.maps();
@@ -245,6 +253,7 @@ impl Scene {
         };
         let mut flows = self.own.datapath.maps().flows().unwrap();
         flows.insert(ends(peer, pod), decided, 0).unwrap();
+        self.own.datapath.maps().begin_era().unwrap();
     }
 
     pub fn judge(&mut self, program: &str, packet: &Packet) -> Fate {
@@ -259,19 +268,7 @@ impl Scene {
     /// Runs the program on a packet that came in by this interface; 0 is none.
     pub fn judge_from(&mut self, program: &str, bytes: &[u8], mark: u32, came_by: u32) -> Fate {
         let before = self.counts();
-        let program: &mut SchedClassifier = self.object.program_mut(program).unwrap().try_into().unwrap();
-        if program.fd().is_err() {
-            program.load().unwrap();
-        }
-        let mut context = [0; 192];
-        context[8..12].copy_from_slice(&mark.to_ne_bytes());
-        context[36..40].copy_from_slice(&came_by.to_ne_bytes());
-        let input = TestInput {
-            packet: bytes,
-            context: &context,
-            repeat: 0,
-        };
-        let run = prog_test_run(program.fd().unwrap().as_fd(), &input).unwrap();
+        let run = self.run(program, bytes, mark, came_by);
         assert_eq!(run.packet.len(), bytes.len());
         assert_eq!(
             run.packet[12..],
@@ -289,6 +286,28 @@ impl Scene {
             mark: u32::from_ne_bytes(run.context[8..12].try_into().unwrap()),
             counted: counted.collect(),
         }
+    }
+
+    /// The Ethernet address that the program gives a packet of a connection that has begun; quicker than to judge it.
+    pub fn addressed_to(&mut self, program: &str, packet: &Packet) -> [u8; 6] {
+        let run = self.run(program, &packet.build(), 0, 0);
+        run.packet[..6].try_into().unwrap()
+    }
+
+    fn run(&mut self, program: &str, bytes: &[u8], mark: u32, came_by: u32) -> TestRun {
+        let program: &mut SchedClassifier = self.object.program_mut(program).unwrap().try_into().unwrap();
+        if program.fd().is_err() {
+            program.load().unwrap();
+        }
+        let mut context = [0; 192];
+        context[8..12].copy_from_slice(&mark.to_ne_bytes());
+        context[36..40].copy_from_slice(&came_by.to_ne_bytes());
+        let input = TestInput {
+            packet: bytes,
+            context: &context,
+            repeat: 0,
+        };
+        prog_test_run(program.fd().unwrap().as_fd(), &input).unwrap()
     }
 
     fn counts(&self) -> BTreeMap<&'static str, u64> {

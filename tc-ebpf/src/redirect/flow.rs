@@ -1,10 +1,12 @@
 //! What was decided for connections.
 
 use weir_common::flow::{Decided, Ends};
+use weir_common::local_pod::LocalPod;
 use weir_common::ztunnel::SLOTS;
 use weir_tc_ebpf::parse::Segment;
 
 use crate::maps::{FLOWS, ztunnel_at};
+use crate::recent;
 
 /// Replaces whatever was decided for an earlier connection.
 const ANY: u64 = 0;
@@ -43,17 +45,18 @@ pub fn recall(ends: &Ends) -> Option<Decided> {
 pub fn remember(ends: &Ends, decided: Decided) {
     // A map that makes room by itself takes everything.
     FLOWS.insert(ends, decided, ANY).unwrap_or_default();
+    recent::forget(ends);
 }
 
-/// The ztunnel in this slot has the connection, which it makes itself.
+/// The ztunnel in this slot has the connection, which it makes itself, with the pod that has the address in this era.
 #[inline(always)]
-pub fn make(ends: &Ends, netns: u64, ztunnel: u32) {
+pub fn make(ends: &Ends, pod: &LocalPod, ztunnel: u32, era: u64) {
     let decided = Decided {
         what: Decided::CAPTURED,
         ztunnel,
-        netns,
-        era: Decided::UNCHECKED,
-        interface: 0,
+        netns: pod.netns,
+        era,
+        interface: pod.interface,
         reserved: 0,
     };
     remember(ends, decided);

@@ -10,8 +10,9 @@ use weir_ebpf_shared::account::{Connection, account};
 use weir_ebpf_shared::maps::pod;
 use weir_tc_ebpf::packet::{Packet, Verdict};
 
-use crate::flow;
 use crate::maps::{contract, pod_behind, ztunnel_at};
+use crate::recent::{Answer, Question, Site};
+use crate::{flow, near};
 
 /// How a packet gets from the program to ztunnel.
 #[derive(Clone, Copy)]
@@ -23,14 +24,16 @@ pub enum Way {
 }
 
 impl Way {
-    /// The pod at whose interface the program runs: its netns cookie, and what is known of it.
+    /// The pod at whose interface the program runs in this era: its netns cookie, and what is known of it.
     #[inline(always)]
-    pub fn pod(self, packet: &Packet) -> Option<(u64, PodEntry)> {
-        let netns = match self {
-            Self::Host(_) => pod_behind(packet.interface())?,
-            Self::Frame(_) => crate::netns(),
-        };
-        Some((netns, pod(netns)?))
+    pub fn pod(self, packet: &Packet, era: u64) -> Option<(u64, PodEntry)> {
+        near::behind(self.site(packet), era, || {
+            let netns = match self {
+                Self::Host(_) => pod_behind(packet.interface())?,
+                Self::Frame(_) => crate::netns(),
+            };
+            Some((netns, pod(netns)?))
+        })
     }
 
     /// Index of the host's interface that the program runs at, if it is one of the host's.
@@ -39,6 +42,15 @@ impl Way {
         match self {
             Self::Host(_) => packet.interface(),
             Self::Frame(_) => 0,
+        }
+    }
+
+    /// Where what is found out holds.
+    #[inline(always)]
+    fn site(self, packet: &Packet) -> Site {
+        match self {
+            Self::Host(_) => Site::host(packet.interface()),
+            Self::Frame(_) => Site::pod(crate::netns()),
         }
     }
 
@@ -80,15 +92,31 @@ impl Subject {
 /// if more has to be known.
 #[inline(always)]
 pub fn go_on_checked(packet: &Packet, ends: &Ends, era: u64, way: Way) -> Option<Verdict> {
-    let decided = flow::recall(ends)?;
-    if decided.era != era || era == Decided::UNCHECKED || !way.is_of(packet, &decided) {
-        return None;
-    }
+    let question = Question::new(ends, era, way.site(packet));
+    let decided = match question.recall() {
+        Some(answer) => answer,
+        None => find_out(packet, &question, way)?,
+    };
     if decided.what != Decided::CAPTURED {
         return Some(Verdict::GoOn);
     }
     let ztunnel = ztunnel_at(decided.ztunnel)?;
     Some(send(packet, &ztunnel, way, contract().secret))
+}
+
+#[inline(always)]
+fn find_out(packet: &Packet, question: &Question<'_>, way: Way) -> Option<Answer> {
+    let turn = question.turn();
+    let decided = flow::recall(question.ends)?;
+    if decided.era != question.era || question.era == Decided::UNCHECKED || !way.is_of(packet, &decided) {
+        return None;
+    }
+    let answer = Answer {
+        what: decided.what,
+        ztunnel: decided.ztunnel,
+    };
+    question.keep(turn, answer);
+    Some(answer)
 }
 
 /// What becomes of a segment of a connection that has begun. One of which nothing is known is ztunnel's if the pod's

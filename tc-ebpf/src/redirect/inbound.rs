@@ -24,11 +24,11 @@ pub fn judge(packet: &Packet, way: Way) -> Verdict {
     {
         return verdict;
     }
-    let Some((netns, pod)) = way.pod(packet) else {
+    let Some((netns, pod)) = way.pod(packet, era) else {
         return Verdict::GoOn;
     };
     // What is routed through the pod to others is not the pod's.
-    if maps::local_pod(datagram.destination).is_none_or(|local| local.netns != netns) {
+    if maps::local_pod(datagram.destination, era).is_none_or(|local| local.netns != netns) {
         return Verdict::GoOn;
     }
     let subject = |ends, connection| Subject {

@@ -7,6 +7,8 @@ use weir_common::flow::{Decided, Ends};
 use weir_common::local_pod::LocalPod;
 use weir_common::ztunnel::{NodeContract, SLOTS, ZtunnelPlace};
 
+use crate::near;
+
 #[btf_map(name = "weir_local_pods")]
 static LOCAL_PODS: HashMap<Address, LocalPod, 16384> = HashMap::new();
 
@@ -59,16 +61,18 @@ pub fn pod_behind(interface: u32) -> Option<u64> {
     HOST_INTERFACES.get_ptr(interface).map(|netns| unsafe { *netns })
 }
 
-/// Who of the node contract has this address: a pod, or ztunnel.
+/// Who of the node contract has this address in this era: a pod, or ztunnel.
 #[inline(always)]
-pub fn local(address: Address) -> Option<LocalPod> {
+pub fn local(address: Address, era: u64) -> Option<LocalPod> {
     // SAFETY: a live map value; a reader may see an update half done, in which case the packet goes astray and is
-    // sent again.
-    LOCAL_PODS.get_ptr(address).map(|pod| unsafe { *pod })
+    // sent again in the era that begins with the update.
+    near::owner(address, era, || {
+        LOCAL_PODS.get_ptr(address).map(|pod| unsafe { *pod })
+    })
 }
 
-/// The pod of the node contract that has this address.
+/// The pod of the node contract that has this address in this era.
 #[inline(always)]
-pub fn local_pod(address: Address) -> Option<LocalPod> {
-    local(address).filter(|pod| !pod.has(LocalPod::ZTUNNEL))
+pub fn local_pod(address: Address, era: u64) -> Option<LocalPod> {
+    local(address, era).filter(|pod| !pod.has(LocalPod::ZTUNNEL))
 }

@@ -25,14 +25,14 @@ pub fn judge(packet: &Packet, way: Way) -> Verdict {
     {
         return verdict;
     }
-    let Some((netns, pod)) = way.pod(packet) else {
+    let Some((netns, pod)) = way.pod(packet, era) else {
         return Verdict::GoOn;
     };
     // Such a connection is bound to its link, and the address is not unique.
     if datagram.source.is_v6_link_local() || datagram.destination.is_v6_link_local() {
         return Verdict::GoOn;
     }
-    let era = match refusal(netns, &datagram) {
+    let era = match refusal(netns, &datagram, era) {
         Some(reason) if pod.has(PodEntry::REDIRECTING) => {
             account(&datagram.connection(netns), reason);
             return Verdict::Drop;
@@ -57,8 +57,8 @@ pub fn judge(packet: &Packet, way: Way) -> Verdict {
 
 /// To ztunnel the source is the identity: a forged one must not get there.
 #[inline(always)]
-fn refusal(netns: u64, datagram: &Datagram) -> Option<Reason> {
-    if maps::local_pod(datagram.source).is_none_or(|pod| pod.netns != netns) {
+fn refusal(netns: u64, datagram: &Datagram, era: u64) -> Option<Reason> {
+    if maps::local_pod(datagram.source, era).is_none_or(|pod| pod.netns != netns) {
         Some(Reason::ForeignSource)
     } else if datagram.is_later_fragment() {
         Some(Reason::Fragment)
@@ -75,7 +75,7 @@ fn decide(packet: &Packet, subject: &Subject, pod: PodEntry, segment: &Segment) 
     if !pod.has(PodEntry::REDIRECTING) {
         return hand_over::pass_uncounted(packet, subject);
     }
-    let exemption = exemption(subject.connection.netns, pod, segment);
+    let exemption = exemption(subject, pod, segment);
     if pod.has(PodEntry::DETOURED) && (exemption.is_some() || pod.has(PodEntry::OPEN)) {
         // Counted where it was made.
         return hand_over::pass_uncounted(packet, subject);
@@ -87,8 +87,9 @@ fn decide(packet: &Packet, subject: &Subject, pod: PodEntry, segment: &Segment) 
 }
 
 #[inline(always)]
-fn exemption(netns: u64, pod: PodEntry, segment: &Segment) -> Option<Reason> {
-    if maps::local(segment.destination).is_some_and(|local| local.has(LocalPod::ZTUNNEL)) {
+fn exemption(subject: &Subject, pod: PodEntry, segment: &Segment) -> Option<Reason> {
+    let netns = subject.connection.netns;
+    if maps::local(segment.destination, subject.era).is_some_and(|local| local.has(LocalPod::ZTUNNEL)) {
         Some(Reason::ToZtunnel)
     } else {
         place::outbound_exclusion(netns, pod, segment.destination, segment.destination_port)

@@ -31,13 +31,15 @@ fn judge(packet: &Packet) -> Verdict {
         return Verdict::GoOn;
     };
     let segment = datagram.segment(packet);
-    // One look-up is enough for most packets.
-    match (maps::local_pod(datagram.destination), segment) {
-        (Some(pod), Some(segment)) if is_tunnel(&segment) && maps::local_pod(segment.source).is_some() => {
+    let era = maps::era();
+    match (maps::local_pod(datagram.destination, era), segment) {
+        (Some(pod), Some(segment))
+            if is_tunnel(&segment) && maps::local_pod(segment.source, era).is_some() =>
+        {
             turn_back(packet, own, &pod, &segment)
         }
-        (Some(pod), segment) if pod.has(LocalPod::STEERED) => enter(packet, own, &pod, segment),
-        (None, Some(segment)) if segment.opens() => speak(own, &segment),
+        (Some(pod), segment) if pod.has(LocalPod::STEERED) => enter(packet, own, &pod, (segment, era)),
+        (None, Some(segment)) if segment.opens() => speak(own, &segment, era),
         _ => Verdict::GoOn,
     }
 }
@@ -56,12 +58,12 @@ fn turn_back(packet: &Packet, own: [u8; 6], pod: &LocalPod, segment: &Segment) -
 
 /// The pod's answers have to find back to this ztunnel.
 #[inline(always)]
-fn enter(packet: &Packet, own: [u8; 6], pod: &LocalPod, segment: Option<Segment>) -> Verdict {
+fn enter(packet: &Packet, own: [u8; 6], pod: &LocalPod, (segment, era): (Option<Segment>, u64)) -> Verdict {
     if !packet.address_frame(pod.mac, tag::of(Direction::Served, maps::contract().secret)) {
         return Verdict::Drop;
     }
     if let Some(segment) = segment.filter(Segment::opens) {
-        flow::make(&flow::to_pod(&segment), pod.netns, slot_of(own));
+        flow::make(&flow::to_pod(&segment), pod, slot_of(own), era);
         account(&segment.connection(pod.netns), Reason::ToApplication);
     }
     Verdict::GoOn
@@ -69,9 +71,9 @@ fn enter(packet: &Packet, own: [u8; 6], pod: &LocalPod, segment: Option<Segment>
 
 /// In a pod's name: the answers come to the pod.
 #[inline(always)]
-fn speak(own: [u8; 6], segment: &Segment) -> Verdict {
-    if let Some(pod) = maps::local_pod(segment.source) {
-        flow::make(&flow::from_pod(segment), pod.netns, slot_of(own));
+fn speak(own: [u8; 6], segment: &Segment, era: u64) -> Verdict {
+    if let Some(pod) = maps::local_pod(segment.source, era) {
+        flow::make(&flow::from_pod(segment), &pod, slot_of(own), era);
         account(&segment.connection(pod.netns), Reason::FromZtunnel);
     }
     Verdict::GoOn

@@ -49,6 +49,6 @@ fn is_ztunnels(address: [u8; 6]) -> bool {
 #[inline(always)]
 fn sender(packet: &Packet) -> u64 {
     parse::datagram(packet, Link::Ethernet)
-        .and_then(|datagram| maps::local_pod(datagram.source))
+        .and_then(|datagram| maps::local_pod(datagram.source, maps::era()))
         .map_or(NOBODY, |pod| pod.netns)
 }

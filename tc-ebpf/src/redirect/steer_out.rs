@@ -37,7 +37,7 @@ fn judge(packet: &Packet) -> Verdict {
 #[inline(always)]
 fn pass(packet: &Packet, source: [u8; 6]) -> Verdict {
     let ztunnel = parse::datagram(packet, Link::Ethernet)
-        .and_then(|datagram| maps::local(datagram.destination))
+        .and_then(|datagram| maps::local(datagram.destination, maps::era()))
         .filter(|local| local.has(LocalPod::ZTUNNEL) && local.has(LocalPod::STEERED));
     if ztunnel.is_none_or(|ztunnel| packet.address_frame(ztunnel.mac, source)) {
         Verdict::GoOn
@@ -54,7 +54,7 @@ fn sent_on(packet: &Packet, source: [u8; 6]) -> Verdict {
     let is_ours = packet.is_forwarded()
         && tag::read(source, maps::contract().secret) == Some(Direction::Inbound)
         && parse::datagram(packet, Link::Ethernet)
-            .and_then(|datagram| maps::local_pod(datagram.destination))
+            .and_then(|datagram| maps::local_pod(datagram.destination, maps::era()))
             .is_some_and(|pod| pod.netns == netns);
     if is_ours {
         return Verdict::GoOn;

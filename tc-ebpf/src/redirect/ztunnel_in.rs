@@ -3,6 +3,7 @@
 use aya_ebpf::helpers::generated::bpf_sk_assign;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
+use weir_common::flow::Ends;
 use weir_common::mark;
 use weir_common::ports;
 use weir_common::reason::Reason;
@@ -12,7 +13,8 @@ use weir_tc_ebpf::packet::{Packet, Verdict};
 use weir_tc_ebpf::parse::{self, Datagram, Link, Segment};
 use weir_tc_ebpf::socket;
 
-use crate::maps;
+use crate::recent::{Answer, Question, Site};
+use crate::{flow, maps, recent};
 
 const ETHERNET_SOURCE: u32 = 6;
 /// Whoever sent it is no pod that we know.
@@ -45,19 +47,51 @@ fn take(packet: &Packet, direction: Direction, datagram: &Datagram) -> Verdict {
         Direction::Inbound => datagram.destination,
         Direction::Served => return forged(),
     };
+    let era = maps::era();
     let segment = datagram.segment(packet);
     // Whose a connection is was checked when it began.
-    if segment.is_some_and(|segment| has_socket(packet, &segment)) {
+    if segment.is_some_and(|segment| is_known(packet, direction, era, &segment)) {
         return deliver(packet);
     }
-    let Some(pod) = maps::local_pod(own) else {
+    let Some(pod) = maps::local_pod(own, era) else {
         return forged();
     };
     match segment {
-        Some(segment) => offer(packet, direction, pod.netns, &segment),
+        Some(segment) => {
+            recent::forget(&ends(direction, &segment));
+            offer(packet, direction, pod.netns, &segment)
+        }
         // A complaint about a connection; the kernel finds whose.
         None => deliver(packet),
     }
+}
+
+#[inline(always)]
+fn ends(direction: Direction, segment: &Segment) -> Ends {
+    match direction {
+        Direction::Outbound => flow::from_pod(segment),
+        Direction::Inbound | Direction::Served => flow::to_pod(segment),
+    }
+}
+
+/// Whether the segment belongs to a connection, as it did a moment ago if it asks for no new one. That one may be over:
+/// what comes late has no other place to go.
+#[inline(always)]
+fn is_known(packet: &Packet, direction: Direction, era: u64, segment: &Segment) -> bool {
+    if segment.opens() {
+        return has_socket(packet, segment);
+    }
+    let ends = ends(direction, segment);
+    let question = Question::new(&ends, era, Site::ztunnel(packet.interface()));
+    if question.recall().is_some() {
+        return true;
+    }
+    let turn = question.turn();
+    let known = has_socket(packet, segment);
+    if known {
+        question.keep(turn, Answer::HAS_SOCKET);
+    }
+    known
 }
 
 /// From here a rule leads the packet to local delivery, and the kernel finds the socket of what has begun.

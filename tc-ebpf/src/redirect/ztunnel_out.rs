@@ -27,15 +27,15 @@ fn judge(packet: &Packet) -> Verdict {
     let Some(segment) = parse::segment(packet, Link::Ethernet) else {
         return Verdict::GoOn;
     };
-    // One look-up is enough for most packets.
-    match maps::local_pod(segment.destination) {
-        Some(pod) if is_tunnel(&segment) && maps::local_pod(segment.source).is_some() => {
+    let era = maps::era();
+    match maps::local_pod(segment.destination, era) {
+        Some(pod) if is_tunnel(&segment) && maps::local_pod(segment.source, era).is_some() => {
             turn_back(packet, &pod, &segment)
         }
-        Some(pod) if pod.interface != 0 => enter(packet, &pod, &segment),
+        Some(pod) if pod.interface != 0 => enter(packet, &pod, &segment, era),
         Some(_) => Verdict::GoOn,
-        None => match maps::local_pod(segment.source) {
-            Some(pod) if pod.interface != 0 => speak_for(packet, &pod, &segment),
+        None => match maps::local_pod(segment.source, era) {
+            Some(pod) if pod.interface != 0 => speak_for(packet, &pod, &segment, era),
             _ => Verdict::GoOn,
         },
     }
@@ -64,13 +64,13 @@ fn turn_back(packet: &Packet, pod: &LocalPod, segment: &Segment) -> Verdict {
 
 /// The pod's answers have to find back to this ztunnel.
 #[inline(always)]
-fn enter(packet: &Packet, pod: &LocalPod, segment: &Segment) -> Verdict {
+fn enter(packet: &Packet, pod: &LocalPod, segment: &Segment, era: u64) -> Verdict {
     if !packet.address_frame(pod.mac, pod.gateway) {
         return Verdict::Drop;
     }
     if segment.opens() {
         let slot = flow::slot_of(packet.interface());
-        flow::make(&flow::to_pod(segment), pod.netns, slot);
+        flow::make(&flow::to_pod(segment), pod, slot, era);
         account(&segment.connection(pod.netns), Reason::ToApplication);
     }
     packet.enter_behind(pod.interface)
@@ -78,7 +78,7 @@ fn enter(packet: &Packet, pod: &LocalPod, segment: &Segment) -> Verdict {
 
 /// From the pod's own interface on, everything that checks or counts the pod's traffic sees it as the pod's.
 #[inline(always)]
-fn speak_for(packet: &Packet, pod: &LocalPod, segment: &Segment) -> Verdict {
+fn speak_for(packet: &Packet, pod: &LocalPod, segment: &Segment, era: u64) -> Verdict {
     let next = if pod.has(LocalPod::ON_ZTUNNELS_BRIDGE) {
         packet.header::<[u8; 6]>(0).unwrap_or(pod.gateway)
     } else {
@@ -89,7 +89,7 @@ fn speak_for(packet: &Packet, pod: &LocalPod, segment: &Segment) -> Verdict {
     }
     if segment.opens() {
         let slot = flow::slot_of(packet.interface());
-        flow::make(&flow::from_pod(segment), pod.netns, slot);
+        flow::make(&flow::from_pod(segment), pod, slot, era);
         account(&segment.connection(pod.netns), Reason::FromZtunnel);
     }
     packet.set_our_mark(mark::BYPASS);

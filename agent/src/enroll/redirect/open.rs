@@ -42,7 +42,8 @@ pub fn pass(
             flows.insert(ends, passed, 0).map_err(maps::wrap(map::FLOWS))?;
         }
     }
-    Ok(())
+    // CPUs may have kept what was decided before.
+    Ok(maps.begin_era()?)
 }
 
 /// How many sockets ztunnel has for connections from or to these addresses.

@@ -1,0 +1,188 @@
+//! What each CPU has lately found out of connections, so that most packets take no look-up in a map of all: that is a call
+//! into the kernel, which costs more than all else that a program does for a packet.
+//!
+//! It is believed only in the era in which it was found out, and until something is decided anew.
+
+use aya_ebpf::btf_maps::{Array, PerCpuArray};
+use aya_ebpf::macros::btf_map;
+use weir_common::address::Address;
+use weir_common::flow::{Decided, Ends};
+
+const CONNECTIONS: usize = 1024;
+// Far fewer than connections on the node: the map of those makes room by forgetting what nobody asks for, and by then a
+// turn has come for each of them.
+const TURNS: usize = 4096;
+
+#[btf_map(name = "weir_recent")]
+static RECENT: PerCpuArray<Recent, CONNECTIONS> = PerCpuArray::new();
+
+// How often something has been decided for connections that share a place here; CPUs are told by it.
+#[btf_map(name = "weir_turns")]
+static TURN: Array<u32, TURNS> = Array::new();
+
+/// A connection that packets of this CPU belong to.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Recent {
+    era: u64,
+    site: u64,
+    ends: Ends,
+    turn: u32,
+    what: u32,
+    ztunnel: u32,
+}
+
+/// Where something was found out about a connection: it holds for other interfaces only if it is found out there too.
+#[derive(Clone, Copy)]
+pub struct Site(pub u64);
+
+impl Site {
+    /// An interface of the host.
+    #[inline(always)]
+    pub const fn host(interface: u32) -> Self {
+        Self(interface as u64)
+    }
+
+    /// Any interface of the pod with this netns cookie.
+    #[inline(always)]
+    pub const fn pod(netns: u64) -> Self {
+        Self(1 << 63 | netns)
+    }
+
+    /// ztunnel's own interface.
+    #[inline(always)]
+    pub const fn ztunnel(interface: u32) -> Self {
+        Self(1 << 62 | interface as u64)
+    }
+
+    /// Places side by side: a packet of a connection comes by both a pod's and ztunnel's interface.
+    #[inline(always)]
+    const fn side(self) -> u32 {
+        (self.0 >> 62) as u32 & 1
+    }
+}
+
+/// What is asked about: a connection in an era, at a site.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    pub ends: &'a Ends,
+    pub era: u64,
+    pub site: Site,
+    place: u32,
+}
+
+/// What was decided, as far as packets of a connection that has begun need it.
+#[derive(Clone, Copy)]
+pub struct Answer {
+    pub what: u32,
+    pub ztunnel: u32,
+}
+
+impl Answer {
+    /// At ztunnel's interface: it has the connection.
+    pub const HAS_SOCKET: Self = Self {
+        what: Decided::CAPTURED,
+        ztunnel: 0,
+    };
+}
+
+impl<'a> Question<'a> {
+    #[inline(always)]
+    pub const fn new(ends: &'a Ends, era: u64, site: Site) -> Self {
+        let place = place(ends);
+        Self {
+            ends,
+            era,
+            site,
+            place,
+        }
+    }
+
+    /// What this CPU has kept, if it still holds.
+    #[inline(always)]
+    pub fn recall(&self) -> Option<Answer> {
+        let recent = RECENT.get_ptr(self.index())?;
+        // SAFETY: a live map value of aligned words that belongs to this CPU, whose packets come one by one.
+        let recent = unsafe { &*recent };
+        let holds = recent.era == self.era
+            && recent.site == self.site.0
+            && recent.turn == self.turn()
+            && is_same(&recent.ends, self.ends);
+        holds.then_some(Answer {
+            what: recent.what,
+            ztunnel: recent.ztunnel,
+        })
+    }
+
+    /// How often something has been decided here so far. It has to be read before what was decided.
+    #[inline(always)]
+    pub fn turn(&self) -> u32 {
+        // SAFETY: a live map value of four aligned bytes; volatile, so that it is read here.
+        TURN.get_ptr(self.place & (TURNS as u32 - 1))
+            .map_or(0, |turn| unsafe { turn.read_volatile() })
+    }
+
+    /// Keeps what was found out after this turn was read.
+    #[inline(always)]
+    pub fn keep(&self, turn: u32, Answer { what, ztunnel }: Answer) {
+        if self.era == Decided::UNCHECKED {
+            return;
+        }
+        if let Some(recent) = RECENT.get_ptr_mut(self.index()) {
+            let kept = Recent {
+                era: self.era,
+                site: self.site.0,
+                ends: *self.ends,
+                turn,
+                what,
+                ztunnel,
+            };
+            // SAFETY: as above.
+            unsafe { recent.write(kept) };
+        }
+    }
+
+    #[inline(always)]
+    const fn index(&self) -> u32 {
+        (self.place >> 12 ^ self.site.side()) & (CONNECTIONS as u32 - 1)
+    }
+}
+
+/// Something is decided anew for a connection: what CPUs have kept of it is over. It has to be said after it is done.
+#[inline(always)]
+pub fn forget(ends: &Ends) {
+    if let Some(turn) = TURN.get_ptr_mut(place(ends) & (TURNS as u32 - 1)) {
+        // SAFETY: a live map value of four aligned bytes. Of two that count at once one may be lost: both have decided
+        // before, and the count is another one all the same.
+        unsafe { turn.write_volatile(turn.read_volatile().wrapping_add(1)) };
+    }
+}
+
+#[inline(always)]
+const fn place(ends: &Ends) -> u32 {
+    let ([_, _, peer, near_peer], [_, _, pod, near_pod]) = (ends.peer.words, ends.pod.words);
+    let ports = (ends.peer_port as u32) << 16 | ends.pod_port as u32;
+    let addresses = spread(near_peer ^ peer.rotate_left(16)) ^ near_pod ^ pod.rotate_left(16);
+    spread(spread(addresses) ^ ports)
+}
+
+/// Every bit of a word, in the bits that are used (Fibonacci hashing): addresses differ in their highest.
+#[inline(always)]
+pub const fn spread(word: u32) -> u32 {
+    ((word as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+}
+
+#[inline(always)]
+const fn is_same(one: &Ends, other: &Ends) -> bool {
+    is_same_address(&one.peer, &other.peer)
+        && is_same_address(&one.pod, &other.pod)
+        && one.peer_port == other.peer_port
+        && one.pod_port == other.pod_port
+}
+
+/// Without a call, which a comparison of arrays may become.
+#[inline(always)]
+pub const fn is_same_address(one: &Address, other: &Address) -> bool {
+    let ([a, b, c, d], [e, f, g, h]) = (one.words, other.words);
+    (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h) == 0
+}
