@@ -64,9 +64,9 @@ pub fn pod_behind(interface: u32) -> Option<u64> {
 /// Who of the node contract has this address in this era: a pod, or ztunnel.
 #[inline(always)]
 pub fn local(address: Address, era: u64) -> Option<LocalPod> {
-    // SAFETY: a live map value; a reader may see an update half done, in which case the packet goes astray and is
-    // sent again in the era that begins with the update.
     near::owner(address, era, || {
+        // SAFETY: a live map value; a reader may see an update half done, in which case the packet goes astray and is
+        // sent again in the era that begins with the update.
         LOCAL_PODS.get_ptr(address).map(|pod| unsafe { *pod })
     })
 }
