@@ -92,8 +92,9 @@ fn root_on_this_kernel_has_everything() {
 
 /// Whether a check was interrupted while its cgroup was there; it may have been too quick for that.
 fn interrupt_a_check() -> bool {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
-        .arg("check")
+    // Who runs the tests in the background of a shell has them ignore SIGINT.
+    let mut child = Command::new("env")
+        .args(["--default-signal=INT", env!("CARGO_BIN_EXE_weir"), "check"])
         .stdout(Stdio::null())
         .spawn()
         .unwrap();

@@ -196,8 +196,9 @@ impl Scene {
     /// Tells the kernel side about the client.
     pub fn set_entry(&self, flags: u32) {
         let entry = PodEntry { flags, sysctls: 0 };
-        let mut pods = self.datapath.maps().pods().unwrap();
-        pods.insert(self.client.cookie, entry, 0).unwrap();
+        let maps = self.datapath.maps();
+        maps.pods().unwrap().insert(self.client.cookie, entry, 0).unwrap();
+        maps.begin_era().unwrap();
     }
 
     /// The client's own interface.
