@@ -57,7 +57,7 @@ pub(super) struct Shared {
     pub(super) subjects: Subjects,
     pub(super) sandboxes: Sandboxes,
     pub(super) unaided: Unaided,
-    /// Nothing if the guard has to stand before a pod starts.
+    /// Nothing if the guard has to stand before a pod is captured.
     pub(super) late_guard: Option<LateGuard>,
     /// Processes of connected ztunnels.
     pub(super) ztunnels: watch::Receiver<Arc<[u32]>>,
@@ -301,7 +301,7 @@ impl Tender {
         let mut turn = self.shared.claims.turn(cookie).await;
         *turn = Holder::Pod(self.uid.clone());
         let before = self.in_mesh.as_mut().and_then(|in_mesh| in_mesh.enrolled.take());
-        let guarded = !self.leaves_guard();
+        let guarded = !self.leaves_guard(cookie);
         let (mut enroller, handle) = (self.shared.enroller.clone(), netns.clone());
         if !guarded {
             enroller = enroller.with_guard(false);

@@ -300,14 +300,12 @@ fn a_namespace_nested_in_a_pod_is_left_alone() {
         let _remote = Server::start(&remote.netns, &ServerSpec::new("remote", out)).unwrap();
         let inside = std::net::SocketAddr::new(own.ip(), PORT);
         let _inner = Server::start(&inner, &ServerSpec::new("inner", inside)).unwrap();
-        let unseen = counted(&mesh, &pod, Reason::Leaked);
-        let sent = Client::exchange(&inner, &spec(out.ip())).unwrap();
-        assert_eq!(sent.server.peer, sent.local, "{sent:?}");
-        assert_eq!(
-            counted(&mesh, &pod, Reason::Leaked),
-            unseen + 1,
-            "the guard has not seen it leave"
-        );
+        wait("the guard sees it leave", || {
+            let unseen = counted(&mesh, &pod, Reason::Leaked);
+            let sent = Client::exchange(&inner, &spec(out.ip())).unwrap();
+            assert_eq!(sent.server.peer, sent.local, "{sent:?}");
+            counted(&mesh, &pod, Reason::Leaked) == unseen + 1
+        });
         let received = Client::exchange(&remote.netns, &spec(own.ip())).unwrap();
         assert_eq!(received.server.peer, received.local, "{received:?}");
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::support::{self, counted, exchange, go_on, links, load, maps, open, rules_of_ours, serve, wait};
+use crate::support::{
+    self, counted, exchange, go_on, links, load, maps, open, rules_of_ours, serve, wait, wait_for_guards,
+};
 use weir_common::reason::Reason;
 use weir_testbeds::capture::Capture;
 use weir_testbeds::mesh::Mesh;
@@ -31,6 +33,7 @@ fn traffic_goes_on_while_the_agent_is_killed_and_restarted() {
     let client = mesh.pod("client").netns.clone();
     let mut held: Vec<_> = to.iter().map(|to| open(&client, *to)).collect();
     let on_wire = Capture::start(&client, "eth0").unwrap();
+    wait_for_guards(&mesh, 2);
     let before = links(mesh.agent.pin_root());
     let outbound_before = counted(&mesh, &client, Reason::Outbound);
     let load = load(to.iter().map(|to| (client.clone(), *to)));

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use weir_agent::datapath::sys::{link_info, obj_get};
-use weir_agent::datapath::{Maps, Pins};
+use weir_agent::datapath::{Hook, Maps, Pins};
 use weir_agent::inside;
 use weir_common::event::CounterKey;
 use weir_common::reason::Reason;
@@ -74,6 +74,23 @@ pub fn rules_of_ours(netns: &Netns) -> usize {
         .lines()
         .filter(|line| line.contains("fwmark"))
         .count()
+}
+
+/// Waits until so many interfaces are guarded, which is a moment after their pods have come; by filters nobody can tell.
+pub fn wait_for_guards(mesh: &Mesh, interfaces: usize) {
+    let is_guard = |link: &PathBuf| {
+        let name = link.file_name().unwrap().to_string_lossy();
+        name.starts_with("weir_guard")
+    };
+    if Hook::of_this_kernel() == Hook::Tcx {
+        wait("the guards stand", || {
+            links(mesh.agent.pin_root())
+                .keys()
+                .filter(|link| is_guard(link))
+                .count()
+                == interfaces
+        });
+    }
 }
 
 /// Every pinned link, with the kernel's numbers for it and for its program.

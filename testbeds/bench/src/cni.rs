@@ -1,6 +1,5 @@
 //! What the CNI plugin adds to the start of a pod, when many start at once.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::thread::sleep;
@@ -9,14 +8,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use weir_testbeds::deadline::eventually;
-use weir_testbeds::link::Device;
 use weir_testbeds::mesh::{Mesh, PodLine};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::unique;
 
 use crate::cli::Cli;
 use crate::spread::percentile;
-use crate::zds_peer;
+use crate::{crowd, zds_peer};
 
 mod cpu_time;
 mod plugin;
@@ -180,7 +178,7 @@ impl Node {
         // The first of all makes the agent warm, and finds out whether anything works.
         let in_mesh = in_mesh + 1;
         let pods: Vec<Netns> = (0..in_mesh + outside)
-            .map(|number| pod(&mesh, number))
+            .map(|number| crowd::pod(&mesh, number))
             .collect::<Result<_>>()?;
         zds_peer::connect(&mesh.agent.zds_socket(), pods.clone())?;
         mesh.add((0..pods.len()).map(|number| line(number, number < in_mesh)))?;
@@ -215,21 +213,6 @@ impl Drop for Node {
     fn drop(&mut self) {
         std::fs::remove_dir_all(&self.directory).unwrap_or_default();
     }
-}
-
-/// A namespace with the interface of a pod.
-fn pod(mesh: &Mesh, number: usize) -> Result<Netns> {
-    let netns = Netns::new()?;
-    let (here, there) = (Device::named(format!("bench{number}")), Device::named("eth0"));
-    let node = &mesh.world.node.netns;
-    node.netlink(async |netlink| netlink.add_veth(&here, &there, &netns).await)?;
-    let [high, low] = u16::try_from(number)?.to_be_bytes();
-    let address = IpAddr::V4(Ipv4Addr::new(10, 250, high, low));
-    netns.netlink(async |netlink| {
-        netlink.up("eth0").await?;
-        netlink.add_address("eth0", address.into()).await
-    })?;
-    Ok(netns)
 }
 
 fn line(number: usize, in_mesh: bool) -> PodLine {

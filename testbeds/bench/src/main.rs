@@ -8,6 +8,7 @@ mod cni;
 mod column;
 mod compare;
 mod cpu;
+mod crowd;
 mod hooks;
 mod load;
 mod machine;

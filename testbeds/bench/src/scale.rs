@@ -1,7 +1,6 @@
 //! Enrolment of pods that run, and a node that is full of them.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -22,7 +21,7 @@ use crate::load::server::CLOSE_PORT;
 use crate::setting::Setting;
 use crate::spread::percentile;
 use crate::variant::{Stage, Variant};
-use crate::zds_peer;
+use crate::{crowd, zds_peer};
 
 const PODS: usize = 1000;
 /// Enrolled one after the other, as labels change on a live node.
@@ -56,8 +55,9 @@ pub fn run(cli: &Cli) -> Result<Scale> {
     eprintln!("bench: {pods} pods");
     let mut stage = Variant::Weir.start(Setting::InPod, &ProxyKind::stand_in()?)?;
     let before = Cost::of(&mut stage, cli)?;
-    let crowd: Vec<Netns> = (0..pods).map(bystander).collect::<Result<_>>()?;
     let mesh = stage.mesh().context("Weir does not run here")?;
+    let crowd = (0..pods).map(|number| crowd::pod(&*mesh, number));
+    let crowd: Vec<Netns> = crowd.collect::<Result<_>>()?;
     zds_peer::connect(&mesh.agent.zds_socket(), crowd.clone())?;
     let mut names = Vec::new();
     for (number, netns) in crowd.iter().take(one_by_one).enumerate() {
@@ -127,15 +127,6 @@ impl Cost {
             nanoseconds: total(&programs),
         })
     }
-}
-
-/// A pod that is nothing but an address.
-pub fn bystander(number: usize) -> Result<Netns> {
-    let netns = Netns::new()?;
-    let [high, low] = u16::try_from(number)?.to_be_bytes();
-    let address = IpAddr::V4(Ipv4Addr::new(10, 250, high, low));
-    netns.netlink(async |netlink| netlink.add_address("lo", address.into()).await)?;
-    Ok(netns)
 }
 
 /// Puts pods into the mesh and waits until the agent says that they are.

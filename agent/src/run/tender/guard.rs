@@ -1,6 +1,6 @@
-//! The guard of a pod that starts. To put a program at an interface is to wait until all CPUs have noticed, some
-//! milliseconds in which nobody else changes an interface, so of fifty pods that start at once the last would wait for
-//! all of them. What only counts comes when they have started; what drops is there before.
+//! The guard of a pod that comes into the mesh. To put a program at an interface is to wait until all CPUs have noticed,
+//! some milliseconds in which nobody else changes an interface, so of fifty pods that come at once the last would wait
+//! for all of them. What only counts comes when they are in the mesh; what drops is there before.
 
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -12,20 +12,21 @@ use weir_netdetect::choose::Contract;
 
 use super::{Tender, wake};
 
-/// One pod at a time, so that pods that start meanwhile wait for one and not for all. Clones are the same.
+/// One pod at a time, so that pods that come meanwhile wait for one and not for all. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub(in crate::run) struct LateGuard(Arc<Mutex<()>>);
 
 impl Tender {
-    /// Whether this attempt leaves the guard for later: one that starts does, and until then so do further ones.
-    pub(super) fn leaves_guard(&self) -> bool {
+    /// Whether this attempt leaves the guard for later: the first does, and until then so do further ones.
+    pub(super) fn leaves_guard(&self, cookie: u64) -> bool {
         match &self.in_mesh {
             Some(in_mesh) => !in_mesh.guarded,
-            None => self.shared.late_guard.is_some() && self.shared.sandboxes.is_starting(&self.uid),
+            // What an earlier agent has put there is to stay.
+            None => self.shared.late_guard.is_some() && !self.shared.enroller.knows(cookie).unwrap_or(true),
         }
     }
 
-    /// Puts the guard at the ways out of a pod that has started without it.
+    /// Puts the guard at the ways out of a pod that has come without it.
     pub(super) async fn guard_late(&mut self) {
         let Some(in_mesh) = self.in_mesh.as_ref().filter(|in_mesh| !in_mesh.guarded) else {
             return;
@@ -36,10 +37,10 @@ impl Tender {
             return;
         };
         if subject.contract == Contract::InPod {
+            let _turn = turns.lock().await;
             let Some(_own) = self.own_turn(in_mesh.cookie).await else {
                 return;
             };
-            let _turn = turns.lock().await;
             let (enroller, netns, cookie) = (
                 self.shared.enroller.clone(),
                 in_mesh.netns.clone(),
