@@ -1,4 +1,4 @@
-//! What aya lacks of `bpf(2)`, three socket calls, and a setting of the allocator: the only unsafe code of the user side.
+//! What aya lacks of `bpf(2)`, three socket calls, and settings of the allocator: the only unsafe code of the user side.
 //!
 //! Everything here is safe to call. Sizes are checked before the kernel reads or writes a buffer, descriptors are
 //! owned, and every error names the call and what it was about.
@@ -26,7 +26,7 @@ pub use link::{
     AFTER, ALLOW_MULTI, BEFORE, PREORDER, Target, link_create, link_detach, link_update, prog_attach,
 };
 pub use map::{MapError, MapSpec, RawMap, map_create};
-pub use memory::share_heaps;
+pub use memory::{give_back, share_heaps};
 pub use object::{Objects, fd_by_id, obj_get, obj_pin, objects};
 pub use program::{
     Attached, ProgramSpec, TestInput, TestRun, prog_load, prog_query, prog_query_effective, prog_test_run,

@@ -24,7 +24,7 @@ use super::source::{self, Cluster};
 use super::subjects::Subjects;
 use super::tasks::{Task, Tasks};
 use super::tend::Tending;
-use super::tender::{LateGuard, Shared, Trying, Unaided};
+use super::tender::{Shared, Trying, Unaided};
 use super::view::View;
 use super::zds_tally::ZdsTally;
 use super::ztunnels::Ztunnels;
@@ -107,8 +107,7 @@ impl Agent {
         let enroller = enroller(&config, &node, datapath.clone(), side);
         let begun = source::begin(&config.source).await?;
         let (registry, subjects) = (Registry::default(), Subjects::default());
-        let sandboxes = Sandboxes::default();
-        let claims = Claims::default();
+        let (sandboxes, claims) = (Sandboxes::default(), Claims::default());
         let releaser = Releaser::new(enroller.clone(), claims.clone());
         let shared = Shared {
             enroller,
@@ -123,7 +122,8 @@ impl Agent {
             subjects: subjects.clone(),
             sandboxes: sandboxes.clone(),
             unaided: Unaided::default(),
-            late_guard: (config.guard == GuardMode::Audit).then(LateGuard::default),
+            guards_late: config.guard == GuardMode::Audit,
+            turns: Arc::default(),
             ztunnels: processes,
             contract: config.contract,
             node_ztunnels,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use weir_netdetect::choose::Contract;
 
 mod capture;
@@ -21,7 +21,6 @@ mod wiring;
 
 pub(super) use capture::Unaided;
 use error::TendError;
-pub(super) use guard::LateGuard;
 use leave::Leaving;
 use wake::Wake;
 
@@ -57,8 +56,10 @@ pub(super) struct Shared {
     pub(super) subjects: Subjects,
     pub(super) sandboxes: Sandboxes,
     pub(super) unaided: Unaided,
-    /// Nothing if the guard has to stand before a pod is captured.
-    pub(super) late_guard: Option<LateGuard>,
+    /// Whether the guard may come after a pod has been captured.
+    pub(super) guards_late: bool,
+    /// Whose turn it is to do what nobody waits for.
+    pub(super) turns: Arc<Mutex<()>>,
     /// Processes of connected ztunnels.
     pub(super) ztunnels: watch::Receiver<Arc<[u32]>>,
     /// Where ztunnel is meant to have its sockets.

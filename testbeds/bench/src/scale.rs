@@ -1,6 +1,7 @@
 //! Enrolment of pods that run, and a node that is full of them.
 
 use std::fs;
+use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -14,6 +15,7 @@ use weir_testbeds::unique;
 use crate::bpf::Counting;
 use crate::cli::Cli;
 use crate::compare::rate;
+use crate::cpu::CpuTime;
 use crate::hooks::{per_connection, total};
 use crate::load::Load;
 use crate::load::client::Kind;
@@ -72,6 +74,7 @@ pub fn run(cli: &Cli) -> Result<Scale> {
     let late = add(mesh, &rest)?;
     let output = mesh.agent.output();
     let slowest = late.iter().filter_map(|name| enrolment(&output, name)).max();
+    rest_of(mesh.agent.id().context("the agent has ended")?)?;
     let after = Cost::of(&mut stage, cli)?;
     Ok(scale(
         &times,
@@ -99,6 +102,18 @@ fn scale(times: &[Duration], slowest: Duration, at_once: usize, costs: [&Cost; 2
         memory: costs.map(|cost| cost.memory),
         connections: costs.map(|cost| cost.connections),
         nanoseconds: costs.map(|cost| cost.nanoseconds),
+    }
+}
+
+/// Waits until the agent has done what nobody waited for: a second in which it takes next to no CPU.
+fn rest_of(agent: u32) -> Result<()> {
+    const SECOND: Duration = Duration::from_secs(1);
+    loop {
+        let before = CpuTime::now(Some(agent))?;
+        sleep(SECOND);
+        if CpuTime::now(Some(agent))?.process_since(&before)? * 50 < SECOND {
+            return Ok(());
+        }
     }
 }
 

@@ -14,3 +14,13 @@ pub fn share_heaps() {
 /// For the runtime's own threads not to wait for each other.
 #[cfg(target_env = "gnu")]
 const HEAPS: libc::c_int = 2;
+
+/// Gives the system back what nobody needs any more. The library does so only with what lies at the end of a heap.
+pub fn give_back() {
+    // Other libraries have their own ways.
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes a number, which is how much to keep at the end.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

@@ -3,18 +3,12 @@
 //! for all of them. What only counts comes when they are in the mesh; what drops is there before.
 
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
 
-use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 use weir_netdetect::choose::Contract;
 
 use super::{Tender, wake};
-
-/// One pod at a time, so that pods that come meanwhile wait for one and not for all. Clones are the same.
-#[derive(Clone, Debug, Default)]
-pub(in crate::run) struct LateGuard(Arc<Mutex<()>>);
 
 impl Tender {
     /// Whether this attempt leaves the guard for later: the first does, and until then so do further ones.
@@ -22,7 +16,7 @@ impl Tender {
         match &self.in_mesh {
             Some(in_mesh) => !in_mesh.guarded,
             // What an earlier agent has put there is to stay.
-            None => self.shared.late_guard.is_some() && !self.shared.enroller.knows(cookie).unwrap_or(true),
+            None => self.shared.guards_late && !self.shared.enroller.knows(cookie).unwrap_or(true),
         }
     }
 
@@ -31,13 +25,10 @@ impl Tender {
         let Some(in_mesh) = self.in_mesh.as_ref().filter(|in_mesh| !in_mesh.guarded) else {
             return;
         };
-        let (Some(LateGuard(turns)), Some(subject)) =
-            (&self.shared.late_guard, self.shared.subjects.get(&self.uid))
-        else {
+        let Some(subject) = self.shared.subjects.get(&self.uid) else {
             return;
         };
         if subject.contract == Contract::InPod {
-            let _turn = turns.lock().await;
             let Some(_own) = self.own_turn(in_mesh.cookie).await else {
                 return;
             };

@@ -1,13 +1,20 @@
 //! What a pod's task waits for between two looks at its pod.
 
 use std::future::pending;
+use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedMutexGuard, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Tender, node};
+use crate::datapath::sys::give_back;
 use crate::zds::ConnectionId;
+
+/// What nobody waits for is done for one pod at a time: all at once they would take the node's memory and hold up pods
+/// that come.
+type Turn = OwnedMutexGuard<()>;
 
 /// How a pod is connected is looked at when those that start with it have been captured.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
@@ -32,17 +39,21 @@ impl Tender {
     pub(super) async fn sleep(&mut self, pause: Option<Duration>) -> Wake {
         let again = pause.map(|pause| Instant::now() + pause);
         loop {
-            if let Some(wake) = self.wait(again).await {
-                return wake;
-            }
+            let turn = match self.wait(again).await {
+                ControlFlow::Break(wake) => return wake,
+                ControlFlow::Continue(turn) => turn,
+            };
             self.look = None;
             Box::pin(self.guard_late()).await;
             Box::pin(self.look_at_wiring()).await;
+            if is_last(&turn) {
+                give_back();
+            }
         }
     }
 
-    /// Nothing if it is time to look how the pod is connected.
-    async fn wait(&mut self, again: Option<Instant>) -> Option<Wake> {
+    /// Goes on if it is time, and this pod's turn, for what nobody waits for.
+    async fn wait(&mut self, again: Option<Instant>) -> ControlFlow<Wake, Turn> {
         let served = self.in_mesh.as_ref().and_then(|in_mesh| in_mesh.served);
         let changes = async {
             match self.in_mesh.as_mut().and_then(|in_mesh| in_mesh.changes.as_mut()) {
@@ -50,16 +61,25 @@ impl Tender {
                 None => pending().await,
             }
         };
-        tokio::select! {
-            Some(answer) = self.asked.recv() => Some(Wake::Asked(answer)),
-            changed = self.wanted.changed() => Some(if changed.is_ok() { Wake::Again } else { Wake::Gone }),
-            () = acked(&mut self.acks, served) => Some(Wake::Again),
-            () = changes => Some(Wake::Again),
-            () = node::changed(&mut self.node_ztunnels) => Some(Wake::Again),
-            () = at(again) => Some(Wake::Again),
-            () = at(self.look) => None,
-        }
+        let turn = async {
+            at(self.look).await;
+            self.shared.turns.clone().lock_owned().await
+        };
+        ControlFlow::Break(tokio::select! {
+            Some(answer) = self.asked.recv() => Wake::Asked(answer),
+            changed = self.wanted.changed() => if changed.is_ok() { Wake::Again } else { Wake::Gone },
+            () = acked(&mut self.acks, served) => Wake::Again,
+            () = changes => Wake::Again,
+            () = node::changed(&mut self.node_ztunnels) => Wake::Again,
+            () = at(again) => Wake::Again,
+            turn = turn => return ControlFlow::Continue(turn),
+        })
     }
+}
+
+/// Whether nobody else is waiting: who does has a hold of the lock too, beside the agent and this pod.
+fn is_last(turn: &Turn) -> bool {
+    Arc::strong_count(OwnedMutexGuard::mutex(turn)) == 2
 }
 
 async fn at(time: Option<Instant>) {
