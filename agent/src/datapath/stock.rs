@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::{Datapath, DatapathError, Hook, guard, lookup, maps, object, programs};
 
+/// What the kernel runs when nothing else wants to.
 const NICEST: i32 = 19;
 /// Where the compiler has put the cookie.
 const COOKIE: &str = ".data";
