@@ -14,6 +14,7 @@ use super::claims::Claims;
 use super::config::{AgentConfig, ContractMode, GuardMode};
 use super::health::Health;
 use super::keeper::{Keeper, KeeperConfig, KeptList};
+use super::lull::Lull;
 use super::node::{Node, NodeError, change_settings};
 use super::orphans::Sweeper;
 use super::registry::Registry;
@@ -123,6 +124,7 @@ impl Agent {
             sandboxes: sandboxes.clone(),
             unaided: Unaided::default(),
             guards_late: config.guard == GuardMode::Audit,
+            lull: Lull::new(),
             turns: Arc::default(),
             ztunnels: processes,
             contract: config.contract,

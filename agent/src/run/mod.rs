@@ -8,6 +8,7 @@ mod claims;
 pub mod config;
 pub mod health;
 pub mod keeper;
+mod lull;
 pub mod node;
 mod orphans;
 pub mod registry;

@@ -27,6 +27,7 @@ use wake::Wake;
 use super::backoff::Backoff;
 use super::claims::{Claims, Holder};
 use super::config::ContractMode;
+use super::lull::Lull;
 use super::registry::{PodState, PodStatus, Registry};
 use super::release::{Releaser, SharedNetns};
 use super::sandboxes::Sandboxes;
@@ -58,7 +59,9 @@ pub(super) struct Shared {
     pub(super) unaided: Unaided,
     /// Whether the guard may come after a pod has been captured.
     pub(super) guards_late: bool,
-    /// Whose turn it is to do what nobody waits for.
+    /// When it is time for what nobody waits for,
+    pub(super) lull: Lull,
+    /// and whose turn it is then.
     pub(super) turns: Arc<Mutex<()>>,
     /// Processes of connected ztunnels.
     pub(super) ztunnels: watch::Receiver<Arc<[u32]>>,
@@ -109,8 +112,8 @@ pub(super) struct Tender {
     leaving: Option<Leaving>,
     node_ztunnels: Option<watch::Receiver<Arc<Ztunnels>>>,
     acks: watch::Receiver<Option<ConnectionId>>,
-    /// When it is time to look how the pod is connected.
-    look: Option<tokio::time::Instant>,
+    /// Since when it is wanted to guard the pod, and to look how it is connected.
+    wanted_later: Option<tokio::time::Instant>,
 }
 
 impl Tender {
@@ -139,7 +142,7 @@ impl Tender {
             leaving: None,
             node_ztunnels,
             acks,
-            look: None,
+            wanted_later: None,
         }
     }
 
@@ -160,9 +163,9 @@ impl Tender {
                 // Whoever asked may have given up.
                 asked.send(()).ok();
             }
-            self.look = pause
+            self.wanted_later = pause
                 .is_none()
-                .then(|| self.look.unwrap_or_else(wake::time_to_look));
+                .then(|| self.wanted_later.unwrap_or_else(tokio::time::Instant::now));
             match self.sleep(pause).await {
                 Wake::Again => {}
                 Wake::Asked(answer) => {
@@ -308,6 +311,9 @@ impl Tender {
             enroller = enroller.with_guard(false);
         }
         let (is_new, runtime) = (self.in_mesh.is_none(), Handle::current());
+        if is_new {
+            self.shared.lull.end();
+        }
         let work = move || {
             let enrolled = enroller.enroll(handle.as_fd(), cookie, (contract, &filters), before.as_ref())?;
             let _context = runtime.enter();

@@ -93,7 +93,8 @@ pub struct Settings {
     #[arg(long, env = "WEIR_DNS_CAPTURE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub dns_capture: Option<bool>,
     /// What happens to connections that leave an enrolled pod without having gone through ztunnel [default: audit]. What
-    /// only counts begins a second after a pod has come into the mesh; what drops is there before, and starts wait for it.
+    /// only counts begins when no pod has come into the mesh for a second, at most half a minute later; what drops is there
+    /// before, and starts wait for it.
     #[arg(long, env = "WEIR_GUARD", value_enum)]
     pub guard: Option<GuardMode>,
     /// Where ztunnel has its sockets: in the pods (Istio 1.21 and newer), or in a network namespace of its own

@@ -1,14 +1,15 @@
 //! The guard of a pod that comes into the mesh. To put a program at an interface is to wait until all CPUs have noticed,
 //! some milliseconds in which nobody else changes an interface, so of fifty pods that come at once the last would wait
-//! for all of them. What only counts comes when they are in the mesh; what drops is there before.
+//! for all of them. What only counts comes when no more pods come; what drops is there before.
 
 use std::os::fd::AsFd as _;
 
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use tracing::warn;
 use weir_netdetect::choose::Contract;
 
-use super::{Tender, wake};
+use super::Tender;
 
 impl Tender {
     /// Whether this attempt leaves the guard for later: the first does, and until then so do further ones.
@@ -42,7 +43,7 @@ impl Tender {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     warn!(pod = %self.name, %error, "what leaves the pod past ztunnel is not counted yet; trying again");
-                    self.look = Some(wake::time_to_look());
+                    self.wanted_later = Some(Instant::now());
                     return;
                 }
                 // The runtime ends.

@@ -8,16 +8,13 @@ use std::time::Duration;
 use tokio::sync::{OwnedMutexGuard, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Tender, node};
+use super::{Shared, Tender, node};
 use crate::datapath::sys::give_back;
 use crate::zds::ConnectionId;
 
 /// What nobody waits for is done for one pod at a time: all at once they would take the node's memory and hold up pods
 /// that come.
 type Turn = OwnedMutexGuard<()>;
-
-/// How a pod is connected is looked at when those that start with it have been captured.
-const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// Why the task looks at its pod again.
 pub(super) enum Wake {
@@ -29,11 +26,6 @@ pub(super) enum Wake {
     Gone,
 }
 
-/// When to look how a pod is connected that has just been tended.
-pub(super) fn time_to_look() -> Instant {
-    Instant::now() + LOOK_AFTER
-}
-
 impl Tender {
     /// Waits for a reason to tend the pod again.
     pub(super) async fn sleep(&mut self, pause: Option<Duration>) -> Wake {
@@ -43,7 +35,7 @@ impl Tender {
                 ControlFlow::Break(wake) => return wake,
                 ControlFlow::Continue(turn) => turn,
             };
-            self.look = None;
+            self.wanted_later = None;
             Box::pin(self.guard_late()).await;
             Box::pin(self.look_at_wiring()).await;
             if is_last(&turn) {
@@ -61,10 +53,7 @@ impl Tender {
                 None => pending().await,
             }
         };
-        let turn = async {
-            at(self.look).await;
-            self.shared.turns.clone().lock_owned().await
-        };
+        let turn = turn(&self.shared, self.wanted_later);
         ControlFlow::Break(tokio::select! {
             Some(answer) = self.asked.recv() => Wake::Asked(answer),
             changed = self.wanted.changed() => if changed.is_ok() { Wake::Again } else { Wake::Gone },
@@ -80,6 +69,20 @@ impl Tender {
 /// Whether nobody else is waiting: who does has a hold of the lock too, beside the agent and this pod.
 fn is_last(turn: &Turn) -> bool {
     Arc::strong_count(OwnedMutexGuard::mutex(turn)) == 2
+}
+
+/// Waits for a time to do what has been wanted since then, and for this pod's turn.
+async fn turn(shared: &Shared, since: Option<Instant>) -> Turn {
+    let Some(since) = since else {
+        return pending().await;
+    };
+    loop {
+        shared.lull.wait(since).await;
+        let turn = shared.turns.clone().lock_owned().await;
+        if shared.lull.is_now(since) {
+            return turn;
+        }
+    }
 }
 
 async fn at(time: Option<Instant>) {
