@@ -182,12 +182,18 @@ fn configure_mptcp(netns: &Netns, arguments: &str) {
 
 /// Further subflows are opened by the kernel, here for a connection that is older than the enrolment.
 fn paths_that_are_added_later(wiring: Wiring) {
+    add_a_path(wiring, SocketAddr::is_ipv4, "10.99.0.9/32");
+    add_a_path(wiring, SocketAddr::is_ipv6, "fd99::9/128");
+}
+
+fn add_a_path(wiring: Wiring, family: fn(&SocketAddr) -> bool, second: &str) {
     let mut mesh = builder("subflow", wiring).outside("late").start().unwrap();
     let (late, far) = (mesh.pod("late").netns.clone(), mesh.world.remote.netns.clone());
+    let second: IpNetwork = second.parse().unwrap();
     for netns in [&late, &far] {
         configure_mptcp(netns, "limits set subflows 2 add_addr_accepted 2");
     }
-    let to = remote(&mesh).find(SocketAddr::is_ipv4).unwrap();
+    let to = remote(&mesh).find(family).unwrap();
     let listener = stream(&far, to, Protocol::MPTCP);
     listener.bind(&to.into()).unwrap();
     listener.listen(1).unwrap();
@@ -196,14 +202,13 @@ fn paths_that_are_added_later(wiring: Wiring) {
     let served = listener.accept().unwrap().0;
     speak(&near, &served);
     mesh.relabel("late", true).unwrap();
-    let second: IpNetwork = "10.99.0.9/32".parse().unwrap();
     late.netlink(async |netlink| netlink.add_address("eth0", second).await)
         .unwrap();
     let (inside, outside) = (
         Capture::start(&late, "lo").unwrap(),
         Capture::start(&late, "eth0").unwrap(),
     );
-    configure_mptcp(&late, "endpoint add 10.99.0.9 dev eth0 subflow");
+    configure_mptcp(&late, &format!("endpoint add {} dev eth0 subflow", second.ip()));
     let of_second = |capture: &Capture| {
         capture
             .tcp_syns()
