@@ -1,5 +1,6 @@
 #!/bin/bash
-# images.sh: images made by hand of busybox and of Weir's programs as they were built here.
+# images.sh: images made by hand of busybox and of Weir's programs as they were built here; for Weir's own, WEIR_IMAGE may
+# name an archive of the one that deploy/Dockerfile makes.
 # shellcheck source=/dev/null
 . "$(dirname "$0")/env.sh"
 images=$STATE/images
@@ -53,9 +54,13 @@ pack weir.test/pause:1 "$root" /bin/sleep 2147483647
 busybox_root "$root"
 install_programs "$root" "$WEIR_KUBE_TARGET/weir-standin"
 pack weir.test/ztunnel:1 "$root" /usr/local/bin/weir-standin
-busybox_root "$root"
-install_programs "$root" "$WEIR_KUBE_TARGET/weir" "$WEIR_KUBE_TARGET/weir-cni"
-pack docker.io/library/weir:0.1.0 "$root" /usr/local/bin/weir
+if [ -n "${WEIR_IMAGE:-}" ]; then
+  cp "$WEIR_IMAGE" "$images/weir.tar"
+else
+  busybox_root "$root"
+  install_programs "$root" "$WEIR_KUBE_TARGET/weir" "$WEIR_KUBE_TARGET/weir-cni"
+  pack docker.io/library/weir:0.1.0 "$root" /usr/local/bin/weir
+fi
 busybox_root "$root"
 install_programs "$root" "$WEIR_KUBE_TARGET/weir-conformance"
 pack weir.test/conformance:1 "$root" /usr/local/bin/weir-conformance
