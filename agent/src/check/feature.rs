@@ -112,6 +112,8 @@ pub enum Probe {
     Sysctl(&'static str),
     /// A socket tells its network namespace's cookie.
     NetnsCookie,
+    /// The kernel lists the TCP sockets of a network namespace.
+    SocketTable,
     /// Another process's descriptor can be copied.
     PidfdGetfd,
 }

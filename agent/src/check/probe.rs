@@ -113,6 +113,7 @@ impl Site {
             Probe::Helper(call) => trial::result(helper::load(call)),
             Probe::Sysctl(name) => self.in_netns(|_| netns::sysctl(name)),
             Probe::NetnsCookie => netns::cookie(),
+            Probe::SocketTable => self.in_netns(netns::socket_table),
             Probe::PidfdGetfd => machine::pidfd_getfd(),
         }
     }

@@ -14,7 +14,7 @@ mod pod;
 pub mod redirect;
 pub mod requests;
 pub mod routing;
-mod socket_table;
+pub(crate) mod socket_table;
 pub mod sysctls;
 pub mod watch;
 mod way;

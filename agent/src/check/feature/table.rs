@@ -132,6 +132,8 @@ features! {
         "connections to closed ports hang"; "mount /proc/sys read-write for the agent; IPv6 enabled";
     "SO_NETNS_COOKIE" Probe::NetnsCookie, SOCKETS;
         "pods cannot be told apart"; "Linux 5.14 or newer";
+    "sock_diag" Probe::SocketTable, &[Socket, Node, Rewrite, Steer];
+        "listeners and open connections are not found"; "a kernel with CONFIG_INET_DIAG and CONFIG_INET_TCP_DIAG; modprobe tcp_diag";
     "pidfd_getfd" Probe::PidfdGetfd, &[TakeOver];
         "listeners from before Weir are not registered"; "Linux 5.6 or newer; a seccomp profile that allows it";
 }

@@ -11,6 +11,8 @@ use nix::sched::{CloneFlags, unshare};
 use super::trial::{refused, refused_io, result};
 use crate::check::Outcome;
 use crate::datapath::sys::netns_cookie;
+use crate::enroll::EnrollError;
+use crate::enroll::socket_table::{self, States};
 
 /// The calling thread is in it, and it goes away with the thread.
 pub struct PrivateNetns(File);
@@ -47,6 +49,15 @@ pub fn sysctl(name: &str) -> Outcome {
         .open(&path)
         .and_then(|mut file| file.write_all(b"1"));
     result(set.map_err(|error| refused_io(&path.display().to_string(), &error)))
+}
+
+/// Lists the sockets of the namespace.
+pub fn socket_table(netns: &PrivateNetns) -> Outcome {
+    let listed = socket_table::read(netns.as_fd(), States::LISTENING);
+    result(listed.map_err(|error| match error {
+        EnrollError::SocketTable(error) => refused_io("listing TCP sockets", &error),
+        other => Outcome::missing(other.to_string()),
+    }))
 }
 
 /// Asks a socket for its namespace's cookie.
