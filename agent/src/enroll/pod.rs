@@ -150,8 +150,8 @@ impl Enroller {
         enrolled
     }
 
-    /// What the way means in which a pod with ztunnel's sockets in it is connected. It takes a look at all interfaces of
-    /// the node, and nothing waits for it.
+    /// What the way means in which a pod with ztunnel's sockets in it is connected. It takes a look at all interfaces,
+    /// addresses, routes and rules of the pod, and nothing waits for it.
     ///
     /// # Errors
     /// [`EnrollError::Netns`].

@@ -7,17 +7,14 @@ use netlink_packet_route::link::{
     InfoVlan, IpVlanMode, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
     MacVlanMode, NetkitMode as Netkit,
 };
-use rtnetlink::Handle;
+use rtnetlink::{Handle, LinkGetRequest};
 
 use super::ReadError;
 use crate::facts::{FarEnd, Interface, IpvlanMode, Kind, Mac, MacvlanMode, NetkitMode, Place};
 
 /// All interfaces of the namespace, by index, without addresses, and with the far ends' namespaces by number.
 pub(super) async fn interfaces(handle: &Handle) -> Result<Vec<Interface>, ReadError> {
-    let links: Vec<LinkMessage> = handle
-        .link()
-        .get()
-        .set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats])
+    let links: Vec<LinkMessage> = without_counts(handle.link().get())
         .execute()
         .try_collect()
         .await
@@ -25,6 +22,10 @@ pub(super) async fn interfaces(handle: &Handle) -> Result<Vec<Interface>, ReadEr
     let mut interfaces: Vec<_> = links.iter().map(interface_of).collect();
     interfaces.sort_by_key(|interface| interface.index);
     Ok(interfaces)
+}
+
+pub(super) fn without_counts(request: LinkGetRequest) -> LinkGetRequest {
+    request.set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats])
 }
 
 /// The facts in a message about an interface, whatever it holds. Its addresses come in messages of their own; the far

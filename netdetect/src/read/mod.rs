@@ -2,6 +2,7 @@
 
 mod address;
 mod error;
+mod far;
 mod inside;
 mod link;
 mod netfilter;
@@ -16,6 +17,7 @@ use std::os::fd::BorrowedFd;
 use rtnetlink::Handle;
 
 pub use error::ReadError;
+pub use far::far_ends;
 pub use link::interface_of;
 pub use node::node;
 pub use program::filter_of;

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use weir_netdetect::choose::{ChoiceConfig, Contract, Leg, Path, choose};
-use weir_netdetect::facts::{self, KernelFacts, Kind, MacvlanMode, PodFacts, Route};
+use weir_netdetect::facts::{self, KernelFacts, Kind, MacvlanMode, NetnsId, PodFacts, Route};
 use weir_netdetect::read::{self, Known};
 
 use crate::datapath::{Interface, Link};
 use crate::enroll::wiring::{told, uncaptured};
-use crate::enroll::{EnrollError, Way};
+use crate::enroll::{EnrollError, Way, netlink};
 
 /// An interface of a pod and its other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,10 +82,9 @@ pub fn of_pod(
     host: BorrowedFd<'_>,
     config: &ChoiceConfig,
 ) -> Result<Reach, EnrollError> {
-    let facts = read::pod(netns, &Known::new(host))?;
+    let (facts, nodes) = both_sides(netns, host)?;
     let kernel = KernelFacts::of_this_kernel().map_err(EnrollError::Kernel)?;
     let plan = choose(&facts, Contract::Node, &kernel, config);
-    let nodes = interfaces_of_node(host)?;
     let mut reach = Reach::default();
     for planned in &plan.interfaces {
         let is_primary = Some(planned.index) == plan.primary;
@@ -130,8 +129,7 @@ pub fn of_pod(
 /// # Errors
 /// [`EnrollError::Wiring`], [`EnrollError::ZtunnelWithoutPeer`].
 pub fn of_ztunnel(netns: BorrowedFd<'_>, host: BorrowedFd<'_>) -> Result<Site, EnrollError> {
-    let facts = read::pod(netns, &Known::new(host))?;
-    let nodes = interfaces_of_node(host)?;
+    let (facts, nodes) = both_sides(netns, host)?;
     let primary = facts.primary();
     let others = |interface: &facts::Interface| match primary {
         Some(primary) if primary.index == interface.index => other_addresses(&facts),
@@ -170,10 +168,14 @@ fn no_way(leg: &Leg) -> EnrollError {
 
 type Nodes = BTreeMap<u32, facts::Interface>;
 
-fn interfaces_of_node(host: BorrowedFd<'_>) -> Result<Nodes, EnrollError> {
-    let facts = read::pod(host, &Known::new(host))?;
-    let interfaces = facts.interfaces.into_iter();
-    Ok(interfaces.map(|interface| (interface.index, interface)).collect())
+/// A namespace, and what of the node its interfaces lead to.
+fn both_sides(netns: BorrowedFd<'_>, host: BorrowedFd<'_>) -> Result<(PodFacts, Nodes), EnrollError> {
+    let id = NetnsId::of(netns).map_err(read::ReadError::Identify)?;
+    let facts = netlink::run(netns, async |handle| {
+        Ok(read::pod_with(handle, id, &Known::new(host)).await?)
+    })?;
+    let nodes = netlink::run(host, async |handle| Ok(read::far_ends(handle, &facts).await?))?;
+    Ok((facts, nodes))
 }
 
 /// Addresses on interfaces that lead nowhere, such as service addresses on loopback: connections of theirs go by the
