@@ -233,7 +233,7 @@ impl Maps {
     /// # Errors
     /// As [`Self::pods`].
     pub fn begin_era(&self) -> Result<(), DatapathError> {
-        if !self.pins.map(map::ERA).exists() {
+        if !self.exists(map::ERA) {
             return Ok(());
         }
         let mut eras: Array<_, u64> = Map::Array(self.data(map::ERA)?)
@@ -323,6 +323,11 @@ impl Maps {
             None => MapData::from_pin(self.pins.map(name)),
         };
         opened.map_err(wrap(name))
+    }
+
+    /// Whether a map is there: those of the node contract come once something needs them.
+    pub(super) fn exists(&self, name: &str) -> bool {
+        self.pins.map(name).exists()
     }
 
     /// A map, for those who read its bytes.

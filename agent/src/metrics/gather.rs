@@ -114,7 +114,7 @@ pub fn gather(view: &View) -> Result<Snapshot, DatapathError> {
         kept: view.kept.all(),
         zds: view.zds_tally.read(),
         cni: view.cni.read(),
-        maps: fill::read(view.datapath.pins())?,
+        maps: fill::read(view.datapath.maps())?,
         reports: Lane::ALL.map(|lane| (lane, view.reports.of(lane))),
         trace_listeners: view.tracer.listeners(),
     })

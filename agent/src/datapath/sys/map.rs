@@ -102,6 +102,7 @@ pub struct RawMap {
     name: String,
     key_size: usize,
     value_size: usize,
+    max_entries: u32,
 }
 
 impl RawMap {
@@ -126,6 +127,7 @@ impl RawMap {
             name: info.name,
             key_size: info.key_size as usize,
             value_size,
+            max_entries: info.max_entries,
         })
     }
 
@@ -139,6 +141,12 @@ impl RawMap {
     #[must_use]
     pub fn value_size(&self) -> usize {
         self.value_size
+    }
+
+    /// How many entries it has room for.
+    #[must_use]
+    pub const fn max_entries(&self) -> u32 {
+        self.max_entries
     }
 
     /// Sets an entry, whether or not it is there.
