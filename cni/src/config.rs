@@ -35,8 +35,8 @@ pub struct Config<'a> {
     pub timeout: Duration,
     /// Pods that the agent is never asked about.
     pub exempt: Exempt,
-    /// At `GC`: the containers that there are.
-    pub sandboxes: Vec<String>,
+    /// At `GC`: the containers that there are, if the runtime lists them.
+    pub sandboxes: Option<Vec<String>>,
 }
 
 /// Pods that start whether or not there is an agent, above all the agent itself and ztunnel.
@@ -77,6 +77,9 @@ struct Written<'a> {
     exempt: Exempt,
     #[serde(default, rename = "cni.dev/valid-attachments")]
     valid_attachments: Option<Vec<ValidAttachment>>,
+    /// The same, as the specification called it at first.
+    #[serde(default, rename = "cni.dev/attachments")]
+    attachments: Option<Vec<ValidAttachment>>,
 }
 
 #[derive(Deserialize)]
@@ -135,7 +138,7 @@ impl<'a> Config<'a> {
             socket,
             timeout,
             exempt: written.exempt,
-            sandboxes: ids(written.valid_attachments),
+            sandboxes: written.valid_attachments.or(written.attachments).map(ids),
         })
     }
 
@@ -156,8 +159,8 @@ impl<'a> Config<'a> {
     }
 }
 
-fn ids(attachments: Option<Vec<ValidAttachment>>) -> Vec<String> {
-    let ids = attachments.into_iter().flatten();
+fn ids(attachments: Vec<ValidAttachment>) -> Vec<String> {
+    let ids = attachments.into_iter();
     ids.map(|attachment| attachment.container_id).collect()
 }
 

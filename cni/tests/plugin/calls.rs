@@ -158,6 +158,34 @@ fn a_check_asks_and_garbage_is_listed() {
     assert_eq!((network.as_str(), &*sandboxes), ("test", &["c1".to_owned()][..]));
 }
 
+/// Whoever took that for an empty list would take every pod out of the mesh.
+#[test]
+fn a_runtime_that_lists_no_sandboxes_has_none_let_go() {
+    let scratch = Scratch::new();
+    let questions = agent(&scratch.path("cni.sock"), Outcome::Done);
+    let mut call = Call::new(&scratch, "GC").without_previous();
+    call.config["cniVersion"] = json!("1.1.0");
+    let output = call.run();
+    assert!(output.status.success());
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("GC without cni.dev/valid-attachments"), "{told}");
+    call.config["cni.dev/valid-attachments"] = Value::Null;
+    assert!(call.run().status.success());
+    // The name that the specification had for it at first; libcni sends both.
+    for key in ["cni.dev/attachments", "cni.dev/valid-attachments"] {
+        call.config[key] = json!([{"containerID": "c1", "ifname": "eth0"}]);
+        assert!(call.run().status.success());
+        let Command::Gc { sandboxes, .. } = questions.recv().unwrap().command else {
+            panic!("something else was asked");
+        };
+        assert_eq!(sandboxes, ["c1"], "{key}");
+    }
+    call.config["cni.dev/valid-attachments"] = json!([]);
+    assert!(call.run().status.success());
+    let asked = questions.recv().unwrap().command;
+    assert!(matches!(asked, Command::Gc { sandboxes, .. } if sandboxes.is_empty()));
+}
+
 #[test]
 fn a_runtime_learns_versions_and_status_without_an_agent() {
     let scratch = Scratch::new();
