@@ -146,7 +146,7 @@ impl Desk {
         loop {
             let tried = ask_to_tend(tend_now, deadline).await;
             let status = self.view.registry.get(uid);
-            match outcome_of(status, cookie) {
+            match outcome_of_chosen(status, cookie) {
                 Outcome::Later { why } | Outcome::Refused { why } if !tried => {
                     return later(&format!("{why}; this takes longer than {ENROL_WITHIN:?}"));
                 }
@@ -267,6 +267,17 @@ fn outcome_of(status: Option<PodStatus>, cookie: u64) -> Outcome {
     }
 }
 
+/// The same for a pod that has just been chosen for the mesh. Its task may not have heard of that yet: by what it knows,
+/// the pod would start in clear.
+fn outcome_of_chosen(status: Option<PodStatus>, cookie: u64) -> Outcome {
+    match outcome_of(status, cookie) {
+        Outcome::Outside { why } => later(&format!(
+            "the agent is yet to act on its being in the mesh ({why})"
+        )),
+        other => other,
+    }
+}
+
 fn later(why: &str) -> Outcome {
     Outcome::Later { why: why.to_owned() }
 }
@@ -278,5 +289,42 @@ fn not_captured(why: &str) -> Outcome {
 fn refused(error: impl std::fmt::Display) -> Outcome {
     Outcome::Refused {
         why: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_cni::protocol::Outcome;
+
+    use super::outcome_of_chosen;
+    use crate::pods::pod::{PodName, PodUid};
+    use crate::run::registry::{PodState, PodStatus};
+
+    fn chosen(state: PodState, netns: Option<u64>) -> Outcome {
+        let name = PodName::new("shop", "web").unwrap();
+        let mut status = PodStatus::new(PodUid::new("u").unwrap(), name, state);
+        status.netns = netns;
+        outcome_of_chosen(Some(status), 7)
+    }
+
+    #[test]
+    fn a_pod_that_was_chosen_for_the_mesh_starts_in_it_or_not_at_all() {
+        let why = || "reasons".to_owned();
+        assert_eq!(chosen(PodState::Enrolled, Some(7)), Outcome::Enrolled);
+        // Before its task hears of the label that was put on it, or on its namespace.
+        let left = chosen(PodState::Left(why()), None);
+        assert!(
+            matches!(&left, Outcome::Later { why } if why.contains("reasons")),
+            "{left:?}"
+        );
+        for not_yet in [
+            outcome_of_chosen(None, 7),
+            chosen(PodState::Enrolled, Some(8)),
+            chosen(PodState::Pending(why()), Some(7)),
+        ] {
+            assert!(matches!(not_yet, Outcome::Later { .. }), "{not_yet:?}");
+        }
+        let failed = chosen(PodState::Failed(why()), Some(7));
+        assert!(matches!(failed, Outcome::Refused { .. }), "{failed:?}");
     }
 }
