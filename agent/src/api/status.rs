@@ -215,6 +215,17 @@ pub struct KernelState {
     pub lookup_attached: bool,
 }
 
+impl KernelState {
+    /// The flag of pods whose ztunnel has its sockets elsewhere.
+    pub const NODE_CONTRACT: &str = "node-contract";
+
+    /// Whether the look-up of listeners should be attached and is not: where there are no listeners there is none.
+    #[must_use]
+    pub fn lacks_lookup(&self) -> bool {
+        !self.lookup_attached && !self.flags.iter().any(|flag| flag == Self::NODE_CONTRACT)
+    }
+}
+
 /// Listeners on one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listeners {

@@ -22,7 +22,7 @@ const FLAGS: [(u32, &str); 13] = [
     (PodEntry::OUTBOUND_BY_INCLUSION, "outbound-by-inclusion"),
     (PodEntry::INBOUND_BY_INCLUSION, "inbound-by-inclusion"),
     (PodEntry::REDIRECTING, "redirecting"),
-    (PodEntry::NODE, "node-contract"),
+    (PodEntry::NODE, KernelState::NODE_CONTRACT),
     (PodEntry::PORTS_REST, "ports-rest"),
     (PodEntry::DRAINING, "draining"),
     (PodEntry::DETOURED, "detoured"),

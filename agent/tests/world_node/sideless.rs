@@ -70,6 +70,10 @@ fn assert_is_told(mesh: &Mesh, wiring: Wiring) {
     let takes_route =
         text.contains("takes a route on the node to the pod's addresses by a router of the LAN");
     assert_eq!(takes_route, !wiring.reachable_from_node(), "{text}");
+    assert!(
+        !text.contains("is not attached"),
+        "nothing is, in such a pod: {text}"
+    );
     let metrics = mesh.agent.get("/metrics").unwrap();
     assert!(metrics.contains("\nweir_pods_not_captured 1\n"), "{metrics}");
 }

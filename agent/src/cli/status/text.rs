@@ -171,10 +171,12 @@ pub fn pinned(pinned: &Pinned, style: Style) -> String {
 }
 
 fn pinned_row(pod: &PinnedPod) -> [Cell; 8] {
-    let lookup = if pod.kernel.lookup_attached {
+    let lookup = if pod.kernel.lacks_lookup() {
+        Cell::coloured("gone", Colour::Bad)
+    } else if pod.kernel.lookup_attached {
         Cell::coloured("attached", Colour::Good)
     } else {
-        Cell::coloured("gone", Colour::Bad)
+        "".into()
     };
     [
         pod.netns.to_string().into(),
@@ -263,10 +265,10 @@ fn wiring(detail: &PodDetail) -> String {
 
 fn kernel(state: Option<&KernelState>) -> String {
     state.map_or_else(String::new, |state| {
-        let lookup = if state.lookup_attached {
-            ""
-        } else {
+        let lookup = if state.lacks_lookup() {
             "; the look-up of listeners is not attached"
+        } else {
+            ""
         };
         format!("tracked,{}{lookup}", state.flags.join(","))
     })

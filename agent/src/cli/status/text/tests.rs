@@ -184,3 +184,13 @@ fn without_an_agent_pods_are_cookies() {
         ["17", "10.0.0.1", "capturing,dns", "attached", "0", "0", "0", "0"]
     );
 }
+
+#[test]
+fn a_look_up_is_missed_where_ztunnel_listens_in_the_pod() {
+    let state = |flag: &str| KernelState {
+        flags: vec![flag.to_owned()],
+        lookup_attached: false,
+    };
+    assert!(state("capturing").lacks_lookup());
+    assert!(!state(KernelState::NODE_CONTRACT).lacks_lookup());
+}
