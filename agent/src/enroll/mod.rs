@@ -12,6 +12,7 @@ pub mod netlink;
 mod own;
 mod pod;
 pub mod redirect;
+mod removal;
 pub mod requests;
 pub mod routing;
 pub(crate) mod socket_table;
@@ -22,6 +23,7 @@ mod wiring;
 
 pub use error::EnrollError;
 pub(crate) use pod::port_flags;
-pub use pod::{Enrolled, Enroller, Removal};
+pub use pod::{Enrolled, Enroller};
+pub use removal::Removal;
 pub use way::Way;
 pub use wiring::Told;
