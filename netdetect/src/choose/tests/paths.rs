@@ -1,121 +1,10 @@
-use super::{
-    Caution, ChoiceConfig, Contract, MacvlanOutbound, Path, Plan, Remedy, Role, Why, Ztunnel, choose,
-    passed_by,
+//! Which path is chosen, why, and what would help.
+
+use super::{all_kinds, interface, macvlan, plan, pod, with, ztunnel};
+use crate::choose::{
+    Caution, ChoiceConfig, Contract, MacvlanOutbound, Path, Remedy, Role, Why, Ztunnel, choose,
 };
-use crate::facts::{
-    Attached, Clash, DefaultRoutes, Direction, Family, FarEnd, Hook, Interface, IpvlanMode, KernelFacts,
-    KernelVersion, Kind, MacvlanMode, NetkitMode, NetnsId, Owner, Place, PodFacts, Rule,
-};
-
-const KERNEL: KernelVersion = KernelVersion::new(6, 12);
-const ELSEWHERE: Place = Place::Elsewhere { nsid: 3 };
-
-fn interface(index: u32, name: &str, kind: Kind, place: Option<Place>) -> Interface {
-    Interface {
-        index,
-        name: name.to_owned(),
-        kind,
-        mac: None,
-        mtu: 1500,
-        up: true,
-        addresses: Vec::new(),
-        controller: None,
-        far_end: place.map(|place| FarEnd {
-            index: 7,
-            place,
-            name: None,
-        }),
-        ipv6_disabled: Some(false),
-        xdp: Vec::new(),
-    }
-}
-
-fn pod(interfaces: Vec<Interface>) -> PodFacts {
-    let loopback = interface(1, "lo", Kind::Loopback, None);
-    PodFacts {
-        netns: NetnsId { inode: 1, device: 4 },
-        is_host: false,
-        interfaces: std::iter::once(loopback).chain(interfaces).collect(),
-        routes: Vec::new(),
-        default_routes: DefaultRoutes::default(),
-        rules: Vec::new(),
-    }
-}
-
-fn with(kind: Kind, place: Option<Place>) -> PodFacts {
-    pod(vec![interface(2, "eth0", kind, place)])
-}
-
-fn plan(pod: &PodFacts, contract: Contract, config: &ChoiceConfig) -> Plan {
-    choose(pod, contract, &KernelFacts::of_version(KERNEL), config)
-}
-
-fn ztunnel(has_host_peer: bool, macvlan_parents: &[u32]) -> ChoiceConfig {
-    ChoiceConfig {
-        ztunnel: Some(Ztunnel {
-            has_host_peer,
-            macvlan_parents: macvlan_parents.to_vec(),
-        }),
-        ..ChoiceConfig::default()
-    }
-}
-
-fn macvlan(mode: MacvlanMode) -> Kind {
-    Kind::Macvlan { mode }
-}
-
-fn all_kinds() -> Vec<(Kind, Option<Place>)> {
-    let other = |name: &str| name.to_owned();
-    vec![
-        (Kind::Veth, Some(Place::Host)),
-        (Kind::Veth, Some(ELSEWHERE)),
-        (Kind::Veth, None),
-        (Kind::Netkit { mode: NetkitMode::L2 }, Some(Place::Host)),
-        (Kind::Netkit { mode: NetkitMode::L3 }, Some(Place::Host)),
-        (
-            Kind::Netkit {
-                mode: NetkitMode::Unknown,
-            },
-            Some(Place::Host),
-        ),
-        (macvlan(MacvlanMode::Bridge), Some(Place::Host)),
-        (macvlan(MacvlanMode::Bridge), Some(ELSEWHERE)),
-        (macvlan(MacvlanMode::Vepa), Some(Place::Host)),
-        (macvlan(MacvlanMode::Private), Some(Place::Host)),
-        (macvlan(MacvlanMode::Passthru), Some(Place::Host)),
-        (macvlan(MacvlanMode::Source), Some(Place::Host)),
-        (macvlan(MacvlanMode::Unknown), Some(Place::Host)),
-        (Kind::Ipvlan { mode: IpvlanMode::L2 }, Some(Place::Host)),
-        (Kind::Ipvlan { mode: IpvlanMode::L3 }, Some(Place::Host)),
-        (
-            Kind::Ipvlan {
-                mode: IpvlanMode::L3s,
-            },
-            Some(Place::Host),
-        ),
-        (Kind::Vlan { id: 5 }, Some(Place::Host)),
-        (Kind::Vlan { id: 5 }, Some(Place::Same)),
-        (
-            Kind::Physical {
-                bus: None,
-                device: None,
-            },
-            None,
-        ),
-        (
-            Kind::Tunnel {
-                name: other("wireguard"),
-            },
-            None,
-        ),
-        (
-            Kind::Other {
-                name: other("nonesuch"),
-            },
-            None,
-        ),
-    ]
-}
+use crate::facts::{KernelFacts, KernelVersion, Kind, MacvlanMode, Place};
 
 #[test]
 fn with_ztunnel_in_the_pod_every_interface_takes_the_socket_path() {
@@ -349,36 +238,6 @@ fn an_old_kernel_has_no_path_and_the_plan_says_which_would() {
 }
 
 #[test]
-fn what_may_get_in_the_way_is_said() {
-    let mut pod = with(Kind::Veth, Some(Place::Host));
-    pod.interfaces[0].ipv6_disabled = Some(true);
-    pod.interfaces[1].addresses = vec!["10.0.0.1/32".parse().unwrap(), "fe80::1/64".parse().unwrap()];
-    assert_eq!(
-        plan(&pod, Contract::InPod, &ChoiceConfig::default()).cautions,
-        [],
-        "link-local does not count"
-    );
-    pod.interfaces[1].addresses.push("fd00::1/128".parse().unwrap());
-    let rule = Rule {
-        family: Family::V4,
-        preference: 15,
-        mark: None,
-        mask: None,
-        source: Some("10.0.0.1/32".parse().unwrap()),
-        destination: None,
-        interface: None,
-        table: 100,
-    };
-    pod.rules.push(rule.clone());
-    let plan = plan(&pod, Contract::InPod, &ChoiceConfig::default());
-    let clash = Clash::Preference;
-    assert_eq!(
-        plan.cautions,
-        [Caution::Rule { rule, clash }, Caution::LoopbackWithoutIpv6]
-    );
-}
-
-#[test]
 fn ztunnel_s_place_is_read_from_its_facts() {
     let mut second = interface(4, "net2", macvlan(MacvlanMode::Private), Some(Place::Host));
     second.far_end.as_mut().unwrap().index = 8;
@@ -392,68 +251,6 @@ fn ztunnel_s_place_is_read_from_its_facts() {
         macvlan_parents: vec![7],
     };
     assert_eq!(Ztunnel::of(&facts), expected);
-}
-
-#[test]
-fn programs_that_judge_what_a_pod_receives_are_told_of_where_it_is_redirected() {
-    let pod = with(Kind::Veth, Some(Place::Host));
-    let attached = |direction, interface, name: &str| Attached {
-        interface,
-        direction,
-        hook: Hook::Tcx,
-        order: 0,
-        id: None,
-        name: name.to_owned(),
-        owner: Owner::of_name(name),
-    };
-    let programs = [
-        attached(Direction::Egress, 7, "weir_pod_in"),
-        attached(Direction::Ingress, 7, "cali_tc_from"),
-        attached(Direction::Egress, 8, "cali_tc_other"),
-        attached(Direction::Egress, 7, "cali_tc_to"),
-    ];
-    let told = |contract, config| {
-        let plan = plan(&pod, contract, &config);
-        passed_by(&plan, &pod, &programs)
-    };
-    assert_eq!(
-        told(Contract::Node, ztunnel(true, &[])),
-        [Caution::PassedBy {
-            interface: "eth0".to_owned(),
-            program: "cali_tc_to".to_owned(),
-        }]
-    );
-    assert_eq!(told(Contract::InPod, ChoiceConfig::default()), []);
-}
-
-#[test]
-fn what_ztunnel_answers_to_children_of_the_nodes_interface_needs_a_route() {
-    let behind = |kind, contract, config| {
-        let plan = plan(&with(kind, Some(Place::Host)), contract, &config);
-        plan.cautions
-            .iter()
-            .any(|caution| matches!(caution, Caution::BehindParent { interface } if interface == "eth0"))
-    };
-    for mode in [MacvlanMode::Private, MacvlanMode::Vepa, MacvlanMode::Bridge] {
-        assert!(
-            behind(macvlan(mode), Contract::Node, ztunnel(true, &[])),
-            "{mode:?}"
-        );
-        assert!(
-            !behind(macvlan(mode), Contract::InPod, ChoiceConfig::default()),
-            "{mode:?}"
-        );
-    }
-    assert!(
-        !behind(macvlan(MacvlanMode::Bridge), Contract::Node, ztunnel(false, &[7])),
-        "beside it"
-    );
-    assert!(!behind(
-        macvlan(MacvlanMode::Passthru),
-        Contract::Node,
-        ztunnel(true, &[])
-    ));
-    assert!(!behind(Kind::Veth, Contract::Node, ztunnel(true, &[])));
 }
 
 #[test]
