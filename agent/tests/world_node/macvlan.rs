@@ -6,6 +6,7 @@ use weir_testbeds::proxy::{Direction, Learnt, Record};
 use weir_testbeds::traffic::Exchange;
 use weir_testbeds::world::Wiring;
 
+use crate::cleanup;
 use crate::life::{self, Kind, count, quickly};
 use crate::scene::{
     self, assert_captured, assert_detoured, assert_direct, exchange, of_pod, of_remote, serve,
@@ -117,7 +118,7 @@ fn pods_that_are_deleted_under_load_leave_nothing() {
 #[test]
 fn cleaning_up_leaves_nothing() {
     for outbound in OUTBOUND {
-        life::assert_nothing_is_left_either_way(&builder("macvlan-clean", outbound));
+        cleanup::assert_nothing_is_left_either_way(&builder("macvlan-clean", outbound));
     }
 }
 

@@ -47,6 +47,7 @@ mod state;
 mod tally;
 
 mod again;
+mod cleanup;
 mod eras;
 mod filters;
 mod foreign;
