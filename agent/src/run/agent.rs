@@ -125,7 +125,6 @@ impl Agent {
             unaided: Unaided::default(),
             guards_late: config.guard == GuardMode::Audit,
             lull: Lull::new(),
-            turns: Arc::default(),
             ztunnels: processes,
             contract: config.contract,
             node_ztunnels,

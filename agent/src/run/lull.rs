@@ -1,8 +1,9 @@
 //! When no pods come: the time for what nobody waits for.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tokio::time::{Instant, sleep_until};
 
 /// That begins when none has come for so long,
@@ -10,13 +11,30 @@ const QUIET: Duration = Duration::from_secs(1);
 /// and on a node where some always come, so long after it was wanted.
 const AT_MOST: Duration = Duration::from_secs(30);
 
-/// Knows when the last pod came into the mesh.
+/// The right of one pod to have done what nobody waits for: all at once they would take the node's memory, and hold up
+/// pods that come.
+pub(super) struct Turn(OwnedMutexGuard<()>);
+
+impl Turn {
+    /// Whether nobody else is waiting: who does has a hold of the lock too, beside the lull and this turn.
+    pub(super) fn is_last(&self) -> bool {
+        Arc::strong_count(OwnedMutexGuard::mutex(&self.0)) == 2
+    }
+}
+
+/// Knows when the last pod came into the mesh, and whose turn it is.
 #[derive(Debug)]
-pub(super) struct Lull(Mutex<Instant>);
+pub(super) struct Lull {
+    last: Mutex<Instant>,
+    turns: Arc<AsyncMutex<()>>,
+}
 
 impl Lull {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Instant::now()))
+        Self {
+            last: Mutex::new(Instant::now()),
+            turns: Arc::default(),
+        }
     }
 
     /// A pod comes.
@@ -24,16 +42,15 @@ impl Lull {
         *self.last() = Instant::now();
     }
 
-    /// Waits for a time for what has been wanted since then.
-    pub(super) async fn wait(&self, since: Instant) {
-        while !self.is_now(since) {
+    /// Waits for a time for what has been wanted since then, and for one's turn.
+    pub(super) async fn turn(&self, since: Instant) -> Turn {
+        loop {
             sleep_until(self.begins(since)).await;
+            let turn = self.turns.clone().lock_owned().await;
+            if self.begins(since) <= Instant::now() {
+                return Turn(turn);
+            }
         }
-    }
-
-    /// Whether it is a time for what has been wanted since then.
-    pub(super) fn is_now(&self, since: Instant) -> bool {
-        self.begins(since) <= Instant::now()
     }
 
     fn begins(&self, since: Instant) -> Instant {
@@ -42,7 +59,7 @@ impl Lull {
 
     /// A panic elsewhere leaves a whole time behind.
     fn last(&self) -> MutexGuard<'_, Instant> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

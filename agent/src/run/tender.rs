@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use weir_netdetect::choose::Contract;
 
 mod capture;
@@ -59,10 +59,8 @@ pub(super) struct Shared {
     pub(super) unaided: Unaided,
     /// Whether the guard may come after a pod has been captured.
     pub(super) guards_late: bool,
-    /// When it is time for what nobody waits for,
+    /// When it is time for what nobody waits for.
     pub(super) lull: Lull,
-    /// and whose turn it is then.
-    pub(super) turns: Arc<Mutex<()>>,
     /// Processes of connected ztunnels.
     pub(super) ztunnels: watch::Receiver<Arc<[u32]>>,
     /// Where ztunnel is meant to have its sockets.

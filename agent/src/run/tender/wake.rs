@@ -2,19 +2,15 @@
 
 use std::future::pending;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedMutexGuard, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Shared, Tender, node};
+use super::{Tender, node};
 use crate::datapath::sys::give_back;
+use crate::run::lull::Turn;
 use crate::zds::ConnectionId;
-
-/// What nobody waits for is done for one pod at a time: all at once they would take the node's memory and hold up pods
-/// that come.
-type Turn = OwnedMutexGuard<()>;
 
 /// Why the task looks at its pod again.
 pub(super) enum Wake {
@@ -38,7 +34,7 @@ impl Tender {
             self.wanted_later = None;
             Box::pin(self.guard_late()).await;
             Box::pin(self.look_at_wiring()).await;
-            if is_last(&turn) {
+            if turn.is_last() {
                 give_back();
             }
         }
@@ -53,7 +49,12 @@ impl Tender {
                 None => pending().await,
             }
         };
-        let turn = turn(&self.shared, self.wanted_later);
+        let turn = async {
+            match self.wanted_later {
+                Some(since) => self.shared.lull.turn(since).await,
+                None => pending().await,
+            }
+        };
         ControlFlow::Break(tokio::select! {
             Some(answer) = self.asked.recv() => Wake::Asked(answer),
             changed = self.wanted.changed() => if changed.is_ok() { Wake::Again } else { Wake::Gone },
@@ -63,25 +64,6 @@ impl Tender {
             () = at(again) => Wake::Again,
             turn = turn => return ControlFlow::Continue(turn),
         })
-    }
-}
-
-/// Whether nobody else is waiting: who does has a hold of the lock too, beside the agent and this pod.
-fn is_last(turn: &Turn) -> bool {
-    Arc::strong_count(OwnedMutexGuard::mutex(turn)) == 2
-}
-
-/// Waits for a time to do what has been wanted since then, and for this pod's turn.
-async fn turn(shared: &Shared, since: Option<Instant>) -> Turn {
-    let Some(since) = since else {
-        return pending().await;
-    };
-    loop {
-        shared.lull.wait(since).await;
-        let turn = shared.turns.clone().lock_owned().await;
-        if shared.lull.is_now(since) {
-            return turn;
-        }
     }
 }
 
