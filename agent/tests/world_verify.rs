@@ -5,6 +5,8 @@ use std::os::fd::AsFd as _;
 use std::process::Output;
 
 use serde_json::Value;
+use weir_agent::datapath::{Maps, Pins};
+use weir_common::pod::PodEntry;
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::world::{Family, Wiring};
 
@@ -126,5 +128,33 @@ fn without_agent_and_pins_there_is_nothing_to_look_at() {
             String::from_utf8_lossy(&answer.stderr).contains("no agent answers"),
             "{command}: {answer:?}"
         );
+    }
+}
+
+/// Whoever has lost its entry is out of the mesh, whatever the agent remembers.
+#[test]
+fn a_lost_entry_is_made_anew_and_captures() {
+    for outside in [false, true] {
+        let builder = Mesh::builder("verify-entry")
+            .enrolled("client")
+            .flag("--verify-interval=1h");
+        let mesh = match outside {
+            true => builder.ztunnel_outside(Wiring::Bridge),
+            false => builder,
+        };
+        let mesh = mesh.start().unwrap();
+        let cookie = weir_agent::inside::cookie(mesh.pod("client").netns.as_fd()).unwrap();
+        let mut pods = Maps::adopt(&Pins::new(mesh.agent.pin_root())).pods().unwrap();
+        let before = pods.get(&cookie, 0).unwrap().flags & (PodEntry::CAPTURING | PodEntry::REDIRECTING);
+        assert_ne!(before, 0);
+        pods.remove(&cookie).unwrap();
+        let (code, report) = verify(&mesh);
+        assert_eq!((code, checks(&report, "problems")), (0, vec![]), "{report:#}");
+        assert!(
+            checks(&report, "mended").contains(&"entry".to_owned()),
+            "{report:#}"
+        );
+        let after = pods.get(&cookie, 0).unwrap().flags & (PodEntry::CAPTURING | PodEntry::REDIRECTING);
+        assert_eq!(after, before);
     }
 }

@@ -5,8 +5,8 @@ use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{InMesh, TendError, Tender};
-use crate::enroll::EnrollError;
 use crate::enroll::listeners::Repaired;
+use crate::enroll::{EnrollError, Enroller};
 use crate::inside;
 use crate::zds::ConnectionId;
 
@@ -39,13 +39,14 @@ impl Tender {
         let first = !in_mesh.captured;
         let is_new = first && self.shared.sandboxes.is_starting(&self.uid);
         let enroller = &self.shared.enroller;
+        let captures = is_captured(enroller, in_mesh)?;
         if is_new
             && self.shared.unaided.has(in_mesh.served)
             && enroller.expect_listeners(in_mesh.cookie).is_ok()
         {
             enroller.capture(in_mesh.cookie)?;
         } else {
-            let repaired = repair(&self.shared, in_mesh).await?;
+            let repaired = repair(&self.shared, in_mesh, captures).await?;
             if is_new && repaired == Repaired::Nothing {
                 self.shared.unaided.note(in_mesh.served);
             }
@@ -55,14 +56,18 @@ impl Tender {
     }
 }
 
+/// Whether the pod has been captured, and the kernel side still does it: its entry may have been lost and made anew.
+pub(super) fn is_captured(enroller: &Enroller, in_mesh: &InMesh) -> Result<bool, EnrollError> {
+    Ok(in_mesh.captured && enroller.captured_by(in_mesh.cookie)?.is_some())
+}
+
 /// Listeners that were there before the pod was tracked are handed to the kernel side first.
-async fn repair(shared: &super::Shared, in_mesh: &InMesh) -> Result<Repaired, TendError> {
-    let (enroller, netns) = (shared.enroller.clone(), in_mesh.netns.clone());
-    let (cookie, first) = (in_mesh.cookie, !in_mesh.captured);
+async fn repair(shared: &super::Shared, in_mesh: &InMesh, captures: bool) -> Result<Repaired, TendError> {
+    let (enroller, netns, cookie) = (shared.enroller.clone(), in_mesh.netns.clone(), in_mesh.cookie);
     let processes = shared.ztunnels.borrow().clone();
     let work = move || {
         let repaired = enroller.repair_listeners(netns.as_fd(), cookie, &processes)?;
-        if first {
+        if !captures {
             enroller.expect_listeners(cookie)?;
             enroller.capture(cookie)?;
         }

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use weir_netdetect::choose::Contract;
 
+use super::capture::is_captured;
 use super::{Shared, TendError, Tender};
 use crate::run::config::ContractMode;
 
@@ -30,7 +31,8 @@ impl Tender {
             return Ok(false);
         };
         let first = !in_mesh.captured;
-        if let Some(enrolled) = in_mesh.enrolled.clone().filter(|_| first) {
+        let captures = is_captured(&self.shared.enroller, in_mesh)?;
+        if let Some(enrolled) = in_mesh.enrolled.clone().filter(|_| !captures) {
             let (enroller, netns) = (self.shared.enroller.clone(), in_mesh.netns.clone());
             let work = move || enroller.redirect(netns.as_fd(), enrolled.netns, &enrolled.addresses);
             spawn_blocking(work).await??;
