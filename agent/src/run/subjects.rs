@@ -54,6 +54,14 @@ impl Subjects {
         self.lock().get(uid).cloned()
     }
 
+    /// A pod in the netns with this cookie.
+    #[must_use]
+    pub fn in_netns(&self, cookie: u64) -> Option<Subject> {
+        let subjects = self.lock();
+        let mut all = subjects.values();
+        all.find(|subject| subject.cookie == cookie).cloned()
+    }
+
     /// All of them.
     #[must_use]
     pub fn all(&self) -> Vec<Subject> {

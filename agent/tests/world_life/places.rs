@@ -6,16 +6,17 @@ use std::os::unix::fs::symlink;
 
 use ipnetwork::IpNetwork;
 use weir_common::reason::Reason;
+use weir_testbeds::capture::Capture;
 use weir_testbeds::deadline::eventually;
 use weir_testbeds::link::Device;
-use weir_testbeds::mesh::Mesh;
+use weir_testbeds::mesh::{self, Mesh, PodLine};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::Member;
 use weir_testbeds::route::Route;
 use weir_testbeds::traffic::{Client, Server, ServerSpec};
 use weir_testbeds::world::{Family, Wiring, World};
 
-use crate::support::{self, PATIENCE, PORT, counted, exchange, maps, open, serve, spec, wait};
+use crate::support::{self, PATIENCE, PORT, counted, exchange, go_on, load, maps, open, serve, spec, wait};
 
 fn start(name: &str) -> Mesh {
     Mesh::builder(name)
@@ -146,6 +147,46 @@ fn a_pod_that_takes_over_a_namespace_of_another_stays_captured() {
     }
     let pods: Vec<u64> = maps(&mesh).pods().unwrap().keys().flatten().collect();
     assert_eq!(pods.len(), 2);
+}
+
+/// Which a file of pods can say by mistake: who stays is captured all the same.
+#[test]
+fn of_two_pods_in_a_namespace_one_leaves() {
+    let mut mesh = Mesh::builder("two-in-one")
+        .wiring(Wiring::PointToPoint)
+        .enrolled("client")
+        .enrolled("server")
+        .flag("--verify-interval=1h")
+        .start()
+        .unwrap();
+    let client = mesh.pod("client").netns.clone();
+    let to = mesh.pod("server").address();
+    let _server = serve(&mesh, "server", to);
+    let on_wire = Capture::start(&client, "eth0").unwrap();
+    let leaving: [fn(&mut Mesh) -> Result<(), mesh::Error>; 2] = [
+        |mesh| mesh.change("twin", PodLine::leave),
+        |mesh| mesh.unlist("twin"),
+    ];
+    for (round, leave) in leaving.into_iter().enumerate() {
+        let mut twin = PodLine::in_netns("twin", &format!("twin-{round}"), &client);
+        twin.enrol();
+        mesh.add([twin]).unwrap();
+        mesh.wait_state("twin", "enrolled").unwrap();
+        let load = load([(client.clone(), to)]);
+        go_on(&load, 10);
+        leave(&mut mesh).unwrap();
+        wait("the twin has left", || {
+            mesh.agent.state_of("twin").is_none_or(|state| state == "left")
+        });
+        go_on(&load, 10);
+        drop(load);
+        mesh.unlist("twin").unwrap();
+        wait("the twin is gone", || mesh.agent.state_of("twin").is_none());
+        assert!(exchange(&client, to).was_captured());
+    }
+    for syn in on_wire.tcp_syns() {
+        assert_eq!(syn.destination.port(), 15008, "left the pod in clear: {syn:?}");
+    }
 }
 
 #[test]

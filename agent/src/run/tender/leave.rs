@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd as _;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -47,7 +48,7 @@ impl Tender {
         self.shared.subjects.remove(&self.uid);
         if let Some(in_mesh) = self.in_mesh.take() {
             let cookie = in_mesh.cookie;
-            if let Some(turn) = self.own_turn(cookie).await {
+            if let Some(turn) = self.last_turn(cookie).await {
                 let removed = self
                     .shared
                     .releaser
@@ -86,8 +87,21 @@ impl Tender {
         own.then_some(turn)
     }
 
+    /// The same, unless another pod is in the netns too: it keeps what is there, and makes of it what it needs.
+    async fn last_turn(&self, cookie: u64) -> Option<Turn> {
+        let mut turn = self.own_turn(cookie).await?;
+        let Some(heir) = self.shared.subjects.in_netns(cookie) else {
+            return Some(turn);
+        };
+        info!(pod = %self.name, uid = %self.uid, netns = cookie, heir = %heir.name, "another pod keeps the network namespace");
+        *turn = Holder::Pod(heir.uid);
+        // Nobody waits for it, and one who asks already is as good.
+        heir.tend_now.try_send(oneshot::channel().0).ok();
+        None
+    }
+
     async fn release(&self, netns: SharedNetns, cookie: u64) -> Option<(u64, Released)> {
-        let turn = self.own_turn(cookie).await?;
+        let turn = self.last_turn(cookie).await?;
         let released = self.shared.releaser.release(netns, cookie, turn).await;
         self.report_removed(&released);
         Some((cookie, released.ok()?))
