@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use futures::future::OptionFuture;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::calls::Call;
@@ -26,6 +27,15 @@ struct Tended {
     tend_now: TendNow,
     /// Since when the runtime has told of it, until the source does.
     announced: Option<Instant>,
+    /// Ends when nothing of the pod is in the kernel any more.
+    let_go: oneshot::Receiver<()>,
+    task: JoinHandle<()>,
+}
+
+/// A pod's task that has been told that its pod is gone.
+struct Leaving {
+    uid: PodUid,
+    let_go: oneshot::Receiver<()>,
     task: JoinHandle<()>,
 }
 
@@ -39,7 +49,7 @@ impl Tended {
 pub struct Tending {
     shared: Arc<Shared>,
     pods: BTreeMap<PodUid, Tended>,
-    leaving: Vec<JoinHandle<()>>,
+    leaving: Vec<Leaving>,
     trying: Option<Sender<Trying>>,
 }
 
@@ -104,14 +114,14 @@ impl Tending {
             tended.announced = None;
         }
         self.apply(&[]);
-        for task in self.leaving.drain(..) {
+        for leaving in self.leaving.drain(..) {
             // A task that panicked has been reported by the runtime; the others are still waited for.
-            task.await.ok();
+            leaving.task.await.ok();
         }
     }
 
     fn apply(&mut self, pods: &[PodEntry]) {
-        self.leaving.retain(|task| !task.is_finished());
+        self.leaving.retain(|leaving| !leaving.task.is_finished());
         let wanted: BTreeMap<&PodUid, &PodEntry> = pods.iter().map(|entry| (&entry.pod.uid, entry)).collect();
         for (uid, gone) in self.pods.extract_if(.., |uid, tended| {
             !wanted.contains_key(uid) && !tended.is_announced()
@@ -121,7 +131,11 @@ impl Tending {
             }
             // Without a sender the task takes its pod out and ends.
             drop(gone.wanted);
-            self.leaving.push(gone.task);
+            self.leaving.push(Leaving {
+                uid,
+                let_go: gone.let_go,
+                task: gone.task,
+            });
         }
         for (uid, entry) in wanted {
             match self.pods.get_mut(uid) {
@@ -139,15 +153,22 @@ impl Tending {
         }
     }
 
-    fn begin(&self, entry: PodEntry, trying: Option<Sender<Trying>>) -> Tended {
+    /// A pod that comes again waits until the task that it had before has let go of it: what the two do must not mix.
+    fn begin(&mut self, entry: PodEntry, trying: Option<Sender<Trying>>) -> Tended {
         let uid = entry.pod.uid.clone();
         let (wanted, receiver) = watch::channel(entry);
-        let tender = Tender::new(self.shared.clone(), receiver, trying);
+        let (here, let_go) = oneshot::channel();
+        let before = self.leaving.iter_mut().rev().find(|leaving| leaving.uid == uid);
+        let before = before.map(|leaving| std::mem::replace(&mut leaving.let_go, oneshot::channel().1));
+        let tender = Tender::new(self.shared.clone(), receiver, trying, here);
+        let tend_now = tender.tend_now();
+        let tending = OptionFuture::from(before).then(|_| tender.run());
         Tended {
             wanted,
-            tend_now: tender.tend_now(),
+            tend_now,
             announced: None,
-            task: tokio::spawn(told_of(uid, self.shared.registry.clone(), tender.run())),
+            let_go,
+            task: tokio::spawn(told_of(uid, self.shared.registry.clone(), tending)),
         }
     }
 }

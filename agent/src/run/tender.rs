@@ -105,6 +105,8 @@ pub(super) struct Tender {
     asked: mpsc::Receiver<oneshot::Sender<()>>,
     /// Kept until the first try is over.
     trying: Option<mpsc::Sender<Trying>>,
+    /// Dropped when nothing of the pod is in the kernel any more.
+    here: oneshot::Sender<()>,
     /// ztunnel has heard of the pod, or will.
     announced: bool,
     leaving: Option<Leaving>,
@@ -120,6 +122,7 @@ impl Tender {
         shared: Arc<Shared>,
         wanted: watch::Receiver<PodEntry>,
         trying: Option<mpsc::Sender<Trying>>,
+        here: oneshot::Sender<()>,
     ) -> Self {
         let (uid, name) = (wanted.borrow().pod.uid.clone(), wanted.borrow().pod.name.clone());
         let selected = matches!(selection(&shared, &wanted.borrow()), Selection::Enrol);
@@ -136,6 +139,7 @@ impl Tender {
             tend_now,
             asked,
             trying,
+            here,
             announced,
             leaving: None,
             node_ztunnels,
@@ -179,9 +183,7 @@ impl Tender {
                 since = Instant::now();
             }
         }
-        Box::pin(self.forget()).await;
-        self.shared.sandboxes.forget(&self.uid);
-        self.shared.registry.remove(&self.uid);
+        Box::pin(self.end()).await;
     }
 
     /// How long to wait before another try, unless this one has succeeded.

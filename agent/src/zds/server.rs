@@ -161,12 +161,14 @@ impl ZdsServer {
         Ok(())
     }
 
-    /// Forgets the pod, tells every ztunnel and waits until none serves it.
-    pub async fn remove(&self, uid: &PodUid) -> Result<Removed, RemoveError> {
-        let removals = self.shared.remove(uid);
-        timeout(self.config.remove_timeout, collect(uid, removals))
-            .await
-            .unwrap_or_else(|_elapsed| Err(RemoveError::Deadline { uid: uid.clone() }))
+    /// Forgets the pod and tells every ztunnel, at once; then waits until none serves it.
+    pub fn remove(&self, uid: &PodUid) -> impl Future<Output = Result<Removed, RemoveError>> + use<> {
+        let (removals, uid, within) = (self.shared.remove(uid), uid.clone(), self.config.remove_timeout);
+        async move {
+            timeout(within, collect(&uid, removals))
+                .await
+                .unwrap_or_else(|_elapsed| Err(RemoveError::Deadline { uid }))
+        }
     }
 
     /// Whether a ztunnel, or who may be one, is connected.

@@ -5,12 +5,14 @@ use std::fs;
 use std::time::Instant;
 
 use ipnetwork::IpNetwork;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use weir_testbeds::deadline::eventually;
-use weir_testbeds::mesh::Mesh;
+use weir_testbeds::mesh::{Mesh, PodLine};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::world::{Family, Wiring};
 
-use crate::support::{PATIENCE, maps, open, serve, wait};
+use crate::support::{PATIENCE, exchange, maps, open, serve, wait};
 
 const PODS: usize = 500;
 const ROUNDS: usize = 3;
@@ -139,4 +141,67 @@ fn a_pod_that_is_deleted_with_connections_open_is_forgotten() {
     wait("the other is gone too", || enrolled(&mesh) == 1);
     let links = fs::read_dir(mesh.agent.pin_root().join("v1/pods")).unwrap();
     assert_eq!(links.count(), 1);
+}
+
+/// A list may lack a pod for a moment, and ztunnel may be slow to let go of it.
+#[test]
+fn a_pod_that_comes_again_before_ztunnel_has_let_go_of_it() {
+    let mut mesh = Mesh::builder("relisted")
+        .enrolled("client")
+        .enrolled("server")
+        .flag("--verify-interval=1h")
+        .start()
+        .unwrap();
+    let to = mesh.pod("server").address();
+    let _server = serve(&mesh, "server", to);
+    let proxy = Pid::from_raw(mesh.proxy.id().unwrap().cast_signed());
+    kill(proxy, Signal::SIGSTOP).unwrap();
+    mesh.unlist("client").unwrap();
+    wait("the pod is gone", || enrolled(&mesh) == 1);
+    mesh.list("client").unwrap();
+    wait("the pod is there again", || enrolled(&mesh) == 2);
+    kill(proxy, Signal::SIGCONT).unwrap();
+    mesh.settled().unwrap();
+    assert!(exchange(&mesh.pod("client").netns, to).was_captured());
+    let verified = mesh.agent.run("verify", &["client"]).unwrap();
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    assert_eq!(mesh.agent.state_of("client").as_deref(), Some("enrolled"));
+}
+
+/// The same while its first task still waits for ztunnel to serve it.
+#[test]
+fn a_pod_that_comes_again_before_it_was_served() {
+    let mut mesh = Mesh::builder("relisted-early")
+        .enrolled("client")
+        .enrolled("server")
+        .flag("--verify-interval=1h")
+        .start()
+        .unwrap();
+    let to = mesh.pod("server").address();
+    let _server = serve(&mesh, "server", to);
+    mesh.unlist("client").unwrap();
+    wait("the pod is gone", || mesh.agent.state_of("client").is_none());
+    let proxy = Pid::from_raw(mesh.proxy.id().unwrap().cast_signed());
+    kill(proxy, Signal::SIGSTOP).unwrap();
+    mesh.list("client").unwrap();
+    wait("the pod is there", || enrolled(&mesh) == 2);
+    let other = Netns::new().unwrap();
+    for seen in ["gone", "back"] {
+        match seen {
+            "gone" => mesh.unlist("client").unwrap(),
+            _ => mesh.list("client").unwrap(),
+        }
+        // Who comes by the same list shows that it has been read.
+        mesh.add([PodLine::in_netns(seen, seen, &other)]).unwrap();
+        mesh.wait_state(seen, "left").unwrap();
+    }
+    kill(proxy, Signal::SIGCONT).unwrap();
+    wait("the pod is enrolled", || {
+        mesh.agent.state_of("client").as_deref() == Some("enrolled") && enrolled(&mesh) == 2
+    });
+    assert!(exchange(&mesh.pod("client").netns, to).was_captured());
+    let verified = mesh.agent.run("verify", &["client"]).unwrap();
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    let told = mesh.agent.run("status", &["client"]).unwrap();
+    assert_eq!(told.status.code(), Some(0), "{told:?}");
 }

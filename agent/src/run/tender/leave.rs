@@ -7,9 +7,10 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::Tender;
-use crate::pods::pod::Pod;
+use crate::pods::pod::{Pod, PodName, PodUid};
 use crate::run::claims::{Holder, Turn};
 use crate::run::release::{ReleaseError, Released, SharedNetns};
+use crate::zds::{RemoveError, ZdsServer};
 
 /// The pod has been let go; ztunnel is told when its last connection has ended.
 pub(super) struct Leaving {
@@ -29,11 +30,11 @@ impl Tender {
             None => None,
         };
         if let Some((cookie, Released::Draining(draining))) = released {
-            let farewell = self.farewell();
+            let (zds, name, uid) = (self.shared.zds.clone(), self.name.clone(), self.uid.clone());
             let task = tokio::spawn(async move {
                 // However it ended.
                 draining.await.ok();
-                farewell.await;
+                farewell(&zds, name, uid).await;
             });
             self.leaving = Some(Leaving { cookie, task });
             self.announced = false;
@@ -42,9 +43,28 @@ impl Tender {
         }
     }
 
-    /// Takes the pod, which is gone, out of the mesh. Capturing ends before ztunnel is told, so that no connection
-    /// meets a ztunnel that has left.
+    /// Ends the task of a pod that is gone. ztunnel may take long to answer; the pod may come again meanwhile.
+    pub(super) async fn end(mut self) {
+        self.let_go().await;
+        self.shared.sandboxes.forget(&self.uid);
+        self.shared.registry.remove(&self.uid);
+        let told = self.announced.then(|| self.farewell());
+        drop(self.here);
+        if let Some(told) = told {
+            told.await;
+        }
+    }
+
+    /// Takes the pod, whose netns is gone, out of the mesh. Capturing ends before ztunnel is told, so that no
+    /// connection meets a ztunnel that has left.
     pub(super) async fn forget(&mut self) {
+        self.let_go().await;
+        if self.announced {
+            self.farewell().await;
+        }
+    }
+
+    async fn let_go(&mut self) {
         self.shared.subjects.remove(&self.uid);
         if let Some(in_mesh) = self.in_mesh.take() {
             let cookie = in_mesh.cookie;
@@ -63,18 +83,10 @@ impl Tender {
             self.report_removed(&removed);
             self.announced = true;
         }
-        if self.announced {
-            self.farewell().await;
-        }
     }
 
     fn farewell(&self) -> impl Future<Output = ()> + use<> {
-        let (zds, name, uid) = (self.shared.zds.clone(), self.name.clone(), self.uid.clone());
-        async move {
-            if let Err(error) = zds.remove(&uid).await {
-                warn!(pod = %name, %uid, %error, "ztunnel may still serve the pod");
-            }
-        }
+        farewell(&self.shared.zds, self.name.clone(), self.uid.clone())
     }
 
     /// The right to change what is the pod's own, unless another pod has taken the netns over.
@@ -136,6 +148,18 @@ impl Tender {
             Err(error) => {
                 warn!(pod = %self.name, uid = %self.uid, %error, "removed from the mesh, but not everything is gone");
             }
+        }
+    }
+}
+
+/// Tells ztunnel at once, and waits for its answer.
+fn farewell(zds: &ZdsServer, name: PodName, uid: PodUid) -> impl Future<Output = ()> + use<> {
+    let removed = zds.remove(&uid);
+    async move {
+        match removed.await {
+            // The pod has come again.
+            Ok(_) | Err(RemoveError::Readded { .. }) => {}
+            Err(error) => warn!(pod = %name, %uid, %error, "ztunnel may still serve the pod"),
         }
     }
 }
