@@ -12,6 +12,7 @@ mod frame;
 mod own_datapath;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
@@ -20,15 +21,19 @@ use std::time::Duration;
 use enrolled::{DEADLINE, Pod, connect};
 use own_datapath::OwnDatapath;
 use socket2::{Domain, Protocol, Socket, Type};
-use weir_agent::datapath::Hook;
+use weir_agent::datapath::sys::{obj_get, obj_pin};
+use weir_agent::datapath::{Hook, Pins};
 use weir_agent::enroll::filters::Filters;
 use weir_agent::enroll::interfaces::{self, Wanted};
 use weir_agent::enroll::{netlink, routing};
+use weir_agent::inside;
 use weir_common::filter::{EXCLUDE, OUTBOUND};
 use weir_common::mark;
 use weir_common::node::NodeSettings;
 use weir_common::reason::Reason;
 use weir_testbeds::capture::{Capture, Frame};
+use weir_testbeds::deadline::eventually;
+use weir_testbeds::mesh::Mesh;
 use weir_testbeds::netlink::Netlink;
 use weir_testbeds::netns::Netns;
 use weir_testbeds::packet::Packet;
@@ -318,4 +323,33 @@ fn a_filter_is_replaced_and_not_doubled() {
     send_raw_syn(&pod, 4001, 0);
     pod.wait_for(&own, Reason::Leaked, 1);
     assert_eq!(own.count(pod.cookie, Reason::Leaked), 1);
+}
+
+/// What stands in its way is here a pin of somebody else's. A count of nothing would be believed.
+#[test]
+fn a_guard_that_cannot_stand_is_told_of_once_and_comes_when_it_can() {
+    const TOLD: &str = "what leaves the pod past ztunnel is not counted: ";
+    let mut mesh = Mesh::builder("no-guard")
+        .outside("pod")
+        .flag("--interface-hook=tcx")
+        .start()
+        .unwrap();
+    let netns = mesh.pod("pod").netns.clone();
+    let interface = netns.netlink(async |netlink| netlink.interface("eth0").await);
+    let pins = Pins::new(mesh.agent.pin_root());
+    let cookie = inside::cookie(netns.as_fd()).unwrap();
+    let guard = pins.pod_link(cookie, &format!("weir_guard_{}", interface.unwrap().index));
+    fs::create_dir_all(guard.parent().unwrap()).unwrap();
+    let foreign = obj_get(&pins.map(weir_common::names::map::PODS)).unwrap();
+    obj_pin(foreign.as_fd(), &guard).unwrap();
+    mesh.relabel("pod", true).unwrap();
+    let is_told = |mesh: &Mesh| {
+        let status = mesh.agent.run("status", &["pod"]).unwrap();
+        String::from_utf8(status.stdout).unwrap().contains(TOLD)
+    };
+    eventually(DEADLINE, || is_told(&mesh).then_some(())).unwrap();
+    fs::remove_file(&guard).unwrap();
+    eventually(DEADLINE, || (!is_told(&mesh)).then_some(())).unwrap();
+    assert!(guard.exists());
+    assert_eq!(mesh.agent.output().matches(TOLD).count(), 1);
 }

@@ -84,7 +84,7 @@ struct InMesh {
     captured: bool,
     /// Whether its ways out are guarded, if they are to be.
     guarded: bool,
-    /// What is odd about its annotations, and about the way in which it is connected.
+    /// What is odd about its annotations, and the way in which it is connected, and why its guard is missing.
     oddities: Oddities,
 }
 
@@ -92,6 +92,7 @@ struct InMesh {
 struct Oddities {
     annotations: Vec<String>,
     wiring: Told,
+    unguarded: Option<String>,
 }
 
 /// The task of one pod.

@@ -3,13 +3,16 @@
 //! for all of them. What only counts comes when no more pods come; what drops is there before.
 
 use std::os::fd::AsFd as _;
+use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
-use tracing::warn;
 use weir_netdetect::choose::Contract;
 
 use super::Tender;
+
+/// What has failed once will hardly do better at once, and others wait for the lock on interfaces.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 impl Tender {
     /// Whether this attempt leaves the guard for later: the first does, and until then so do further ones.
@@ -40,10 +43,10 @@ impl Tender {
             );
             let work = move || enroller.guard(netns.as_fd(), cookie, &subject.filters.virtual_interfaces);
             match spawn_blocking(work).await {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => self.note_unguarded(None),
                 Ok(Err(error)) => {
-                    warn!(pod = %self.name, %error, "what leaves the pod past ztunnel is not counted yet; trying again");
-                    self.wanted_later = Some(Instant::now());
+                    self.note_unguarded(Some(error.to_string()));
+                    self.wanted_later = Some(Instant::now() + AGAIN_AFTER);
                     return;
                 }
                 // The runtime ends.
@@ -52,6 +55,16 @@ impl Tender {
         }
         if let Some(in_mesh) = &mut self.in_mesh {
             in_mesh.guarded = true;
+        }
+    }
+
+    /// Says so, as a count of nothing would be taken for the truth.
+    fn note_unguarded(&mut self, why: Option<String>) {
+        let Some(in_mesh) = &mut self.in_mesh else { return };
+        let told = why.map(|why| format!("what leaves the pod past ztunnel is not counted: {why}"));
+        if in_mesh.oddities.unguarded != told {
+            in_mesh.oddities.unguarded = told;
+            self.report_oddities();
         }
     }
 }

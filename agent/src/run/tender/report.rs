@@ -43,7 +43,8 @@ impl Tender {
             .annotations
             .iter()
             .chain(&told.cautions)
-            .chain(&wiring.cautions);
+            .chain(&wiring.cautions)
+            .chain(&oddities.unguarded);
         let warnings: Vec<_> = warnings.cloned().collect();
         let uncaptured: Vec<_> = told
             .uncaptured
