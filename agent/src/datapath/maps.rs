@@ -85,7 +85,8 @@ impl Sizes {
             (map::LOCAL_PODS, addresses),
             (map::HOST_INTERFACES, self.pods.saturating_mul(2)),
             (map::FLOWS, self.connections),
-            (map::COUNTERS, self.pods.saturating_mul(reasons)),
+            // One more for those of pods that have gone.
+            (map::COUNTERS, self.pods.saturating_add(1).saturating_mul(reasons)),
             (map::EVENTS, self.event_bytes),
         ]
     }

@@ -26,7 +26,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use aya::Ebpf;
-use counters::Counts;
 
 pub use bpffs::ensure as ensure_pin_root;
 pub use error::DatapathError;
@@ -55,7 +54,7 @@ pub struct Datapath {
     loader: object::Loader,
     cgroup: PathBuf,
     hook: Hook,
-    retired: Mutex<Counts>,
+    retiring: Mutex<()>,
     stock: stock::Stock,
     /// The object of the node contract, once something needs it.
     redirect: Mutex<Option<Ebpf>>,
@@ -80,7 +79,7 @@ impl Datapath {
             loader,
             cgroup: config.cgroup.clone(),
             hook: config.hook,
-            retired: Mutex::default(),
+            retiring: Mutex::default(),
             stock: stock::Stock::default(),
             redirect: Mutex::default(),
             turn: Mutex::default(),
@@ -96,7 +95,7 @@ impl Datapath {
             pins,
             cgroup: PathBuf::new(),
             hook: Hook::Clsact,
-            retired: Mutex::default(),
+            retiring: Mutex::default(),
             stock: stock::Stock::default(),
             redirect: Mutex::default(),
             turn: Mutex::default(),

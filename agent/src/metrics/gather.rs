@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cni_server;
-use crate::datapath::counters::{self, Counts};
+use crate::datapath::counters::Counts;
 use crate::datapath::{DatapathError, fill};
 use crate::pods::source::SourceStatus;
 use crate::report::{Lane, Reports};
@@ -90,11 +90,7 @@ impl Snapshot {
 /// # Errors
 /// [`DatapathError`] if the kernel's part cannot be read.
 pub fn gather(view: &View) -> Result<Snapshot, DatapathError> {
-    let by_pod = counters::by_pod(view.datapath.maps())?;
-    let mut connections = view.datapath.retired();
-    for counts in by_pod.values() {
-        connections.merge(counts);
-    }
+    let (connections, by_pod) = view.datapath.counts()?;
     Ok(Snapshot {
         started: view.started,
         ready: view.missing().is_empty(),

@@ -7,6 +7,7 @@ use std::time::Instant;
 use ipnetwork::IpNetwork;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use weir_common::event::CounterKey;
 use weir_testbeds::deadline::eventually;
 use weir_testbeds::mesh::{Mesh, PodLine};
 use weir_testbeds::netns::Netns;
@@ -37,6 +38,11 @@ fn enrolled(mesh: &Mesh) -> usize {
     maps(mesh).pods().unwrap().keys().flatten().count()
 }
 
+/// Those of pods that have gone are kept in one place.
+fn of_pods(counters: impl Iterator<Item = CounterKey>) -> impl Iterator<Item = CounterKey> {
+    counters.filter(|counter| counter.netns != 0)
+}
+
 /// How many entries each map has, but for those that outlive pods on purpose.
 fn entries(mesh: &Mesh) -> BTreeMap<&'static str, usize> {
     let maps = maps(mesh);
@@ -48,7 +54,10 @@ fn entries(mesh: &Mesh) -> BTreeMap<&'static str, usize> {
         ("listeners", maps.listeners().unwrap().keys().count()),
         ("ports", maps.port_rules().unwrap().keys().count()),
         ("ranges", maps.range_rules().unwrap().keys().count()),
-        ("counters", maps.counters().unwrap().keys().count()),
+        (
+            "counters",
+            of_pods(maps.counters().unwrap().keys().flatten()).count(),
+        ),
     ]
     .into()
 }

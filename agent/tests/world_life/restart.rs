@@ -119,3 +119,40 @@ fn pods_that_came_and_went_meanwhile_are_caught_up_with() {
         .wait_for(support::PATIENCE, |record| record.peer == Some(seen.local))
         .unwrap();
 }
+
+/// To who watches the sum, one that falls has begun anew, and what is left of it has just happened.
+#[test]
+fn connections_of_pods_that_have_gone_stay_counted() {
+    const SUM: &str = "weir_connections_total{verdict=\"redirected\",reason=\"outbound\"} ";
+    let mut mesh = Mesh::builder("counted")
+        .enrolled("client")
+        .enrolled("other")
+        .enrolled("server")
+        .http_address("127.0.0.1:15080")
+        .flag("--verify-interval=1h")
+        .start()
+        .unwrap();
+    let to = mesh.pod("server").address();
+    let _server = serve(&mesh, "server", to);
+    for client in ["client", "client", "other"] {
+        exchange(&mesh.pod(client).netns, to);
+    }
+    let sum = |mesh: &Mesh| {
+        let metrics = mesh.agent.get("/metrics").unwrap();
+        let mut sums = metrics.lines().filter_map(|line| line.strip_prefix(SUM));
+        sums.next().unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(sum(&mesh), 3);
+    for gone in ["client", "other"] {
+        mesh.unlist(gone).unwrap();
+        let netns = support::cookie(&mesh.pod(gone).netns);
+        wait("the pod is gone", || {
+            maps(&mesh).pods().unwrap().get(&netns, 0).is_err()
+        });
+        wait("its counts are kept", || sum(&mesh) == 3);
+        mesh.agent.terminate().unwrap();
+        mesh.agent.restart().unwrap();
+        mesh.wait_state("server", "enrolled").unwrap();
+        assert_eq!(sum(&mesh), 3);
+    }
+}
