@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage};
+use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
@@ -43,7 +44,7 @@ pub struct NetnsWatch {
 /// What a message says, by how soon it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Change {
-    /// A route of ours was written again.
+    /// A route or a rule of ours was written.
     Ours,
     /// A route or a rule: which interface is the first, what may get in the way.
     Routing,
@@ -131,6 +132,9 @@ fn change_of(message: &[u8]) -> Change {
     };
     match message.payload {
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) if is_ours(&route) => Change::Ours,
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRule(rule)) if leads_to_ours(&rule) => {
+            Change::Ours
+        }
         NetlinkPayload::InnerMessage(
             RouteNetlinkMessage::NewRoute(_)
             | RouteNetlinkMessage::DelRoute(_)
@@ -144,6 +148,10 @@ fn change_of(message: &[u8]) -> Change {
 /// The kernel tells of a route that is replaced by the same, which enrolment does each time.
 fn is_ours(route: &RouteMessage) -> bool {
     route.attributes.contains(&RouteAttribute::Table(TABLE))
+}
+
+fn leads_to_ours(rule: &RuleMessage) -> bool {
+    rule.attributes.contains(&RuleAttribute::Table(TABLE))
 }
 
 fn subscribe() -> io::Result<TokioSocket> {
@@ -165,6 +173,7 @@ mod tests {
     use netlink_packet_route::RouteNetlinkMessage;
     use netlink_packet_route::address::AddressMessage;
     use netlink_packet_route::route::{RouteAttribute, RouteMessage};
+    use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
     use rtnetlink::packet_core::NetlinkMessage;
     use weir_common::mark::TABLE;
 
@@ -189,6 +198,16 @@ mod tests {
         assert_eq!(judged(new(route(TABLE))), Change::Ours);
         assert_eq!(judged(new(route(254))), Change::Routing);
         let gone = RouteNetlinkMessage::DelRoute(route(TABLE));
+        assert_eq!(judged(gone), Change::Routing, "it has to be put back");
+        let rule = |table| {
+            let mut rule = RuleMessage::default();
+            rule.attributes.push(RuleAttribute::Table(table));
+            rule
+        };
+        let new = RouteNetlinkMessage::NewRule;
+        assert_eq!(judged(new(rule(TABLE))), Change::Ours);
+        assert_eq!(judged(new(rule(254))), Change::Routing);
+        let gone = RouteNetlinkMessage::DelRule(rule(TABLE));
         assert_eq!(judged(gone), Change::Routing, "it has to be put back");
         let address = RouteNetlinkMessage::NewAddress(AddressMessage::default());
         assert_eq!(judged(address), Change::Reach);

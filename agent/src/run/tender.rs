@@ -315,11 +315,17 @@ impl Tender {
         if is_new {
             self.shared.lull.end();
         }
+        let unwatched = self
+            .in_mesh
+            .as_ref()
+            .is_none_or(|in_mesh| in_mesh.changes.is_none());
         let work = move || {
-            let enrolled = enroller.enroll(handle.as_fd(), cookie, (contract, &filters), before.as_ref())?;
+            // First, so that no change falls between what is read and what is noticed.
             let _context = runtime.enter();
             let watch = || NetnsWatch::start(handle.as_fd()).ok();
-            Ok::<_, EnrollError>((enrolled, is_new.then(watch).flatten()))
+            let changes = unwatched.then(watch).flatten();
+            let enrolled = enroller.enroll(handle.as_fd(), cookie, (contract, &filters), before.as_ref())?;
+            Ok::<_, EnrollError>((enrolled, changes))
         };
         let enrolled = inside::visit(netns.clone(), work).await;
         let enrolled = enrolled
@@ -327,7 +333,10 @@ impl Tender {
             .flatten()
             .map_err(TendError::from);
         match (enrolled, &mut self.in_mesh) {
-            (Ok((enrolled, _)), Some(in_mesh)) => in_mesh.enrolled = Some(enrolled),
+            (Ok((enrolled, changes)), Some(in_mesh)) => {
+                in_mesh.enrolled = Some(enrolled);
+                in_mesh.changes = in_mesh.changes.take().or(changes);
+            }
             (Ok((enrolled, changes)), None) => {
                 self.in_mesh = Some(InMesh {
                     netns,

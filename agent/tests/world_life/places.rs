@@ -1,8 +1,11 @@
 //! Addresses that come and go, namespaces that are shared, missing or nested, and annotations that change.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::unix::fs::symlink;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use ipnetwork::IpNetwork;
 use weir_common::reason::Reason;
@@ -81,6 +84,43 @@ fn addresses_that_come_late_are_the_pods_and_those_that_go_are_not() {
             .netlink(async |netlink| netlink.delete_address("lo", address).await)
             .unwrap();
         wait("the address is the pod's no more", || !owns(&mesh, "server", to));
+    }
+}
+
+/// Each comes as soon as the pod's first address has been read, and is the last change of the pod's network.
+#[test]
+fn addresses_that_come_during_enrolment_are_the_pods() {
+    let mut mesh = Mesh::builder("addresses-early")
+        .enrolled("server")
+        .flag("--verify-interval=1h")
+        .start()
+        .unwrap();
+    for _ in 0..8 {
+        let pod = Netns::new().unwrap();
+        let first = network("10.77.0.1/32");
+        pod.netlink(async |netlink| netlink.add_address("lo", first).await)
+            .unwrap();
+        // Started before, so that it only has to be told.
+        let mut ip = Command::new("ip");
+        ip.args(["-batch", "-"]).stdin(Stdio::piped());
+        let mut ip = pod.run(|| ip.spawn()).unwrap();
+        let (pods, netns) = (maps(&mesh).pods().unwrap(), support::cookie(&pod));
+        mesh.list_bare(std::slice::from_ref(&pod)).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while pods.get(&netns, 0).is_err() {
+            assert!(Instant::now() < deadline, "{}", mesh.agent.output());
+        }
+        let mut orders = ip.stdin.take().unwrap();
+        orders.write_all(b"addr add 10.77.0.2/32 dev lo\n").unwrap();
+        drop(orders);
+        assert!(ip.wait().unwrap().success());
+        let late = "10.77.0.2".parse::<IpAddr>().unwrap();
+        wait("the late address is the pod's", || {
+            let own = maps(&mesh).own_addresses().unwrap();
+            let mut own = own.keys().flatten().filter(|own| own.netns == netns);
+            own.any(|own| IpAddr::from(own.address) == late)
+        });
+        mesh.unlist_bare().unwrap();
     }
 }
 
