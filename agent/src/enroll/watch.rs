@@ -39,6 +39,8 @@ const AT_MOST_EVERY: Duration = Duration::from_millis(50);
 pub struct NetnsWatch {
     socket: TokioSocket,
     last: Option<Instant>,
+    /// What has not been told yet, and since when more is waited for.
+    noticed: Option<(Change, Burst)>,
 }
 
 /// What a message says, by how soon it matters.
@@ -64,22 +66,30 @@ impl NetnsWatch {
             subscribe()
         })?;
         let socket = subscribed.map_err(EnrollError::NetlinkSocket)?;
-        Ok(Self { socket, last: None })
+        Ok(Self {
+            socket,
+            last: None,
+            noticed: None,
+        })
     }
 
-    /// Waits for the next change that matters. Of those that can wait, all that come together count as one.
+    /// Waits for the next change that matters. Of those that can wait, all that come together count as one. Whoever
+    /// gives up and waits again misses none.
     pub async fn changed(&mut self) {
-        let mut change = self.next().await;
-        let burst = Burst::begin();
-        while change == Change::Routing
+        if self.noticed.is_none() {
+            let change = self.next().await;
+            self.noticed = Some((change, Burst::begin()));
+        }
+        while let Some((Change::Routing, burst)) = self.noticed
             && let Some(deadline) = burst.deadline()
             && let Ok(another) = timeout_at(deadline, self.next()).await
         {
-            change = another;
+            self.noticed = Some((another, burst));
         }
         if let Some(last) = self.last {
             sleep_until(last + AT_MOST_EVERY).await;
         }
+        self.noticed = None;
         self.last = Some(Instant::now());
     }
 

@@ -3,11 +3,14 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
+use tokio::time::timeout;
+use weir_agent::enroll::watch::NetnsWatch;
 use weir_common::reason::Reason;
 use weir_testbeds::capture::Capture;
 use weir_testbeds::deadline::eventually;
@@ -122,6 +125,23 @@ fn addresses_that_come_during_enrolment_are_the_pods() {
         });
         mesh.unlist_bare().unwrap();
     }
+}
+
+/// A pod's task does, when it is time for what nobody waits for.
+#[tokio::test]
+async fn a_change_is_told_to_who_gives_up_and_waits_again() {
+    let pod = Netns::new().unwrap();
+    let mut watch = NetnsWatch::start(pod.as_fd()).unwrap();
+    let added = pod.run(|| {
+        Command::new("ip")
+            .args(["rule", "add", "pref", "99", "table", "99"])
+            .status()
+    });
+    assert!(added.unwrap().success());
+    // Others are still waited for then.
+    let soon = Duration::from_millis(50);
+    timeout(soon, watch.changed()).await.unwrap_err();
+    timeout(PATIENCE, watch.changed()).await.unwrap();
 }
 
 #[test]
