@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::os::fd::AsFd as _;
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use serde_json::Value;
 use weir_agent::datapath::{Maps, Pins};
@@ -157,4 +159,30 @@ fn a_lost_entry_is_made_anew_and_captures() {
         let after = pods.get(&cookie, 0).unwrap().flags & (PodEntry::CAPTURING | PodEntry::REDIRECTING);
         assert_eq!(after, before);
     }
+}
+
+/// What is found meanwhile is what leaving does.
+#[test]
+fn a_pod_that_leaves_while_it_is_looked_at_has_no_problems() {
+    let mut mesh = mesh("verify-leaving");
+    let stop = AtomicBool::new(false);
+    let mut command = mesh.agent.command("verify").unwrap();
+    command.stdout(Stdio::null());
+    thread::scope(|scope| {
+        let verifying = scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                command.status().unwrap();
+            }
+        });
+        let relabelled = (0..10).try_for_each(|_| {
+            mesh.relabel("client", false)?;
+            mesh.relabel("client", true)
+        });
+        let left = relabelled.and_then(|()| mesh.relabel("client", false));
+        stop.store(true, Ordering::Relaxed);
+        left.unwrap();
+        verifying.join().unwrap();
+    });
+    let log = mesh.agent.output();
+    assert!(!log.contains("verification failed"), "{log}");
 }

@@ -113,6 +113,16 @@ impl PodStatus {
             verified: None,
         }
     }
+
+    /// It is in no netns any more, and what was true of it there is not.
+    pub fn note_out(&mut self) {
+        self.netns = None;
+        self.way = None;
+        self.addresses.clear();
+        self.warnings.clear();
+        self.uncaptured.clear();
+        self.verified = None;
+    }
 }
 
 /// Upper bounds of the histogram of the time from wish to enrolment, in seconds.

@@ -214,10 +214,7 @@ impl Tender {
                 self.leave(&entry.pod).await;
                 registry.update(&self.uid, |pod| {
                     pod.state = PodState::Left(why.to_string());
-                    pod.netns = None;
-                    pod.addresses.clear();
-                    pod.uncaptured.clear();
-                    pod.way = None;
+                    pod.note_out();
                 });
                 Ok(())
             }
@@ -271,11 +268,7 @@ impl Tender {
         if self.shared.sandboxes.lost(&self.uid).is_some() && netns.is_err() {
             self.forget().await;
             self.announced = false;
-            self.shared.registry.update(&self.uid, |status| {
-                status.netns = None;
-                status.addresses.clear();
-                status.way = None;
-            });
+            self.shared.registry.update(&self.uid, PodStatus::note_out);
             return Err(TendError::NoSandbox);
         }
         netns

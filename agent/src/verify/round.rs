@@ -71,11 +71,17 @@ async fn pod(view: &View, subject: &Subject) {
     let mut found = examine(view, subject).await;
     let mut mended = Vec::new();
     if found.iter().any(|problem| problem.check.is_mendable()) {
+        if !is_current(view, subject) {
+            return;
+        }
         mend(subject).await;
         let left = examine(view, subject).await;
         mended = found;
         mended.retain(|problem| left.iter().all(|other| other.check != problem.check));
         found = left;
+    }
+    if !is_current(view, subject) {
+        return;
     }
     tell(view, subject, &found, &mended);
     view.registry.update(&subject.uid, |pod| {
@@ -85,6 +91,12 @@ async fn pod(view: &View, subject: &Subject) {
             mended,
         });
     });
+}
+
+/// Whether the pod is still what was looked for: one that leaves meanwhile has no problem.
+fn is_current(view: &View, subject: &Subject) -> bool {
+    let now = view.subjects.get(&subject.uid);
+    now.is_some_and(|now| now.cookie == subject.cookie && now.filters == subject.filters)
 }
 
 async fn examine(view: &View, subject: &Subject) -> Vec<Problem> {
