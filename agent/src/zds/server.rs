@@ -167,7 +167,7 @@ impl ZdsServer {
         async move {
             timeout(within, collect(&uid, removals))
                 .await
-                .unwrap_or_else(|_elapsed| Err(RemoveError::Deadline { uid }))
+                .unwrap_or(Err(RemoveError::Deadline { uid }))
         }
     }
 
