@@ -3,15 +3,21 @@
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 use weir_agent::datapath::sys::ProgramRuns;
+use weir_testbeds::deadline::{PATIENCE, eventually};
+use weir_testbeds::mesh::Mesh;
 use weir_testbeds::proxy::ProxyKind;
 
-use crate::bpf::{self, Counting, Runs, RunsByName};
+use crate::bpf::{self, Counting, RunsByName};
 use crate::cli::Cli;
 use crate::compare::proxy_name;
 use crate::load::client;
 use crate::load::server::{CLOSE_PORT, SINK_PORT};
 use crate::setting::Setting;
 use crate::variant::{Stage, Variant};
+
+mod empty;
+
+use empty::Empty;
 
 /// Transfers of different size: what runs per packet would run ten times as often in the second.
 const TRANSFERS: [u64; 2] = [64 << 20, 640 << 20];
@@ -24,17 +30,16 @@ const REPETITIONS: usize = 5;
 const REDIRECTIONS: f64 = 2.0;
 
 const GUARD: &str = "weir_guard";
+const PODS: usize = 2;
 
 /// The cost of the programs behind one proxy, without the guard.
 #[derive(Clone, Debug, Serialize)]
 pub struct Hooks {
     pub proxy: &'static str,
     pub connections: u32,
-    /// Nanoseconds that the kernel's counting adds to each run.
-    pub counting: f64,
     pub programs: Vec<Program>,
     pub transfers: Vec<Transfer>,
-    /// Nanoseconds of the guard for a packet that leaves the pod, without the counting.
+    /// Nanoseconds of the guard for a packet that leaves the pod, without what the clock takes.
     pub guard: f64,
 }
 
@@ -43,7 +48,10 @@ pub struct Hooks {
 pub struct Program {
     pub name: String,
     pub runs: f64,
+    /// As the kernel counts them, its looks at the clock included.
     pub nanoseconds: f64,
+    /// Beyond those of an empty program at the same hook.
+    pub net: f64,
 }
 
 /// One transfer over one connection.
@@ -56,29 +64,24 @@ pub struct Transfer {
 }
 
 impl Hooks {
-    /// Time in all programs per connection, the kernel's counting of it included.
+    /// Time in all programs per connection, as the kernel counts it.
     pub fn nanoseconds(&self) -> f64 {
         total(&self.programs)
     }
 
-    /// Time in all programs per redirection, without the counting.
+    /// How often programs run per connection.
+    pub fn runs(&self) -> f64 {
+        self.programs.iter().map(|program| program.runs).sum()
+    }
+
+    /// Time in all programs per redirection, beyond that of as many runs of empty ones.
     pub fn redirection(&self) -> f64 {
-        let net: f64 = self
-            .programs
-            .iter()
-            .map(|program| program.net(self.counting))
-            .sum();
+        let net: f64 = self.programs.iter().map(|program| program.net).sum();
         net / REDIRECTIONS
     }
 }
 
-impl Program {
-    fn net(&self, counting: f64) -> f64 {
-        (self.nanoseconds - self.runs * counting).max(0.0)
-    }
-}
-
-/// Time in all programs.
+/// Time in all programs, as the kernel counts it.
 pub fn total(programs: &[Program]) -> f64 {
     programs.iter().map(|program| program.nanoseconds).sum()
 }
@@ -88,9 +91,9 @@ pub fn run(proxy: &ProxyKind, cli: &Cli) -> Result<Hooks> {
     eprintln!("bench: programs of Weir with {}", proxy_name(proxy));
     let connections = if cli.quick { 200 } else { 2000 };
     #[expect(clippy::cast_precision_loss, reason = "tens of nanoseconds")]
-    let counting = bpf::floor()?.as_nanos() as f64;
+    let clock = bpf::floor()?.as_nanos() as f64;
     let _counting = Counting::start()?;
-    let guard = guard(proxy, connections, counting)?;
+    let guard = guard(proxy, connections, clock)?;
     let mut stage = Stage::unguarded(Setting::InPod, proxy)?;
     let programs = per_connection(&mut stage, connections)?;
     let mut transfers = Vec::new();
@@ -100,7 +103,6 @@ pub fn run(proxy: &ProxyKind, cli: &Cli) -> Result<Hooks> {
     Ok(Hooks {
         proxy: proxy_name(proxy),
         connections,
-        counting,
         programs,
         transfers,
         guard,
@@ -108,11 +110,19 @@ pub fn run(proxy: &ProxyKind, cli: &Cli) -> Result<Hooks> {
 }
 
 /// What a packet costs where the guard looks at it, as it does by default.
-fn guard(proxy: &ProxyKind, connections: u32, counting: f64) -> Result<f64> {
-    let programs = per_connection(&mut Variant::Weir.start(Setting::InPod, proxy)?, connections)?;
+fn guard(proxy: &ProxyKind, connections: u32, clock: f64) -> Result<f64> {
+    let mut stage = Variant::Weir.start(Setting::InPod, proxy)?;
+    // One that only counts is put there when nobody waits for anything else.
+    eventually(PATIENCE, || (guards(&mut stage).ok()? == PODS).then_some(()))?;
+    let programs = per_connection(&mut stage, connections)?;
     let guard = programs.iter().find(|program| program.name.starts_with(GUARD));
     let guard = guard.context("the guard did not run")?;
-    Ok(guard.net(counting) / guard.runs)
+    Ok(guard.nanoseconds / guard.runs - clock)
+}
+
+fn guards(stage: &mut Stage) -> Result<usize> {
+    let runs = runs(stage)?;
+    Ok(runs.keys().filter(|(name, _)| name.starts_with(GUARD)).count())
 }
 
 /// The programs' runs while one client makes one connection after the other; counting must be on.
@@ -120,11 +130,13 @@ pub fn per_connection(stage: &mut Stage, connections: u32) -> Result<Vec<Program
     let to = stage.to(CLOSE_PORT);
     // Pools of the proxy fill, listeners are found: that is not part of every connection.
     stage.client().run(|| client::sequence(to, connections / 10))?;
+    let empty = Empty::before_ours(mesh(stage)?)?;
     let mut repetitions = Vec::new();
     for _ in 0..REPETITIONS {
-        let before = runs(stage)?;
+        let before = (runs(stage)?, empty.runs()?);
         stage.client().run(|| client::sequence(to, connections))?;
-        repetitions.push(per(connections, bpf::since(&before, &runs(stage)?)));
+        let ours = bpf::since(&before.0, &runs(stage)?);
+        repetitions.push(per(connections, ours, &bpf::since(&before.1, &empty.runs()?)));
     }
     let cheapest = repetitions
         .into_iter()
@@ -132,13 +144,23 @@ pub fn per_connection(stage: &mut Stage, connections: u32) -> Result<Vec<Program
     Ok(cheapest.unwrap_or_default())
 }
 
-fn per(connections: u32, added: RunsByName) -> Vec<Program> {
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts and nanoseconds of seconds are exact"
+)]
+fn per(connections: u32, added: RunsByName, empty: &RunsByName) -> Vec<Program> {
     let each = f64::from(connections);
-    #[expect(clippy::cast_precision_loss, reason = "counts of seconds are exact")]
-    let program = |(name, runs): (String, ProgramRuns)| Program {
-        name,
-        runs: runs.count as f64 / each,
-        nanoseconds: runs.time.as_nanos() as f64 / each,
+    let program = |(name, runs): (String, ProgramRuns)| {
+        let (count, nanoseconds) = (runs.count as f64, runs.time.as_nanos() as f64);
+        let floor = empty.get(&name).map_or(0.0, |empty| {
+            empty.time.as_nanos() as f64 / empty.count as f64 * count
+        });
+        Program {
+            name,
+            runs: count / each,
+            nanoseconds: nanoseconds / each,
+            net: (nanoseconds - floor) / each,
+        }
     };
     added.into_iter().map(program).collect()
 }
@@ -164,7 +186,38 @@ fn transfer_once(stage: &mut Stage, bytes: u64) -> Result<Transfer> {
     })
 }
 
-fn runs(stage: &mut Stage) -> Result<Runs> {
-    let mesh = stage.mesh().context("Weir does not run here")?;
-    bpf::runs(mesh.agent.pin_root())
+fn mesh(stage: &mut Stage) -> Result<&Mesh> {
+    Ok(stage.mesh().context("Weir does not run here")?)
+}
+
+fn runs(stage: &mut Stage) -> Result<bpf::Runs> {
+    bpf::runs(mesh(stage)?.agent.pin_root())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use weir_agent::datapath::sys::ProgramRuns;
+
+    use super::per;
+    use crate::bpf::RunsByName;
+
+    fn runs(count: u64, nanoseconds: u64) -> RunsByName {
+        let time = Duration::from_nanos(nanoseconds);
+        RunsByName::from([("weir_track".to_owned(), ProgramRuns { count, time })])
+    }
+
+    #[test]
+    fn what_an_empty_program_takes_in_as_many_runs_is_taken_off() {
+        // Ten connections of four runs; the empty program has seen another one in between.
+        let [program] = &per(10, runs(40, 4000), &runs(42, 42 * 60))[..] else {
+            panic!("one program");
+        };
+        assert_eq!(
+            (program.runs, program.nanoseconds, program.net),
+            (4.0, 400.0, 160.0)
+        );
+        assert_eq!(per(10, runs(40, 4000), &RunsByName::new())[0].net, 400.0);
+    }
 }

@@ -85,18 +85,23 @@ fn comparison(compared: &Compared) -> String {
 
 fn programs(hooks: &Hooks) -> String {
     let mut text = format!(
-        "\nPrograms of Weir with {}: {:.0} ns per redirection\nPer connection {:.0} ns, of which the kernel's counting \
-         {:.0} ns a run; the guard, if on: {:.0} ns a packet\n",
+        "\nPrograms of Weir with {}: {:.0} ns per redirection beyond as many empty programs\n\
+         Per connection the kernel counts {:.0} ns in {:.0} runs; the guard, if on: {:.0} ns a packet\n\
+         {:<20}{:>8}{:>10}{:>14}\n",
         hooks.proxy,
         hooks.redirection(),
         hooks.nanoseconds(),
-        hooks.counting,
+        hooks.runs(),
         hooks.guard,
+        "per connection",
+        "runs",
+        "ns",
+        "beyond empty",
     );
     for program in &hooks.programs {
         text += &format!(
-            "{:<20}{:>8.2} runs{:>10.0} ns\n",
-            program.name, program.runs, program.nanoseconds
+            "{:<20}{:>8.2}{:>10.0}{:>14.0}\n",
+            program.name, program.runs, program.nanoseconds, program.net
         );
     }
     for transfer in &hooks.transfers {
