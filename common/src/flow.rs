@@ -118,7 +118,8 @@ pub struct Ends {
 }
 shared!(Ends);
 
-/// What was decided for a connection when it began (node contract), keyed by its [`Ends`].
+/// What was decided for a connection when it began (node contract), keyed by its [`Ends`]. A captured pod's connection of
+/// which nothing is remembered is captured, and the ztunnel that is implied has it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decided {
@@ -128,12 +129,6 @@ pub struct Decided {
     pub ztunnel: u32,
     /// The pod's netns cookie: an address may have been another's before.
     pub netns: u64,
-    /// The era in which the pod and its address were last checked, or [`Decided::UNCHECKED`].
-    pub era: u64,
-    /// Index of the node's interface at which they were; 0 at the pod's own.
-    pub interface: u32,
-    /// Keeps the size a multiple of eight.
-    pub reserved: u32,
 }
 shared!(Decided);
 
@@ -142,7 +137,4 @@ impl Decided {
     pub const PASSED: u32 = 1;
     /// A ztunnel has it.
     pub const CAPTURED: u32 = 2;
-
-    /// No era is this one.
-    pub const UNCHECKED: u64 = u64::MAX;
 }

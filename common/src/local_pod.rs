@@ -29,6 +29,8 @@ impl LocalPod {
     pub const ON_ZTUNNELS_BRIDGE: u32 = 1 << 1;
     /// It is not a pod in the mesh but ztunnel itself.
     pub const ZTUNNEL: u32 = 1 << 2;
+    /// Its connections are captured unless something else is remembered. Programs find that out of the pod's entry.
+    pub const CAPTURED: u32 = 1 << 3;
 
     /// Whether `flag` is set.
     #[must_use]

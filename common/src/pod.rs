@@ -47,6 +47,8 @@ impl PodEntry {
     pub const OPEN: u32 = 1 << 12;
     /// ztunnel's connections to the application are looked after.
     pub const SERVED: u32 = Self::CAPTURING | Self::DRAINING;
+    /// A connection of which nothing is remembered is captured (node contract): before that was so, each was remembered.
+    pub const IMPLIED: u32 = Self::REDIRECTING | Self::DRAINING;
     /// The pod has rules in the maps of ports or ranges.
     pub const RULES: u32 = Self::OUTBOUND_FILTER | Self::INBOUND_FILTER;
 

@@ -30,14 +30,22 @@ pub struct NodeContract {
     pub flags: u32,
     /// What tells this node's tags from forged ones: see [`crate::tag`].
     pub secret: [u8; 3],
-    /// Keeps the size a multiple of four.
-    pub reserved: u8,
+    /// Slot of the ztunnel that has the captured connections of which nothing is remembered: it took them while it took
+    /// all. It stays the same until nobody is there any more.
+    pub implied: u8,
 }
 shared!(NodeContract);
 
 impl NodeContract {
     /// Without a ztunnel new connections pass uncaptured instead of being stopped.
     pub const FAIL_OPEN: u32 = 1 << 0;
+
+    /// Whether what this ztunnel has is what is said by remembering nothing.
+    #[must_use]
+    #[inline(always)]
+    pub const fn implies(&self, slot: u32) -> bool {
+        self.implied as u32 == slot
+    }
 
     /// Whether `flag` is set.
     #[must_use]

@@ -10,6 +10,7 @@
 mod own_datapath;
 
 mod eras;
+mod implied;
 mod pod_in;
 mod pod_out;
 mod recent;

@@ -29,6 +29,8 @@ pub const ZTUNNEL: u64 = 90;
 /// The interface that programs run at in a test run: the kernel takes loopback unless told otherwise.
 pub const HERE: u32 = 1;
 const ELSEWHERE: u32 = 4000;
+/// Slot of the ztunnel that has what nothing is remembered of.
+const IMPLIED: u8 = 1;
 
 pub const SECRET: [u8; 3] = [0xa1, 0xb2, 0xc3];
 pub const POD_MAC: [u8; 6] = [2, 0, 0, 0, 1, 5];
@@ -190,7 +192,7 @@ impl Scene {
             current,
             flags,
             secret: SECRET,
-            reserved: 0,
+            implied: IMPLIED,
         };
         self.own
             .datapath
@@ -201,7 +203,9 @@ impl Scene {
             .unwrap();
     }
 
+    /// None takes new connections, and none has old ones.
     pub fn without_ztunnel(&self, flags: u32) {
+        self.vacate(IMPLIED.into());
         self.set_contract(SLOTS, flags);
     }
 
@@ -243,14 +247,7 @@ impl Scene {
     }
 
     pub fn decide(&self, netns: u64, peer: &str, pod: &str, what: u32, ztunnel: u32) {
-        let decided = Decided {
-            what,
-            ztunnel,
-            netns,
-            era: Decided::UNCHECKED,
-            interface: 0,
-            reserved: 0,
-        };
+        let decided = Decided { what, ztunnel, netns };
         let mut flows = self.own.datapath.maps().flows().unwrap();
         flows.insert(ends(peer, pod), decided, 0).unwrap();
         self.own.datapath.maps().begin_era().unwrap();

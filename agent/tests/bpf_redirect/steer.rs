@@ -1,7 +1,8 @@
 //! Pods that are reached by Ethernet address.
 
-use weir_common::flow::{Decided, Flow};
+use weir_common::flow::Flow;
 use weir_common::local_pod::LocalPod;
+use weir_common::pod::PodEntry;
 use weir_common::reason::Reason;
 use weir_testbeds::packet::{ACK, FIN, Packet, RST, SYN};
 
@@ -61,7 +62,7 @@ fn what_a_pod_sends_is_addressed_to_ztunnel() {
         let steered = || addressed(STEERED_MAC, tag(OUTBOUND));
         let fate = scene.judge(OUT, &packet(pod, peer));
         assert_eq!(fate, steered().counted("outbound"), "{pod} to {peer}");
-        assert_eq!(scene.decided(POD, peer, pod).unwrap().what, Decided::CAPTURED);
+        assert_eq!(scene.decided(POD, peer, pod), None, "it is implied");
         for flags in [ACK, ACK | FIN, RST] {
             assert_eq!(scene.judge(OUT, &packet(pod, peer).flags(flags)), steered());
         }
@@ -140,7 +141,7 @@ fn what_comes_to_a_pod_is_sent_on_to_ztunnel() {
         let sent_on = || Fate::redirected(STEERED_MAC, tag(INBOUND));
         assert_eq!(scene.judge(IN, &packet(peer, pod)), sent_on().counted(reason));
         assert_eq!(scene.judge(IN, &packet(peer, pod).flags(ACK)), sent_on());
-        assert_eq!(scene.decided(POD, peer, pod).unwrap().what, Decided::CAPTURED);
+        assert_eq!(scene.decided(POD, peer, pod), None, "it is implied");
     }
     for (peer, pod, fate) in [
         (
@@ -205,8 +206,8 @@ fn what_ztunnel_sends_to_such_a_pod_is_tagged_and_finds_it() {
     ] {
         let frame = from_mac(packet(peer, pod), STEERED_MAC);
         assert_eq!(scene.judge(BACK, &frame), back().counted("to_application"));
-        let decided = scene.decided(POD, peer, pod).unwrap();
-        assert_eq!((decided.what, decided.ztunnel), (Decided::CAPTURED, 1));
+        let answer = scene.judge(OUT, &packet(pod, peer).flags(SYN | ACK));
+        assert_eq!(answer, addressed(STEERED_MAC, tag(OUTBOUND)));
         assert_eq!(scene.judge(BACK, &frame.clone().flags(SYN | ACK)), back());
     }
     let others = packet("10.2.0.9:50000", "10.9.9.9:80");
@@ -221,7 +222,7 @@ fn answers_to_what_ztunnel_sends_in_the_pods_name_are_its_own() {
     let (pod, peer) = ("10.1.0.5:50000", "10.2.0.9:80");
     let frame = from_mac(packet(pod, peer), STEERED_MAC);
     assert_eq!(scene.judge(BACK, &frame), Fate::goes_on().counted("from_ztunnel"));
-    scene.set_pod(0);
+    scene.set_pod(PodEntry::DRAINING);
     let answer = packet(peer, pod).flags(SYN | ACK);
     assert_eq!(
         scene.judge(IN, &answer),

@@ -7,7 +7,9 @@ use weir_common::local_pod::LocalPod;
 use weir_common::mark;
 use weir_testbeds::packet::{ACK, SYN};
 
-use crate::scene::{DROP, Fate, GATEWAY, OTHER, OTHER_MAC, POD, POD_MAC, Scene, from_mac, packet, tag};
+use crate::scene::{
+    DROP, Fate, GATEWAY, OTHER, OTHER_MAC, POD_MAC, Scene, ZTUNNEL_MAC, from_mac, packet, tag,
+};
 
 const OUT: &str = "weir_ztunnel_out";
 const IN: &str = "weir_ztunnel_in";
@@ -25,8 +27,8 @@ fn in_a_pods_name_ztunnel_speaks_from_the_pods_interface() {
             scene.judge(OUT, &packet(pod, peer)),
             spoken.counted("from_ztunnel")
         );
-        let decided = scene.decided(POD, peer, pod).unwrap();
-        assert_eq!((decided.what, decided.ztunnel), (Decided::CAPTURED, 1));
+        let answer = scene.judge("weir_pod_in", &packet(peer, pod).flags(SYN | ACK));
+        assert_eq!(answer, Fate::redirected(ZTUNNEL_MAC, tag(2)).mark(mark::TAGGED));
     }
     scene.set_local("10.1.0.5", |pod| pod.flags |= LocalPod::ON_ZTUNNELS_BRIDGE);
     let bridged = packet("10.1.0.5:40000", "10.2.0.9:80").flags(ACK);

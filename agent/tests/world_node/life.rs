@@ -68,6 +68,10 @@ pub fn open_connections_go_on(kind: &Kind) {
         open.exchange(b"and now?").unwrap();
     }
     assert_direct(&exchange(&mesh.pod("client").netns, to[0]));
+    mesh.relabel("client", true).unwrap();
+    for open in direct.iter_mut().chain(&mut captured) {
+        open.exchange(b"and again?").unwrap();
+    }
 }
 
 /// A kind of pods whose life is tried.

@@ -10,7 +10,7 @@ use weir_ebpf_shared::account::{Connection, account};
 use weir_ebpf_shared::maps::pod;
 use weir_tc_ebpf::packet::{Packet, Verdict};
 
-use crate::maps::{contract, pod_behind, ztunnel_at};
+use crate::maps::{UNCHECKED, contract, pod_behind, ztunnel_at};
 use crate::recent::{Answer, Question, Site};
 use crate::{flow, near};
 
@@ -36,30 +36,12 @@ impl Way {
         })
     }
 
-    /// Index of the host's interface that the program runs at, if it is one of the host's.
-    #[inline(always)]
-    fn interface(self, packet: &Packet) -> u32 {
-        match self {
-            Self::Host(_) => packet.interface(),
-            Self::Frame(_) => 0,
-        }
-    }
-
     /// Where what is found out holds.
     #[inline(always)]
     fn site(self, packet: &Packet) -> Site {
         match self {
             Self::Host(_) => Site::host(packet.interface()),
             Self::Frame(_) => Site::pod(crate::netns()),
-        }
-    }
-
-    /// Whether the pod that was checked is the one at whose interface the program runs.
-    #[inline(always)]
-    fn is_of(self, packet: &Packet, checked: &Decided) -> bool {
-        match self {
-            Self::Host(_) => checked.interface == packet.interface(),
-            Self::Frame(_) => checked.netns == crate::netns(),
         }
     }
 }
@@ -76,64 +58,47 @@ pub struct Subject {
 
 impl Subject {
     #[inline(always)]
-    fn decided(&self, packet: &Packet, what: u32, ztunnel: u32) -> Decided {
-        Decided {
-            what,
-            ztunnel,
-            netns: self.connection.netns,
-            era: self.era,
-            interface: self.way.interface(packet),
-            reserved: 0,
-        }
+    fn question(&self, packet: &Packet) -> Question<'_> {
+        Question::new(&self.ends, self.era, self.way.site(packet))
     }
 }
 
-/// What becomes of a segment of a connection that has begun and was checked in this era already, as most are; nothing
-/// if more has to be known.
+/// What becomes of a segment of a connection that this CPU has lately seen one of, as most are; nothing if more has to be
+/// known.
 #[inline(always)]
-pub fn go_on_checked(packet: &Packet, ends: &Ends, era: u64, way: Way) -> Option<Verdict> {
-    let question = Question::new(ends, era, way.site(packet));
-    let decided = match question.recall() {
-        Some(answer) => answer,
-        None => find_out(packet, &question, way)?,
-    };
-    if decided.what != Decided::CAPTURED {
+pub fn go_on_as_lately(packet: &Packet, ends: &Ends, era: u64, way: Way) -> Option<Verdict> {
+    let lately = Question::new(ends, era, way.site(packet)).recall()?;
+    if lately.what != Decided::CAPTURED {
         return Some(Verdict::GoOn);
     }
-    let ztunnel = ztunnel_at(decided.ztunnel)?;
+    let ztunnel = ztunnel_at(lately.ztunnel)?;
     Some(send(packet, &ztunnel, way, contract().secret))
 }
 
-#[inline(always)]
-fn find_out(packet: &Packet, question: &Question<'_>, way: Way) -> Option<Answer> {
-    let turn = question.turn();
-    let decided = flow::recall(question.ends)?;
-    if decided.era != question.era || question.era == Decided::UNCHECKED || !way.is_of(packet, &decided) {
-        return None;
-    }
-    let answer = Answer {
-        what: decided.what,
-        ztunnel: decided.ztunnel,
-    };
-    question.keep(turn, answer);
-    Some(answer)
-}
-
-/// What becomes of a segment of a connection that has begun. One of which nothing is known is ztunnel's if the pod's
+/// What becomes of a segment of a connection that has begun. One of which nothing is known goes to ztunnel if the pod's
 /// are captured: who is not party to it answers with a reset.
 #[inline(always)]
 pub fn go_on(packet: &Packet, subject: &Subject, pod: PodEntry) -> Verdict {
     let contract = contract();
+    let question = subject.question(packet);
+    let turn = question.turn();
     let decided = flow::recall(&subject.ends).filter(|decided| decided.netns == subject.connection.netns);
-    if decided.is_some() {
-        flow::confirm(&subject.ends, subject.era, subject.way.interface(packet));
-    }
-    let slot = match decided {
-        Some(decided) if decided.what == Decided::CAPTURED => decided.ztunnel,
-        None if pod.has(PodEntry::REDIRECTING) => contract.current,
-        _ => return Verdict::GoOn,
+    let answer = match decided {
+        Some(decided) => Answer {
+            what: decided.what,
+            ztunnel: decided.ztunnel,
+        },
+        None if pod.has(PodEntry::IMPLIED) && subject.era != UNCHECKED => Answer {
+            what: Decided::CAPTURED,
+            ztunnel: contract.implied.into(),
+        },
+        None => return Verdict::GoOn,
     };
-    match ztunnel_at(slot) {
+    question.keep(turn, answer);
+    if answer.what != Decided::CAPTURED {
+        return Verdict::GoOn;
+    }
+    match ztunnel_at(answer.ztunnel) {
         Some(ztunnel) => send(packet, &ztunnel, subject.way, contract.secret),
         None => {
             account(&subject.connection, Reason::NoZtunnel);
@@ -148,12 +113,12 @@ pub fn begin(packet: &Packet, subject: &Subject, reason: Reason) -> Verdict {
     let contract = contract();
     match ztunnel_at(contract.current) {
         Some(ztunnel) => {
-            let captured = subject.decided(packet, Decided::CAPTURED, contract.current);
-            flow::remember(&subject.ends, captured);
+            let question = subject.question(packet);
+            flow::capture(&question, subject.connection.netns, contract.current, &contract);
             account(&subject.connection, reason);
             send(packet, &ztunnel, subject.way, contract.secret)
         }
-        None if contract.has(NodeContract::FAIL_OPEN) => pass(packet, subject, Reason::FailOpen),
+        None if contract.has(NodeContract::FAIL_OPEN) => pass(subject, Reason::FailOpen),
         None => {
             account(&subject.connection, Reason::NoZtunnel);
             Verdict::Drop
@@ -163,17 +128,22 @@ pub fn begin(packet: &Packet, subject: &Subject, reason: Reason) -> Verdict {
 
 /// A connection that begins, and is not captured for this reason.
 #[inline(always)]
-pub fn pass(packet: &Packet, subject: &Subject, reason: Reason) -> Verdict {
+pub fn pass(subject: &Subject, reason: Reason) -> Verdict {
     account(&subject.connection, reason);
-    pass_uncounted(packet, subject)
+    pass_uncounted(subject)
 }
 
 /// A connection that begins and is not captured, which is counted elsewhere or not at all. What has an address of
 /// others replaces nothing that was decided for them.
 #[inline(always)]
-pub fn pass_uncounted(packet: &Packet, subject: &Subject) -> Verdict {
-    if subject.era != Decided::UNCHECKED {
-        flow::remember(&subject.ends, subject.decided(packet, Decided::PASSED, 0));
+pub fn pass_uncounted(subject: &Subject) -> Verdict {
+    if subject.era != UNCHECKED {
+        let passed = Decided {
+            what: Decided::PASSED,
+            ztunnel: 0,
+            netns: subject.connection.netns,
+        };
+        flow::remember(&subject.ends, passed);
     }
     Verdict::GoOn
 }

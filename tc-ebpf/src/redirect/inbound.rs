@@ -20,7 +20,7 @@ pub fn judge(packet: &Packet, way: Way) -> Verdict {
     };
     let segment = datagram.segment(packet);
     if let Some(segment) = segment.filter(|segment| !segment.opens())
-        && let Some(verdict) = hand_over::go_on_checked(packet, &flow::to_pod(&segment), era, way)
+        && let Some(verdict) = hand_over::go_on_as_lately(packet, &flow::to_pod(&segment), era, way)
     {
         return verdict;
     }
@@ -74,10 +74,10 @@ fn decide(packet: &Packet, subject: &Subject, pod: PodEntry, segment: &Segment) 
         return hand_over::go_on(packet, subject, pod);
     }
     if !pod.has(PodEntry::REDIRECTING) {
-        return hand_over::pass_uncounted(packet, subject);
+        return hand_over::pass_uncounted(subject);
     }
     let reason = match exemption(packet, subject, pod, segment) {
-        Some(reason) => return hand_over::pass(packet, subject, reason),
+        Some(reason) => return hand_over::pass(subject, reason),
         None if segment.destination_port == ports::HBONE => Reason::Tunnel,
         None => Reason::Inbound,
     };

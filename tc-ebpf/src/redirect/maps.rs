@@ -5,7 +5,9 @@ use aya_ebpf::macros::btf_map;
 use weir_common::address::Address;
 use weir_common::flow::{Decided, Ends};
 use weir_common::local_pod::LocalPod;
+use weir_common::pod::PodEntry;
 use weir_common::ztunnel::{NodeContract, SLOTS, ZtunnelPlace};
+use weir_ebpf_shared::maps::pod;
 
 use crate::near;
 
@@ -28,6 +30,9 @@ static PLACES: Array<ZtunnelPlace, 4> = Array::new();
 #[btf_map(name = "weir_contract")]
 static CONTRACT: Array<NodeContract, 1> = Array::new();
 
+/// No era is this one.
+pub const UNCHECKED: u64 = u64::MAX;
+
 /// Settings of the node contract; without them there is no ztunnel.
 #[inline(always)]
 pub fn contract() -> NodeContract {
@@ -35,7 +40,7 @@ pub fn contract() -> NodeContract {
         current: SLOTS,
         flags: 0,
         secret: [0; 3],
-        reserved: 0,
+        implied: 0,
     })
 }
 
@@ -49,7 +54,7 @@ pub fn ztunnel_at(slot: u32) -> Option<ZtunnelPlace> {
 #[inline(always)]
 pub fn era() -> u64 {
     // SAFETY: a live map value of eight aligned bytes; volatile, so that it is read here.
-    ERA.get(0).map_or(Decided::UNCHECKED, |era| unsafe {
+    ERA.get(0).map_or(UNCHECKED, |era| unsafe {
         core::ptr::from_ref(era).read_volatile()
     })
 }
@@ -67,7 +72,11 @@ pub fn local(address: Address, era: u64) -> Option<LocalPod> {
     near::owner(address, era, || {
         // SAFETY: a live map value; a reader may see an update half done, in which case the packet goes astray and is
         // sent again in the era that begins with the update.
-        LOCAL_PODS.get_ptr(address).map(|pod| unsafe { *pod })
+        let mut local = LOCAL_PODS.get_ptr(address).map(|local| unsafe { *local })?;
+        if pod(local.netns).is_some_and(|pod| pod.has(PodEntry::IMPLIED)) {
+            local.flags |= LocalPod::CAPTURED;
+        }
+        Some(local)
     })
 }
 

@@ -4,10 +4,10 @@
 use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::macros::btf_map;
 use weir_common::address::Address;
-use weir_common::flow::Decided;
 use weir_common::local_pod::LocalPod;
 use weir_common::pod::PodEntry;
 
+use crate::maps::UNCHECKED;
 use crate::recent::{Site, is_same_address, spread};
 
 const ADDRESSES: usize = 256;
@@ -52,7 +52,7 @@ pub fn owner(address: Address, era: u64, look_up: impl FnOnce() -> Option<LocalP
     };
     // SAFETY: a live map value of aligned words that belongs to this CPU, whose packets come one by one.
     let kept = unsafe { &mut *near };
-    if kept.era != era || era == Decided::UNCHECKED || !is_same_address(&kept.address, &address) {
+    if kept.era != era || era == UNCHECKED || !is_same_address(&kept.address, &address) {
         let (is_local, local) = match look_up() {
             Some(local) => (1, local),
             None => (0, NOBODY),
@@ -81,7 +81,7 @@ pub fn behind(
     };
     // SAFETY: as above.
     let kept = unsafe { &mut *behind };
-    if kept.era != era || era == Decided::UNCHECKED || kept.site != site.0 {
+    if kept.era != era || era == UNCHECKED || kept.site != site.0 {
         let (is_pod, netns, pod) = match look_up() {
             Some((netns, pod)) => (1, netns, pod),
             None => (0, 0, PodEntry { flags: 0, sysctls: 0 }),

@@ -1,6 +1,5 @@
 //! What a pod sends: its TCP goes to ztunnel.
 
-use weir_common::flow::Decided;
 use weir_common::local_pod::LocalPod;
 use weir_common::pod::PodEntry;
 use weir_common::reason::Reason;
@@ -21,7 +20,7 @@ pub fn judge(packet: &Packet, way: Way) -> Verdict {
     };
     let segment = datagram.segment(packet);
     if let Some(segment) = segment.filter(|segment| !segment.opens())
-        && let Some(verdict) = hand_over::go_on_checked(packet, &flow::from_pod(&segment), era, way)
+        && let Some(verdict) = hand_over::go_on_as_lately(packet, &flow::from_pod(&segment), era, way)
     {
         return verdict;
     }
@@ -37,7 +36,7 @@ pub fn judge(packet: &Packet, way: Way) -> Verdict {
             account(&datagram.connection(netns), reason);
             return Verdict::Drop;
         }
-        Some(_) => Decided::UNCHECKED,
+        Some(_) => maps::UNCHECKED,
         None => era,
     };
     match segment {
@@ -73,15 +72,15 @@ fn decide(packet: &Packet, subject: &Subject, pod: PodEntry, segment: &Segment) 
         return hand_over::go_on(packet, subject, pod);
     }
     if !pod.has(PodEntry::REDIRECTING) {
-        return hand_over::pass_uncounted(packet, subject);
+        return hand_over::pass_uncounted(subject);
     }
     let exemption = exemption(subject, pod, segment);
     if pod.has(PodEntry::DETOURED) && (exemption.is_some() || pod.has(PodEntry::OPEN)) {
         // Counted where it was made.
-        return hand_over::pass_uncounted(packet, subject);
+        return hand_over::pass_uncounted(subject);
     }
     match exemption {
-        Some(reason) => hand_over::pass(packet, subject, reason),
+        Some(reason) => hand_over::pass(subject, reason),
         None => hand_over::begin(packet, subject, Reason::Outbound),
     }
 }

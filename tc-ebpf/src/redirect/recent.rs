@@ -8,6 +8,8 @@ use aya_ebpf::macros::btf_map;
 use weir_common::address::Address;
 use weir_common::flow::{Decided, Ends};
 
+use crate::maps::UNCHECKED;
+
 const CONNECTIONS: usize = 1024;
 // Far fewer than connections on the node: the map of those makes room by forgetting what nobody asks for, and by then a
 // turn has come for each of them.
@@ -125,7 +127,7 @@ impl<'a> Question<'a> {
     /// Keeps what was found out after this turn was read.
     #[inline(always)]
     pub fn keep(&self, turn: u32, Answer { what, ztunnel }: Answer) {
-        if self.era == Decided::UNCHECKED {
+        if self.era == UNCHECKED {
             return;
         }
         if let Some(recent) = RECENT.get_ptr_mut(self.index()) {
@@ -140,6 +142,12 @@ impl<'a> Question<'a> {
             // SAFETY: as above.
             unsafe { recent.write(kept) };
         }
+    }
+
+    /// Keeps what has been decided here after this turn was read, unless something else was decided since.
+    #[inline(always)]
+    pub fn keep_decided(&self, turn: u32, answer: Answer) {
+        self.keep(turn.wrapping_add(1), answer);
     }
 
     #[inline(always)]

@@ -213,7 +213,8 @@ impl Enroller {
         filters::apply(maps, cookie, filters, had.has(PodEntry::RULES))?;
         let detoured = if reach.detour { PodEntry::DETOURED } else { 0 };
         let open = if side.is_open() { PodEntry::OPEN } else { 0 };
-        let kept = had.flags & PodEntry::REDIRECTING;
+        // Of captured connections that a pod still has that comes back nothing is remembered.
+        let kept = had.flags & PodEntry::IMPLIED;
         let flags = filters.entry_flags() | PodEntry::NODE | detoured | open | kept;
         let entry = PodEntry { flags, sysctls: 0 };
         self.set_entry(cookie, entry)?;
@@ -263,7 +264,12 @@ impl Enroller {
         if self.side()?.current().is_none() {
             return Err(EnrollError::NoZtunnel);
         }
-        open::pass(self.datapath.maps(), netns, cookie, &addresses.own)?;
+        if entry.has(PodEntry::DRAINING) {
+            // What passes has been remembered since it was captured before; the others are still captured.
+            entry.flags &= !PodEntry::DRAINING;
+        } else {
+            open::pass(self.datapath.maps(), netns, cookie, &addresses.own)?;
+        }
         entry.flags |= PodEntry::REDIRECTING;
         self.set_entry(cookie, entry)?;
         detour::follow(&self.datapath, self.side()?, cookie, entry)

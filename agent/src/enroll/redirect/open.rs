@@ -27,9 +27,6 @@ pub fn pass(
         what: Decided::PASSED,
         ztunnel: 0,
         netns: cookie,
-        era: Decided::UNCHECKED,
-        interface: 0,
-        reserved: 0,
     };
     for socket in socket_table::read(netns, States::CONNECTED)? {
         if own.contains(&socket.local.ip()) {

@@ -119,12 +119,22 @@ pub fn appoint(datapath: &Datapath, slot: Option<u32>, fail_open: bool) -> Resul
         current: slot.unwrap_or(SLOTS),
         flags: if fail_open { NodeContract::FAIL_OPEN } else { 0 },
         secret,
-        reserved: 0,
+        implied: implied(before.implied, slot, &places(datapath)?),
     };
     if contract != before {
         contracts.set(0, contract, 0).map_err(maps::wrap(map::CONTRACT))?;
     }
     Ok(())
+}
+
+/// Slot of the ztunnel that has the connections of which nothing is remembered. While somebody is there nobody else can
+/// be: those of the others were all remembered, and are from then on only until that one is gone.
+fn implied(before: u8, current: Option<u32>, taken: &[(u32, ZtunnelPlace)]) -> u8 {
+    if taken.iter().any(|(slot, _)| *slot == u32::from(before)) {
+        return before;
+    }
+    let current = current.and_then(|slot| u8::try_from(slot).ok());
+    current.unwrap_or(before)
 }
 
 /// All places that are taken, by slot.
@@ -222,4 +232,22 @@ fn new_secret() -> std::io::Result<[u8; 3]> {
         random.read_exact(&mut secret)?;
     }
     Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ZtunnelPlace, implied};
+
+    #[test]
+    fn the_first_ztunnel_is_implied_until_it_is_gone() {
+        let taken = |slots: &[u32]| -> Vec<_> {
+            let place = |slot: &u32| (*slot, ZtunnelPlace::default());
+            slots.iter().map(place).collect()
+        };
+        assert_eq!(implied(0, Some(2), &taken(&[2])), 2, "the first");
+        assert_eq!(implied(2, Some(0), &taken(&[0, 2])), 2, "an upgrade");
+        assert_eq!(implied(2, None, &taken(&[2])), 2, "it listens no more");
+        assert_eq!(implied(2, Some(0), &taken(&[0])), 0, "it is gone");
+        assert_eq!(implied(0, None, &taken(&[])), 0, "all are gone");
+    }
 }

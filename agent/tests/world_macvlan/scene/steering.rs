@@ -86,7 +86,7 @@ fn fill(scene: &Scene) {
         current: 0,
         flags: 0,
         secret: SECRET,
-        reserved: 0,
+        implied: 0,
     };
     maps.contract().unwrap().set(0, contract, 0).unwrap();
     local(scene, &scene.ztunnel, LocalPod::ZTUNNEL | LocalPod::STEERED);
@@ -123,9 +123,6 @@ fn note(scene: &Scene, open: &Exchange) {
         what: Decided::PASSED,
         ztunnel: 0,
         netns: scene.client.cookie,
-        era: Decided::UNCHECKED,
-        interface: 0,
-        reserved: 0,
     };
     let mut flows = scene.datapath.maps().flows().unwrap();
     flows.insert(ends, passed, 0).unwrap();

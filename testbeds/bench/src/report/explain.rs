@@ -94,8 +94,9 @@ To look at the clock costs as much as a small program, and more where caches are
 does nothing, on the same packets, and what that takes is taken off. Known: one packet of a known connection over and over, by the
 kernel's test runs (`BPF_PROG_TEST_RUN`), without the counting and less an empty program there: what the instructions take when
 all they touch is at hand. The rest of what live packets take is waiting for memory. A connection's first packet is the dear one:
-what is decided is counted, and kept in a map that has to make room once it is full; a new connection has few others. Programs that address a frame so that they
-would take it for another one the next time have no such number.
+what is decided is counted, kept, and must not be contradicted by what is remembered of an earlier connection between the same ends;
+a new connection has few others. Programs that address a frame so that they would take it for another one the next time have no such
+number.
 ";
 
 /// The end.
