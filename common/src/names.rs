@@ -74,11 +74,13 @@ pub mod map {
     pub const BEHIND: &str = "weir_behind";
     /// How often something was decided: until then CPUs go by what they have found out (node contract).
     pub const TURNS: &str = "weir_turns";
+    /// Connections that ztunnels were lately seen to have: an array of words.
+    pub const KNOWN: &str = "weir_known";
     /// Settings of the node contract: an array of one.
     pub const CONTRACT: &str = "weir_contract";
 
     /// Those that are there only while ztunnel has a netns of its own.
-    pub const OF_REDIRECT: [&str; 10] = [
+    pub const OF_REDIRECT: [&str; 11] = [
         LOCAL_PODS,
         HOST_INTERFACES,
         FLOWS,
@@ -89,6 +91,7 @@ pub mod map {
         NEAR,
         BEHIND,
         TURNS,
+        KNOWN,
     ];
 
     /// All of the others.

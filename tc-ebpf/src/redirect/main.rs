@@ -8,6 +8,7 @@
 mod flow;
 mod hand_over;
 mod inbound;
+mod known;
 mod maps;
 mod near;
 mod outbound;

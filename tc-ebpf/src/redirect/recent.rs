@@ -6,7 +6,7 @@
 use aya_ebpf::btf_maps::{Array, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use weir_common::address::Address;
-use weir_common::flow::{Decided, Ends};
+use weir_common::flow::Ends;
 
 use crate::maps::UNCHECKED;
 
@@ -50,18 +50,6 @@ impl Site {
     pub const fn pod(netns: u64) -> Self {
         Self(1 << 63 | netns)
     }
-
-    /// ztunnel's own interface.
-    #[inline(always)]
-    pub const fn ztunnel(interface: u32) -> Self {
-        Self(1 << 62 | interface as u64)
-    }
-
-    /// Places side by side: a packet of a connection comes by both a pod's and ztunnel's interface.
-    #[inline(always)]
-    const fn side(self) -> u32 {
-        (self.0 >> 62) as u32 & 1
-    }
 }
 
 /// What is asked about: a connection in an era, at a site.
@@ -78,14 +66,6 @@ pub struct Question<'a> {
 pub struct Answer {
     pub what: u32,
     pub ztunnel: u32,
-}
-
-impl Answer {
-    /// At ztunnel's interface: it has the connection.
-    pub const HAS_SOCKET: Self = Self {
-        what: Decided::CAPTURED,
-        ztunnel: 0,
-    };
 }
 
 impl<'a> Question<'a> {
@@ -144,7 +124,8 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// Keeps what has been decided here after this turn was read, unless something else was decided since.
+    /// Keeps what has been decided here after this turn was read, unless something else was decided since. CPUs that decide
+    /// at the very same time, by a SYN each, may keep what each has decided: the connection has not begun yet.
     #[inline(always)]
     pub fn keep_decided(&self, turn: u32, answer: Answer) {
         self.keep(turn.wrapping_add(1), answer);
@@ -152,7 +133,7 @@ impl<'a> Question<'a> {
 
     #[inline(always)]
     const fn index(&self) -> u32 {
-        (self.place >> 12 ^ self.site.side()) & (CONNECTIONS as u32 - 1)
+        (self.place >> 12) & (CONNECTIONS as u32 - 1)
     }
 }
 

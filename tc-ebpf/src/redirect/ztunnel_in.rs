@@ -13,8 +13,8 @@ use weir_tc_ebpf::packet::{Packet, Verdict};
 use weir_tc_ebpf::parse::{self, Datagram, Link, Segment};
 use weir_tc_ebpf::socket;
 
-use crate::recent::{Answer, Question, Site};
-use crate::{flow, maps, recent};
+use crate::known::Known;
+use crate::{flow, maps};
 
 const ETHERNET_SOURCE: u32 = 6;
 /// Whoever sent it is no pod that we know.
@@ -58,7 +58,7 @@ fn take(packet: &Packet, direction: Direction, datagram: &Datagram) -> Verdict {
     };
     match segment {
         Some(segment) => {
-            recent::forget(&ends(direction, &segment));
+            Known::new(&ends(direction, &segment), era).forget();
             offer(packet, direction, pod.netns, &segment)
         }
         // A complaint about a connection; the kernel finds whose.
@@ -81,17 +81,15 @@ fn is_known(packet: &Packet, direction: Direction, era: u64, segment: &Segment) 
     if segment.opens() {
         return has_socket(packet, segment);
     }
-    let ends = ends(direction, segment);
-    let question = Question::new(&ends, era, Site::ztunnel(packet.interface()));
-    if question.recall().is_some() {
+    let known = Known::new(&ends(direction, segment), era);
+    if known.is_noted() {
         return true;
     }
-    let turn = question.turn();
-    let known = has_socket(packet, segment);
-    if known {
-        question.keep(turn, Answer::HAS_SOCKET);
+    let has_socket = has_socket(packet, segment);
+    if has_socket {
+        known.note();
     }
-    known
+    has_socket
 }
 
 /// From here a rule leads the packet to local delivery, and the kernel finds the socket of what has begun.
