@@ -15,7 +15,7 @@ use weir_common::reason::Reason;
 use weir_testbeds::capture::Capture;
 use weir_testbeds::deadline::eventually;
 use weir_testbeds::link::Device;
-use weir_testbeds::mesh::{self, Mesh, PodLine};
+use weir_testbeds::mesh::{Mesh, PodLine};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::Member;
 use weir_testbeds::route::Route;
@@ -223,9 +223,9 @@ fn of_two_pods_in_a_namespace_one_leaves() {
     let to = mesh.pod("server").address();
     let _server = serve(&mesh, "server", to);
     let on_wire = Capture::start(&client, "eth0").unwrap();
-    let leaving: [fn(&mut Mesh) -> Result<(), mesh::Error>; 2] = [
-        |mesh| mesh.change("twin", PodLine::leave),
-        |mesh| mesh.unlist("twin"),
+    let leaving: [fn(&mut Mesh); 2] = [
+        |mesh| mesh.change("twin", PodLine::leave).unwrap(),
+        |mesh| mesh.unlist("twin").unwrap(),
     ];
     for (round, leave) in leaving.into_iter().enumerate() {
         let mut twin = PodLine::in_netns("twin", &format!("twin-{round}"), &client);
@@ -234,7 +234,7 @@ fn of_two_pods_in_a_namespace_one_leaves() {
         mesh.wait_state("twin", "enrolled").unwrap();
         let load = load([(client.clone(), to)]);
         go_on(&load, 10);
-        leave(&mut mesh).unwrap();
+        leave(&mut mesh);
         wait("the twin has left", || {
             mesh.agent.state_of("twin").is_none_or(|state| state == "left")
         });
