@@ -42,11 +42,11 @@ fn shared_structs_lie_in_memory_as_the_pins_of_this_version_expect() {
     layout!(PortUse, size 8, align 4, users at 0, interface at 4);
     layout!(SocketNote, size 32, align 8, kind at 0, port at 4, address at 8, netns at 24);
     layout!(Ends, size 36, align 4, peer at 0, pod at 16, peer_port at 32, pod_port at 34);
-    layout!(Decided, size 32, align 8, what at 0, ztunnel at 4, netns at 8, era at 16, interface at 24, reserved at 28);
+    layout!(Decided, size 16, align 8, what at 0, ztunnel at 4, netns at 8);
     layout!(LocalPod, size 32, align 8, netns at 0, interface at 8, flags at 12, mac at 16, gateway at 22,
         reserved at 28);
     layout!(ZtunnelPlace, size 24, align 8, netns at 0, interface at 8, mac at 12, steered at 18);
-    layout!(NodeContract, size 12, align 4, current at 0, flags at 4, secret at 8, reserved at 11);
+    layout!(NodeContract, size 12, align 4, current at 0, flags at 4, secret at 8, implied at 11);
     layout!(Event, size 88, align 8, time_ns at 0, netns at 8, source at 16, destination at 32, turned_to at 48,
         source_port at 64, destination_port at 66, turned_to_port at 68, reason at 72, process at 76, untold at 80,
         reserved at 84);
