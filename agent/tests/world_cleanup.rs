@@ -4,6 +4,7 @@
 #[path = "support/state.rs"]
 mod state;
 
+use std::fs;
 use std::process::Command;
 
 use state::{ip, state};
@@ -37,6 +38,18 @@ fn everything_of_ours_goes_and_nothing_else() {
         "{refused:?}"
     );
     assert_eq!(state(&netns), enrolled);
+
+    let socket = mesh.agent.zds_socket().with_file_name("admin.sock");
+    let hidden = socket.with_extension("hidden");
+    fs::rename(&socket, &hidden).unwrap();
+    let refused = mesh.agent.run("cleanup", &[]).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("another weir agent keeps its programs here"),
+        "{refused:?}"
+    );
+    assert_eq!(state(&netns), enrolled, "an agent that does not answer runs too");
+    fs::rename(&hidden, &socket).unwrap();
 
     mesh.agent.kill();
     let down = mesh.agent.run("status", &["-o", "json"]).unwrap();

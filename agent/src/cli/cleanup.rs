@@ -9,6 +9,7 @@ use weir_agent::cleanup::{self, Removed};
 use weir_agent::cni_conf;
 use weir_agent::container;
 use weir_agent::pods::netns::HOST_NETNS;
+use weir_agent::run::alone::Alone;
 use weir_cni::{last_word, protocol};
 
 use super::agent::cni;
@@ -48,6 +49,11 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         );
     }
     container::step_out()?;
+    let _alone = if args.force {
+        None
+    } else {
+        Alone::with_pins(&args.at.pin_root)?
+    };
     // First, so that no pod starts that waits for an agent.
     let last_word = last_word::beside(&args.cni_socket);
     let files = cni_conf::remove(&args.cni_conf_dir, &args.cni_bin_dir, &last_word)?;

@@ -1,4 +1,5 @@
-//! One agent at a time: whoever comes second ends before it has changed anything, whichever path the two have in common.
+//! One agent at a time, or one `weir cleanup`: whoever comes second ends before it has changed anything, whichever path the
+//! two have in common.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,9 @@ pub enum NotAlone {
     #[error(transparent)]
     Socket(#[from] BindError),
     /// Another one has its programs and maps in the same directory.
-    #[error("{path}: another weir agent keeps its programs here; stop it, or choose another --pin-root")]
+    #[error(
+        "{path}: another weir agent keeps its programs here, or `weir cleanup` runs; stop it, or choose another --pin-root"
+    )]
     Pins {
         /// The directory.
         path: PathBuf,
@@ -48,6 +51,14 @@ impl Alone {
         }
         ensure_pin_root(&config.pin_root)?;
         lock(&config.pin_root)
+    }
+
+    /// The right to what is pinned here, if anything is.
+    ///
+    /// # Errors
+    /// [`NotAlone`] if an agent runs that has it, whether it answers or not.
+    pub fn with_pins(root: &Path) -> Result<Option<Self>, NotAlone> {
+        root.exists().then(|| lock(root)).transpose()
     }
 }
 
