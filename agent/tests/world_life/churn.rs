@@ -152,17 +152,28 @@ fn a_pod_that_is_deleted_with_connections_open_is_forgotten() {
     assert_eq!(links.count(), 1);
 }
 
-/// A list may lack a pod for a moment, and ztunnel may be slow to let go of it.
-#[test]
-fn a_pod_that_comes_again_before_ztunnel_has_let_go_of_it() {
-    let mut mesh = Mesh::builder("relisted")
+/// Nothing is mended that is not asked for.
+fn never_verified(name: &str) -> Mesh {
+    Mesh::builder(name)
         .enrolled("client")
         .enrolled("server")
         .flag("--verify-interval=1h")
         .start()
-        .unwrap();
+        .unwrap()
+}
+
+fn assert_in_mesh(mesh: &Mesh, client: &str) {
     let to = mesh.pod("server").address();
-    let _server = serve(&mesh, "server", to);
+    let _server = serve(mesh, "server", to);
+    assert!(exchange(&mesh.pod(client).netns, to).was_captured());
+    let verified = mesh.agent.run("verify", &[client]).unwrap();
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+}
+
+/// A list may lack a pod for a moment, and ztunnel may be slow to let go of it.
+#[test]
+fn a_pod_that_comes_again_before_ztunnel_has_let_go_of_it() {
+    let mut mesh = never_verified("relisted");
     let proxy = Pid::from_raw(mesh.proxy.id().unwrap().cast_signed());
     kill(proxy, Signal::SIGSTOP).unwrap();
     mesh.unlist("client").unwrap();
@@ -171,23 +182,14 @@ fn a_pod_that_comes_again_before_ztunnel_has_let_go_of_it() {
     wait("the pod is there again", || enrolled(&mesh) == 2);
     kill(proxy, Signal::SIGCONT).unwrap();
     mesh.settled().unwrap();
-    assert!(exchange(&mesh.pod("client").netns, to).was_captured());
-    let verified = mesh.agent.run("verify", &["client"]).unwrap();
-    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    assert_in_mesh(&mesh, "client");
     assert_eq!(mesh.agent.state_of("client").as_deref(), Some("enrolled"));
 }
 
 /// The same while its first task still waits for ztunnel to serve it.
 #[test]
 fn a_pod_that_comes_again_before_it_was_served() {
-    let mut mesh = Mesh::builder("relisted-early")
-        .enrolled("client")
-        .enrolled("server")
-        .flag("--verify-interval=1h")
-        .start()
-        .unwrap();
-    let to = mesh.pod("server").address();
-    let _server = serve(&mesh, "server", to);
+    let mut mesh = never_verified("relisted-early");
     mesh.unlist("client").unwrap();
     wait("the pod is gone", || mesh.agent.state_of("client").is_none());
     let proxy = Pid::from_raw(mesh.proxy.id().unwrap().cast_signed());
@@ -208,9 +210,7 @@ fn a_pod_that_comes_again_before_it_was_served() {
     wait("the pod is enrolled", || {
         mesh.agent.state_of("client").as_deref() == Some("enrolled") && enrolled(&mesh) == 2
     });
-    assert!(exchange(&mesh.pod("client").netns, to).was_captured());
-    let verified = mesh.agent.run("verify", &["client"]).unwrap();
-    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    assert_in_mesh(&mesh, "client");
     let told = mesh.agent.run("status", &["client"]).unwrap();
     assert_eq!(told.status.code(), Some(0), "{told:?}");
 }

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails where it stands"
 )]
 
+mod addresses;
 mod churn;
 mod places;
 mod proxies;

@@ -1,0 +1,137 @@
+//! Addresses that a pod gets and loses.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::os::fd::AsFd as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ipnetwork::IpNetwork;
+use tokio::time::timeout;
+use weir_agent::enroll::watch::NetnsWatch;
+use weir_testbeds::mesh::Mesh;
+use weir_testbeds::netns::Netns;
+use weir_testbeds::route::Route;
+use weir_testbeds::world::{Family, Wiring};
+
+use crate::support::{self, PATIENCE, exchange, maps, serve, wait};
+
+pub fn start(name: &str) -> Mesh {
+    Mesh::builder(name)
+        .wiring(Wiring::PointToPoint)
+        .family(Family::Dual)
+        .enrolled("client")
+        .enrolled("server")
+        .start()
+        .unwrap()
+}
+
+pub fn network(text: &str) -> IpNetwork {
+    text.parse().unwrap()
+}
+
+/// Routes an address to a pod by its own, from everywhere.
+pub fn route_to(mesh: &Mesh, pod: &str, address: IpNetwork) {
+    let via = mesh.pod(pod).address_like(address.ip()).unwrap();
+    let node = &mesh.world.node.netns;
+    node.netlink(async |netlink| netlink.add_route(&Route::to(address).via(via)).await)
+        .unwrap();
+    let gateway = mesh.world.node.address_like(address.ip()).unwrap();
+    let remote = &mesh.world.remote.netns;
+    remote
+        .netlink(async |netlink| netlink.add_route(&Route::to(address).via(gateway)).await)
+        .unwrap();
+}
+
+pub fn owns(mesh: &Mesh, pod: &str, address: IpAddr) -> bool {
+    let netns = support::cookie(&mesh.pod(pod).netns);
+    let own = maps(mesh).own_addresses().unwrap();
+    own.keys()
+        .flatten()
+        .any(|key| key.netns == netns && IpAddr::from(key.address) == address)
+}
+
+#[test]
+fn addresses_that_come_late_are_the_pods_and_those_that_go_are_not() {
+    let mesh = start("addresses");
+    let (server, client) = (&mesh.pod("server").netns, &mesh.pod("client").netns);
+    let remote = &mesh.world.remote.netns;
+    for address in [network("10.99.0.7/32"), network("fd00:99::7/128")] {
+        let to = address.ip();
+        route_to(&mesh, "server", address);
+        server
+            .netlink(async |netlink| netlink.add_address("lo", address).await)
+            .unwrap();
+        wait("the address is the pod's", || owns(&mesh, "server", to));
+        let app = serve(&mesh, "server", to);
+        for from in [client, remote] {
+            let seen = exchange(from, to);
+            assert!(seen.was_captured(), "{seen:?}");
+            assert_eq!((seen.peer.ip(), seen.server.local.ip()), (to, to));
+        }
+        let itself = exchange(server, to);
+        assert!(
+            !itself.was_captured(),
+            "the pod's own address is captured: {itself:?}"
+        );
+        drop(app);
+        server
+            .netlink(async |netlink| netlink.delete_address("lo", address).await)
+            .unwrap();
+        wait("the address is the pod's no more", || !owns(&mesh, "server", to));
+    }
+}
+
+/// Each comes as soon as the pod's first address has been read, and is the last change of the pod's network.
+#[test]
+fn addresses_that_come_during_enrolment_are_the_pods() {
+    let mut mesh = Mesh::builder("addresses-early")
+        .enrolled("server")
+        .flag("--verify-interval=1h")
+        .start()
+        .unwrap();
+    for _ in 0..8 {
+        let pod = Netns::new().unwrap();
+        let first = network("10.77.0.1/32");
+        pod.netlink(async |netlink| netlink.add_address("lo", first).await)
+            .unwrap();
+        // Started before, so that it only has to be told.
+        let mut ip = Command::new("ip");
+        ip.args(["-batch", "-"]).stdin(Stdio::piped());
+        let mut ip = pod.run(|| ip.spawn()).unwrap();
+        let (pods, netns) = (maps(&mesh).pods().unwrap(), support::cookie(&pod));
+        mesh.list_bare(std::slice::from_ref(&pod)).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while pods.get(&netns, 0).is_err() {
+            assert!(Instant::now() < deadline, "{}", mesh.agent.output());
+        }
+        let mut orders = ip.stdin.take().unwrap();
+        orders.write_all(b"addr add 10.77.0.2/32 dev lo\n").unwrap();
+        drop(orders);
+        assert!(ip.wait().unwrap().success());
+        let late = "10.77.0.2".parse::<IpAddr>().unwrap();
+        wait("the late address is the pod's", || {
+            let own = maps(&mesh).own_addresses().unwrap();
+            let mut own = own.keys().flatten().filter(|own| own.netns == netns);
+            own.any(|own| IpAddr::from(own.address) == late)
+        });
+        mesh.unlist_bare().unwrap();
+    }
+}
+
+/// A pod's task does, when it is time for what nobody waits for.
+#[tokio::test]
+async fn a_change_is_told_to_who_gives_up_and_waits_again() {
+    let pod = Netns::new().unwrap();
+    let mut watch = NetnsWatch::start(pod.as_fd()).unwrap();
+    let added = pod.run(|| {
+        Command::new("ip")
+            .args(["rule", "add", "pref", "99", "table", "99"])
+            .status()
+    });
+    assert!(added.unwrap().success());
+    // Others are still waited for then.
+    let soon = Duration::from_millis(50);
+    timeout(soon, watch.changed()).await.unwrap_err();
+    timeout(PATIENCE, watch.changed()).await.unwrap();
+}
