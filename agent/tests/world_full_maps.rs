@@ -14,12 +14,16 @@ mod tally;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
+use aya::maps::{Array, Map, MapData};
 use serve::serve;
 use tally::Tally;
 use weir_agent::datapath::{Maps, Pins};
 use weir_agent::enroll::requests::Requests;
 use weir_agent::enroll::{netlink, routing};
+use weir_common::claim::Claim;
+use weir_common::given_ports;
 use weir_common::listener::{ListenerKey, SLOTS};
+use weir_common::names::map;
 use weir_common::reason::Reason;
 use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::link::Device;
@@ -222,4 +226,22 @@ fn probes_and_connections_go_on_that_there_is_no_room_for() {
         }
     }
     assert!(tally.count(Reason::Probe) >= 40, "they were no probes");
+}
+
+/// Every seat is taken: the kernel chooses the port of ztunnel's connection to the application, and that is told.
+#[test]
+fn a_connection_is_made_for_which_no_port_is_free() {
+    let mesh = mesh("full-claims", &[]).enrolled("pod").start().unwrap();
+    let pin = Pins::new(mesh.agent.pin_root()).map(map::CLAIMS);
+    let mut claims: Array<_, Claim> = Map::Array(MapData::from_pin(pin).unwrap()).try_into().unwrap();
+    let taken = Claim { users: 1, given: 0 };
+    for seat in 0..claims.len() {
+        claims.set(seat, taken, 0).unwrap();
+    }
+    let tally = Tally::of(&mesh, "pod");
+    let before = tally.count(Reason::PortUnclaimed);
+    let asked = ask(&mesh, "pod");
+    assert_ne!(asked.server.peer.port(), asked.local.port());
+    assert!(!given_ports::contain(asked.server.peer.port()));
+    assert_eq!(tally.count(Reason::PortUnclaimed), before + 1);
 }

@@ -255,5 +255,5 @@ fn a_client_that_walks_through_its_ports_never_meets_ztunnels() {
         }
     }
     let tally = Tally::of(&mesh, "server");
-    eventually(PATIENCE, || (tally.claimed_ports() == 0).then_some(())).unwrap();
+    eventually(PATIENCE, || (tally.claims() == 0).then_some(())).unwrap();
 }

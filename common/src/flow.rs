@@ -25,32 +25,6 @@ shared!(Flow);
 /// How long a flow may stay in the map of passes if its socket never reports that it is closed.
 pub const PASS_LIFETIME_NS: u64 = 150 * 1_000_000_000;
 
-/// A client's address and port as a pod sees them.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ClientPort {
-    /// The pod's netns cookie.
-    pub netns: u64,
-    /// The client.
-    pub address: Address,
-    /// Its port, in host byte order.
-    pub port: u32,
-    /// Keeps the size a multiple of eight.
-    pub reserved: u32,
-}
-shared!(ClientPort);
-
-/// Who uses a client's port.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PortUse {
-    /// How many connections: one from ztunnel to the application, or the client's own to several ports of the pod.
-    pub users: u32,
-    /// The interface at which the client asked for a connection while the port was in use; 0 if it did not.
-    pub interface: u32,
-}
-shared!(PortUse);
-
 /// Where the connection was meant to go that a CPU is just making. Other people's programs may replace the destination
 /// before the last of ours runs.
 #[repr(C)]

@@ -5,6 +5,7 @@
 #![no_std]
 
 pub mod address;
+pub mod claim;
 pub mod detour;
 pub mod event;
 pub mod filter;

@@ -27,10 +27,14 @@ pub mod map {
     pub const ZTUNNELS: &str = "weir_ztunnels";
     /// Connections that may reach the application uncaptured.
     pub const PASSES: &str = "weir_passes";
-    /// Client ports in use, per pod and client.
-    pub const CLIENT_PORTS: &str = "weir_clientport";
-    /// Where the search for a free client port goes on, per pod and client.
-    pub const PORT_CURSORS: &str = "weir_cursors";
+    /// Client ports in use: an array of seats.
+    pub const CLAIMS: &str = "weir_claims";
+    /// Where the search for a free client port goes on: an array.
+    pub const CURSORS: &str = "weir_cursors";
+    /// By which interface clients ask whose port ztunnel may be given as well.
+    pub const ASKERS: &str = "weir_askers";
+    /// Ports on which something in a pod has ever listened: an array.
+    pub const LISTENED: &str = "weir_listened";
     /// Ports that annotations include or exclude.
     pub const PORT_RULES: &str = "weir_port_rules";
     /// Ranges that annotations include or exclude.
@@ -95,7 +99,7 @@ pub mod map {
     ];
 
     /// All of the others.
-    pub const ALL: [&str; 18] = [
+    pub const ALL: [&str; 20] = [
         NODE,
         PODS,
         OWN_ADDRESSES,
@@ -104,8 +108,10 @@ pub mod map {
         NEWEST,
         ZTUNNELS,
         PASSES,
-        CLIENT_PORTS,
-        PORT_CURSORS,
+        CLAIMS,
+        CURSORS,
+        ASKERS,
+        LISTENED,
         PORT_RULES,
         RANGE_RULES,
         VIRTUAL_INTERFACES,

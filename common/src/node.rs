@@ -27,6 +27,9 @@ impl NodeSettings {
     /// The guard drops what it finds instead of only counting it.
     pub const GUARD_ENFORCES: u32 = 1 << 3;
 
+    /// Not all that listens in pods is seen: the programs stand below the root of the cgroups.
+    pub const LISTENERS_UNSEEN: u32 = 1 << 4;
+
     /// These settings in the place of those of an earlier agent, whose ztunnel goes on as it was trusted.
     #[must_use]
     pub const fn after(mut self, earlier: Self) -> Self {

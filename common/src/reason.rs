@@ -148,6 +148,8 @@ reasons! {
     ReuseRefused = 50, Failed, "reuse_refused";
     /// The client took a port under which ztunnel speaks for it, and the kernel refused to tell the two apart.
     PortTaken = 51, Failed, "port_taken";
+    /// No port for ztunnel's connection to the application was found free: the kernel has chosen one.
+    PortUnclaimed = 52, Failed, "port_unclaimed";
     /// ztunnel accepted a pod's connection of which nobody remembers where it was going; ztunnel refuses it.
     OriginalUnknown = 56, Failed, "original_unknown";
 }

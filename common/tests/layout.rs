@@ -7,7 +7,8 @@ use weir_common::address::{Address, OwnAddress};
 use weir_common::detour::{ClientEnd, Detour, Original};
 use weir_common::event::{CounterKey, Event};
 use weir_common::filter::{PortRule, RangeRule};
-use weir_common::flow::{ClientPort, Decided, Ends, Flow, PortUse, SocketNote};
+use weir_common::claim::{Claim, ClientPort};
+use weir_common::flow::{Decided, Ends, Flow, SocketNote};
 use weir_common::interface::InterfaceKey;
 use weir_common::listener::{ListenerKey, PortKey};
 use weir_common::local_pod::LocalPod;
@@ -39,7 +40,7 @@ fn shared_structs_lie_in_memory_as_the_pins_of_this_version_expect() {
     layout!(Flow, size 48, align 8, netns at 0, source at 8, destination at 24, source_port at 40,
         destination_port at 42, reserved at 44);
     layout!(ClientPort, size 32, align 8, netns at 0, address at 8, port at 24, reserved at 28);
-    layout!(PortUse, size 8, align 4, users at 0, interface at 4);
+    layout!(Claim, size 8, align 4, users at 0, given at 4);
     layout!(SocketNote, size 32, align 8, kind at 0, port at 4, address at 8, netns at 24);
     layout!(Ends, size 36, align 4, peer at 0, pod at 16, peer_port at 32, pod_port at 34);
     layout!(Decided, size 16, align 8, what at 0, ztunnel at 4, netns at 8);

@@ -10,9 +10,10 @@ use aya_ebpf::btf_maps::{
 };
 use aya_ebpf::macros::btf_map;
 use weir_common::address::{Address, OwnAddress};
+use weir_common::claim::{self, Claim, ClientPort};
 use weir_common::event::{CounterKey, Event};
 use weir_common::filter::{PortRule, RangeRule};
-use weir_common::flow::{ClientPort, Flow, Making, PortUse, SocketNote};
+use weir_common::flow::{Flow, Making, SocketNote};
 use weir_common::interface::InterfaceKey;
 use weir_common::listener::{ListenerKey, PortKey};
 use weir_common::node::NodeSettings;
@@ -43,11 +44,18 @@ pub static ZTUNNELS: HashMap<u64, u32, 64> = HashMap::new();
 #[btf_map(name = "weir_passes")]
 pub static PASSES: LruHashMap<Flow, u64, 65536> = LruHashMap::new();
 
-#[btf_map(name = "weir_clientport")]
-pub static CLIENT_PORTS: LruHashMap<ClientPort, PortUse, 262144> = LruHashMap::new();
+#[btf_map(name = "weir_claims")]
+pub static CLAIMS: Array<Claim, { claim::SEATS as usize }> = Array::new();
 
 #[btf_map(name = "weir_cursors")]
-pub static PORT_CURSORS: LruHashMap<OwnAddress, u32, 16384> = LruHashMap::new();
+pub static CURSORS: Array<u32, { claim::CURSORS as usize }> = Array::new();
+
+// Needed from a SYN until its connection is accepted.
+#[btf_map(name = "weir_askers")]
+pub static ASKERS: LruHashMap<ClientPort, u32, 16384> = LruHashMap::new();
+
+#[btf_map(name = "weir_listened")]
+pub static LISTENED: Array<u32, 65536> = Array::new();
 
 #[btf_map(name = "weir_port_rules")]
 pub static PORT_RULES: HashMap<PortRule, u32, 16384> = HashMap::new();

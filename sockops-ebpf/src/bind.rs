@@ -3,16 +3,15 @@
 
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
-use weir_common::address::OwnAddress;
 use weir_common::flow::SocketNote;
 use weir_common::given_ports::{self, ABOVE, BELOW, STRIDE};
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
 use weir_ebpf_shared::account::account;
-use weir_ebpf_shared::maps::{self, PORT_CURSORS};
+use weir_ebpf_shared::maps;
 use weir_sockops_ebpf::call::{Answer, Call, Family};
-use weir_sockops_ebpf::client_port;
+use weir_sockops_ebpf::client_port::Client;
 use weir_sockops_ebpf::socket::allow_address_reuse;
 
 use crate::{listener, ztunnel};
@@ -64,8 +63,9 @@ fn enrolled(call: &Call, netns: u64, pod: PodEntry) {
         reuse(call, netns);
     } else if ztunnel::calls(call) && !maps::is_own(netns, call.address()) {
         reuse(call, netns);
-        if let Some(port) = claim_port(call, netns, pod) {
-            call.set_port(port);
+        match claim_port(call, netns, pod) {
+            Some(port) => call.set_port(port),
+            None => account(&call.connection(netns), Reason::PortUnclaimed),
         }
     }
 }
@@ -82,11 +82,11 @@ pub fn reuse(call: &Call, netns: u64) {
 /// rests as long as possible before it is used again; the claim ends when the connection is closed.
 #[inline(always)]
 fn claim_port(call: &Call, netns: u64, pod: PodEntry) -> Option<u16> {
-    let address = call.address();
-    let cursor = cursor(OwnAddress { netns, address })?;
+    let client = Client::of(netns, call.address());
+    let cursor = client.cursor()?;
     let mut tries = 0;
     while tries < TRIES {
-        // SAFETY: a live map value. Two CPUs may read the same turn; the claim below tells them apart.
+        // SAFETY: a live map value. Two CPUs may read the same turn; the seat tells them apart.
         let turn = unsafe {
             *cursor = (*cursor).wrapping_add(if tries == 0 { 1 } else { STRIDE });
             *cursor
@@ -98,23 +98,15 @@ fn claim_port(call: &Call, netns: u64, pod: PodEntry) -> Option<u16> {
         } else {
             BELOW.port(turn)
         };
-        let key = client_port::key(netns, (address, port));
-        if client_port::claim(&key) {
+        if let Some(seat) = client.port(port)
+            && seat.give()
+        {
             if !listener::is_on(call, port) {
                 return Some(port);
             }
-            client_port::release(&key);
+            seat.give_back();
         }
         tries += 1;
     }
     None
-}
-
-#[inline(always)]
-fn cursor(key: OwnAddress) -> Option<*mut u32> {
-    if let Some(cursor) = PORT_CURSORS.get_ptr_mut(key) {
-        return Some(cursor);
-    }
-    PORT_CURSORS.insert(key, 0, 0).ok()?;
-    PORT_CURSORS.get_ptr_mut(key)
 }

@@ -17,7 +17,7 @@ use weir_ebpf_shared::account::{Connection, account};
 use weir_ebpf_shared::listeners;
 use weir_ebpf_shared::maps::{self, PASSES};
 use weir_ebpf_shared::place;
-use weir_sockops_ebpf::client_port;
+use weir_sockops_ebpf::client_port::Client;
 use weir_sockops_ebpf::socket::LOOPBACK_INDEX;
 use weir_sockops_ebpf::{read_address, read_field};
 
@@ -105,9 +105,9 @@ fn decide(arrival: &Arrival) -> Delivery {
     match inbound_exemption(arrival, netns, pod, port) {
         Some(reason) => Delivery::Pass(Some(reason)),
         None => {
-            let client = arrival.remote();
-            if given_ports::contain(client.1) {
-                client_port::asked_for(&client_port::key(netns, client), arrival.interface());
+            let (client, port) = arrival.remote();
+            if given_ports::contain(port) {
+                Client::of(netns, client).asks(port, arrival.interface());
             }
             Delivery::Ztunnel(ports::INBOUND, Some(Reason::Inbound))
         }

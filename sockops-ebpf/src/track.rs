@@ -16,9 +16,11 @@ use weir_common::ports;
 use weir_common::reason::Reason;
 use weir_ebpf_shared::account::{account, count};
 use weir_ebpf_shared::maps::{self, LISTENERS, NEWEST, PASSES, node};
-use weir_sockops_ebpf::client_port;
+use weir_sockops_ebpf::client_port::Client;
 use weir_sockops_ebpf::socket::{allow_address_reuse, bind_to_interface, bind_to_loopback, set_mark};
 use weir_sockops_ebpf::stream::Stream;
+
+use crate::listener;
 
 const TCP_CLOSE: u32 = 7;
 
@@ -55,8 +57,11 @@ fn connecting(stream: &Stream) {
 #[inline(always)]
 fn claim_chosen(stream: &Stream, netns: u64) {
     let client = stream.local();
-    if given_ports::contain(client.1) {
-        client_port::ensure_claimed(&client_port::key(netns, client));
+    if !given_ports::contain(client.1) {
+        return;
+    }
+    if let Some(seat) = Client::of(netns, client.0).port(client.1) {
+        seat.connects();
         stream.watch_state();
     }
 }
@@ -126,12 +131,15 @@ fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
 /// between the same addresses and ports; only the interface tells their packets apart.
 #[inline(always)]
 fn accepted_from_client(stream: &Stream, netns: u64) {
-    let client = stream.remote();
-    if !given_ports::contain(client.1) {
+    let (address, port) = stream.remote();
+    if !given_ports::contain(port) {
         return;
     }
+    let client = Client::of(netns, address);
+    let Some(seat) = client.port(port) else { return };
     stream.watch_state();
-    if let Some(interface) = client_port::share(&client_port::key(netns, client))
+    if seat.share()
+        && let Some(interface) = client.asked_by(port)
         && !bind_to_interface(stream.helper_context(), interface)
     {
         count(netns, Reason::PortTaken);
@@ -147,6 +155,7 @@ fn listening(stream: &Stream) {
     let (_, port) = stream.local();
     if mark::ours(stream.mark()) != mark::ZTUNNEL || !(ports::is_ztunnel(port) || port == ports::DNS_CAPTURE)
     {
+        listener::note(port);
         let_marks_through(stream);
     } else if ports::takes_captured(port) && bound_by_ztunnel(stream) {
         note_listener(stream, netns, u32::from(port));
@@ -226,5 +235,7 @@ fn closed(stream: &Stream) {
         mark::TO_APPLICATION => stream.local(),
         _ => stream.remote(),
     };
-    client_port::release(&client_port::key(netns, client));
+    if let Some(seat) = Client::of(netns, client.0).port(client.1) {
+        seat.release();
+    }
 }

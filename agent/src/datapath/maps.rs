@@ -35,7 +35,7 @@ pub struct Sizes {
     pub addresses_per_pod: u32,
     /// Probes under way at once.
     pub probes: u32,
-    /// Inbound connections open at once, on the whole node.
+    /// Connections of which something is remembered at once, on the whole node.
     pub connections: u32,
     /// Cgroups of ztunnels that run at once.
     pub ztunnels: u32,
@@ -61,7 +61,7 @@ impl Default for Sizes {
 
 impl Sizes {
     /// Entries of each map whose size is not fixed.
-    pub(super) fn by_map(&self) -> [(&'static str, u32); 19] {
+    pub(super) fn by_map(&self) -> [(&'static str, u32); 18] {
         let addresses = self.pods.saturating_mul(self.addresses_per_pod);
         let reasons = u32::try_from(Reason::ALL.len()).unwrap_or(u32::MAX);
         [
@@ -73,9 +73,7 @@ impl Sizes {
             (map::NEWEST, self.pods.saturating_mul(2)),
             (map::ZTUNNELS, self.ztunnels),
             (map::PASSES, self.probes),
-            (map::CLIENT_PORTS, self.connections),
-            // Clients, of which each has several connections.
-            (map::PORT_CURSORS, (self.connections / 16).max(1)),
+            (map::ASKERS, (self.connections / 16).max(1)),
             (map::DETOURS, self.pods),
             // Those that ztunnel has not accepted yet.
             (map::ORIGINALS, (self.connections / 4).max(1)),
@@ -152,6 +150,16 @@ impl Maps {
     /// As [`Self::pods`].
     pub fn newest(&self) -> Result<HashMap<MapData, weir_common::listener::PortKey, u32>, DatapathError> {
         self.hash(map::NEWEST)
+    }
+
+    /// Ports on which something in a pod has ever listened; 0 where nothing has.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn listened(&self) -> Result<Array<MapData, u32>, DatapathError> {
+        Map::Array(self.data(map::LISTENED)?)
+            .try_into()
+            .map_err(wrap(map::LISTENED))
     }
 
     /// Cgroups in which ztunnel's mark is believed.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
+use weir_common::given_ports;
 use weir_common::listener::{ListenerKey, PortKey, SLOTS};
 use weir_common::names::map;
 use weir_common::ports;
@@ -25,11 +26,21 @@ pub enum Repaired {
     Some,
 }
 
-/// The sockets that listen on ztunnel's ports.
-fn listening(netns: BorrowedFd<'_>) -> Result<Vec<Socket>, EnrollError> {
-    let mut sockets = socket_table::read(netns, States::LISTENING)?;
-    sockets.retain(|socket| PORTS.contains(&socket.local.port()));
-    Ok(sockets)
+/// Notes the ports, of those that ztunnel's connections are given, that something listens on: the kernel side notes only
+/// what begins to listen while the pod is tracked.
+fn note_ports(maps: &Maps, listening: &[Socket]) -> Result<(), EnrollError> {
+    let ports = listening.iter().map(|socket| socket.local.port());
+    let mut given = ports.filter(|port| given_ports::contain(*port)).peekable();
+    if given.peek().is_none() {
+        return Ok(());
+    }
+    let mut listened = maps.listened()?;
+    for port in given {
+        listened
+            .set(port.into(), 1, 0)
+            .map_err(maps::wrap(map::LISTENED))?;
+    }
+    Ok(())
 }
 
 /// How many listeners the kernel side knows for the pod, by port.
@@ -57,9 +68,9 @@ pub fn are_known(maps: &Maps, netns: u64) -> Result<bool, EnrollError> {
     Ok(registered(maps, netns)?.len() == PORTS.len())
 }
 
-/// Makes sure that ztunnel's listeners take captured connections, and that the kernel side knows them: it notes those
-/// that begin to listen by itself, and looking for the others means to walk over ztunnel's descriptors. `processes` are
-/// ztunnel's, which may be looked at.
+/// Makes sure that ztunnel's listeners take captured connections, and that the kernel side knows them, and which ports
+/// are the application's: it notes those that begin to listen by itself, and looking for the others means to walk over
+/// ztunnel's descriptors. `processes` are ztunnel's, which may be looked at.
 ///
 /// # Errors
 /// [`EnrollError`] if the namespace or a map cannot be read, or a listener not be made to take captured connections; a
@@ -70,7 +81,9 @@ pub fn repair(
     cookie: u64,
     processes: &[u32],
 ) -> Result<Repaired, EnrollError> {
-    let listening = listening(netns)?;
+    let mut listening = socket_table::read(netns, States::LISTENING)?;
+    note_ports(maps, &listening)?;
+    listening.retain(|socket| PORTS.contains(&socket.local.port()));
     let registered = registered(maps, cookie)?;
     let known = |port: u16| registered.get(&port).copied().unwrap_or(0);
     let unknown = |port: u16| {

@@ -87,12 +87,18 @@ impl Node {
         if config.guard == GuardMode::Enforce {
             flags |= NodeSettings::GUARD_ENFORCES;
         }
+        // Whoever listens outside of that cgroup is not seen.
+        let is_all = |cgroup: &PathBuf| *cgroup == self.hierarchy.root;
+        if !config.cgroup.as_ref().is_none_or(is_all) {
+            flags |= NodeSettings::LISTENERS_UNSEEN;
+        }
         NodeSettings {
             host_netns: self.host_netns,
             pods_cgroup: self.pods_cgroup.map_or(0, |cgroup| cgroup.id),
             pods_cgroup_level: self
                 .pods_cgroup
                 .map_or(0, |cgroup| cgroup.level + self.root_depth),
+            ztunnel: 0,
             flags,
         }
     }

@@ -3,10 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use weir_agent::datapath::{Maps, Pins, sys};
+use aya::maps::{Array, Map, MapData};
+use weir_agent::datapath::{Maps, Pins};
 use weir_agent::inside;
 use weir_common::address::OwnAddress;
-use weir_common::flow::{ClientPort, Flow};
+use weir_common::claim::Claim;
+use weir_common::flow::Flow;
 use weir_common::names::map;
 use weir_common::reason::Reason;
 use weir_testbeds::deadline::{PATIENCE, eventually};
@@ -128,19 +130,11 @@ impl Tally {
         }
     }
 
-    /// Client ports that are claimed in the pod.
-    pub fn claimed_ports(&self) -> usize {
-        let pin = sys::obj_get(&self.pins.map(map::CLIENT_PORTS)).unwrap();
-        let claims = sys::RawMap::new(pin).unwrap();
-        assert_eq!(claims.key_size(), size_of::<ClientPort>());
-        let mine = self.netns.to_ne_bytes();
-        let mut key = None;
-        let mut count = 0;
-        while let Some(next) = claims.next_key(key.as_deref()).unwrap() {
-            count += usize::from(next.starts_with(&mine));
-            key = Some(next);
-        }
-        count
+    /// Connections that hold a client's port in any pod of the node.
+    pub fn claims(&self) -> u64 {
+        let map = Map::Array(MapData::from_pin(self.pins.map(map::CLAIMS)).unwrap());
+        let claims: Array<_, Claim> = map.try_into().unwrap();
+        claims.iter().map(|claim| u64::from(claim.unwrap().users)).sum()
     }
 }
 

@@ -11,13 +11,21 @@ use std::net::{IpAddr, SocketAddr};
 
 use caller::Caller;
 use server::{Closer, LoadServer};
-use weir_testbeds::mesh::{Builder, Mesh};
+use weir_testbeds::mesh::{Builder, Mesh, PodLine};
 use weir_testbeds::world::{Family, Wiring};
 
 const PORT: u16 = 8080;
 
 fn mesh(name: &str) -> Mesh {
     builder(name).start().unwrap()
+}
+
+/// One whose pod is still to be enrolled.
+fn mesh_without(name: &str, pod: &str) -> Mesh {
+    let mut mesh = mesh(name);
+    mesh.change(pod, PodLine::leave).unwrap();
+    mesh.wait_state(pod, "left").unwrap();
+    mesh
 }
 
 fn builder(name: &str) -> Builder {

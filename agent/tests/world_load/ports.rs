@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use weir_testbeds::mesh::Mesh;
+use socket2::Socket;
+use weir_testbeds::mesh::{Mesh, PodLine};
 use weir_testbeds::netns::Netns;
 
 use crate::caller::{Caller, Talk, ask_all, call_all, finish_all, open_all};
 use crate::server::{Closer, LoadServer, listener};
-use crate::{callers, families, mesh, scaled};
+use crate::{callers, families, mesh, mesh_without, scaled};
 
 const PORTS: [u16; 3] = [8080, 8081, 9000];
 /// From here on ports are given to the proxy's connections to applications.
@@ -126,31 +127,50 @@ fn a_client_takes_the_ports_under_which_the_application_knows_it() {
     }
 }
 
-/// Applications listen on every address of a port that the proxy's next connection would have.
+/// Applications listen on every address of ports that the proxy's next connections would have. All of those work, by
+/// ports around the listeners' and not by others.
+fn calls_by_ports_around(mesh: &Mesh, to: IpAddr, _listeners: &[Socket]) {
+    let server = &servers(mesh, to)[0];
+    let plain = &mesh.pod("plain").netns;
+    let seen = plain.run_async(async || call_all(callers(server, 600), 20, Closer::Client).await);
+    let given = |seen: &SocketAddr| (GIVEN..GIVEN + 400).contains(&seen.port());
+    assert!(seen.iter().any(given), "{seen:?}");
+    assert!(seen.iter().all(|seen| !is_listened_on(seen.port())), "{seen:?}");
+}
+
+const fn is_listened_on(port: u16) -> bool {
+    port >= GIVEN && port < GIVEN + 400 && (port - GIVEN) % 7 == 0
+}
+
+fn listen(mesh: &Mesh, to: IpAddr) -> Vec<Socket> {
+    let any = if to.is_ipv4() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    };
+    let pod = &mesh.pod("server").netns;
+    (GIVEN..GIVEN + 400)
+        .filter(|port| is_listened_on(*port))
+        .map(|port| listener(pod, SocketAddr::new(any, port), false).unwrap())
+        .collect()
+}
+
 #[test]
 fn applications_listen_on_the_ports_that_are_given_next() {
     let mesh = mesh("load-listened");
-    let pod = &mesh.pod("server").netns;
     for to in families(&mesh) {
-        let server = &servers(&mesh, to)[0];
-        let any = if to.is_ipv4() {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
-        } else {
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-        };
-        let ports = (GIVEN..GIVEN + 400).step_by(7);
-        let _listeners: Vec<_> = ports
-            .map(|port| listener(pod, SocketAddr::new(any, port), false).unwrap())
-            .collect();
-        let seen = mesh
-            .pod("plain")
-            .netns
-            .run_async(async || call_all(callers(server, 600), 20, Closer::Client).await);
-        // All of them work, by ports around the listeners' and not by others.
-        assert!(
-            seen.iter()
-                .any(|seen| (GIVEN..GIVEN + 400).contains(&seen.port())),
-            "{seen:?}"
-        );
+        calls_by_ports_around(&mesh, to, &listen(&mesh, to));
+    }
+}
+
+#[test]
+fn applications_have_listened_on_the_ports_that_are_given_next_since_before_the_enrolment() {
+    for v4 in [true, false] {
+        let mut mesh = mesh_without("load-listens", "server");
+        let to = families(&mesh).into_iter().find(|to| to.is_ipv4() == v4).unwrap();
+        let listeners = listen(&mesh, to);
+        mesh.change("server", PodLine::enrol).unwrap();
+        mesh.wait_state("server", "enrolled").unwrap();
+        calls_by_ports_around(&mesh, to, &listeners);
     }
 }

@@ -4,10 +4,9 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use aya::maps::{HashMap, Map, MapData};
+use aya::maps::{Array, Map, MapData};
 use weir_agent::datapath::Pins;
-use weir_common::address::OwnAddress;
-use weir_common::names::map::PORT_CURSORS;
+use weir_common::names::map::CURSORS;
 use weir_testbeds::mesh::Mesh;
 
 use crate::caller::call_all;
@@ -16,13 +15,14 @@ use crate::{PORT, builder, callers, families, mesh, scaled, serve};
 
 /// Makes the search for ports go on from here: as if as many had been used.
 fn turn_to(mesh: &Mesh, turn: u32) {
-    let pin = Pins::new(mesh.agent.pin_root()).map(PORT_CURSORS);
-    let map = Map::LruHashMap(MapData::from_pin(pin).unwrap());
-    let mut cursors: HashMap<_, OwnAddress, u32> = map.try_into().unwrap();
-    let keys: Vec<_> = cursors.keys().map(Result::unwrap).collect();
-    assert!(!keys.is_empty(), "no port was chosen");
-    for key in keys {
-        cursors.insert(key, turn, 0).unwrap();
+    let map = Map::Array(MapData::from_pin(Pins::new(mesh.agent.pin_root()).map(CURSORS)).unwrap());
+    let mut cursors: Array<_, u32> = map.try_into().unwrap();
+    let used: Vec<_> = (0..cursors.len())
+        .filter(|at| cursors.get(at, 0).unwrap() != 0)
+        .collect();
+    assert!(!used.is_empty(), "no port was chosen");
+    for at in used {
+        cursors.set(at, turn, 0).unwrap();
     }
 }
 

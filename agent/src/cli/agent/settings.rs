@@ -125,7 +125,7 @@ pub struct Settings {
     /// Probes under way at once [default: 16384].
     #[arg(long, env = "WEIR_MAX_PROBES", value_name = "N")]
     pub max_probes: Option<u32>,
-    /// Inbound connections open at once on the node [default: 262144].
+    /// Connections on the node of which something is remembered at once [default: 262144].
     #[arg(long, env = "WEIR_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<u32>,
     /// ztunnels that run on the node at once: upgrades overlap [default: 64].
