@@ -15,12 +15,14 @@ mod tally;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use serve::serve;
 use socket2::SockRef;
 use streams::{accept, dial, drain, listen};
 use tally::Tally;
+use weir_agent::datapath::sys;
 use weir_common::reason::Reason;
 use weir_testbeds::actor::Actor;
 use weir_testbeds::cgroup::Cgroup;
@@ -145,7 +147,31 @@ fn probe(mesh: &Mesh, from: SocketAddr, to: SocketAddr, end: End) {
 
 #[test]
 fn a_server_without_reuse_listens_again_while_captured_connections_are_open() {
-    let mesh = mesh("listen-again").start().unwrap();
+    listens_again(&mesh("listen-again").start().unwrap());
+}
+
+/// Nobody was there to set up its listeners as they began to listen.
+#[test]
+fn a_server_without_reuse_listens_again_where_ztunnel_was_there_before_the_agent() {
+    let mut mesh = mesh("listen-before").start().unwrap();
+    mesh.agent.kill();
+    std::fs::remove_dir_all(mesh.agent.pin_root()).unwrap();
+    let proxy = mesh.proxy.id().unwrap();
+    for descriptor in std::fs::read_dir(format!("/proc/{proxy}/fd")).unwrap() {
+        let descriptor = descriptor.unwrap().file_name();
+        let descriptor = descriptor.to_str().unwrap().parse().unwrap();
+        let pidfd = sys::pidfd_open(proxy).unwrap();
+        let copy = sys::pidfd_getfd(pidfd.as_fd(), descriptor).unwrap();
+        // Those that are no sockets say so.
+        SockRef::from(&copy).set_reuse_address(false).ok();
+    }
+    mesh.agent.restart().unwrap();
+    mesh.settled().unwrap();
+    mesh.proxy.wait_ready(PATIENCE).unwrap();
+    listens_again(&mesh);
+}
+
+fn listens_again(mesh: &Mesh) {
     let server = &mesh.pod("server").netns;
     for to in mesh
         .pod("server")

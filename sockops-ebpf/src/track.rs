@@ -105,10 +105,6 @@ fn accepted(stream: &Stream) {
 
 #[inline(always)]
 fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
-    // The local port is one that the application may want to listen on again: both sides have to allow that.
-    if !allow_address_reuse(stream.helper_context()) {
-        count(netns, Reason::ReuseRefused);
-    }
     let (local, port) = stream.local();
     if !maps::is_own(netns, local) {
         let (peer, _) = stream.remote();
@@ -179,6 +175,11 @@ fn let_marks_through(stream: &Stream) {
 
 #[inline(always)]
 fn note_listener(stream: &Stream, netns: u64, port: u32) {
+    // What it accepts has a port that the application may want to listen on again: both sides have to allow that, and
+    // accepted sockets are born with what the listener has.
+    if !allow_address_reuse(stream.helper_context()) {
+        count(netns, Reason::ReuseRefused);
+    }
     let newest = PortKey {
         netns,
         port,

@@ -89,6 +89,11 @@ pub(super) fn make_transparent(socket: &OwnedFd) -> io::Result<()> {
     SockRef::from(socket).set_ip_transparent_v4(true)
 }
 
+/// Lets the application listen again on the ports of what the socket accepts from now on, which inherits that.
+pub(super) fn allow_address_reuse(socket: &OwnedFd) -> io::Result<()> {
+    SockRef::from(socket).set_reuse_address(true)
+}
+
 /// A process that is gone has no sockets either, whatever its age.
 fn started(process: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();

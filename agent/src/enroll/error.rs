@@ -73,6 +73,11 @@ pub enum EnrollError {
         /// Why not.
         source: io::Error,
     },
+    /// A listener of ztunnel's takes no setting.
+    #[error(
+        "a listener of ztunnel's in the pod cannot be set up (SO_REUSEADDR): {0}; a security module may forbid it"
+    )]
+    Listener(io::Error),
     /// The facts of a network cannot be read.
     #[error(transparent)]
     Wiring(#[from] weir_netdetect::read::ReadError),

@@ -140,6 +140,7 @@ fn register(maps: &Maps, netns: u64, port: u16, sockets: &[OwnedFd]) -> Result<(
     };
     let slots: Vec<u32> = (0..SLOTS).take(sockets.len()).collect();
     for (age, (socket, &slot)) in sockets.iter().zip(&slots).rev().enumerate() {
+        borrowed::allow_address_reuse(socket).map_err(EnrollError::Listener)?;
         listeners
             .insert(ListenerKey { netns, port, slot }, socket.as_raw_fd(), 0)
             .map_err(maps::wrap(map::LISTENERS))?;
