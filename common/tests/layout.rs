@@ -4,10 +4,10 @@
 use std::mem::{align_of, offset_of, size_of};
 
 use weir_common::address::{Address, OwnAddress};
+use weir_common::claim::{Claim, ClientPort};
 use weir_common::detour::{ClientEnd, Detour, Original};
 use weir_common::event::{CounterKey, Event};
 use weir_common::filter::{PortRule, RangeRule};
-use weir_common::claim::{Claim, ClientPort};
 use weir_common::flow::{Decided, Ends, Flow, SocketNote};
 use weir_common::interface::InterfaceKey;
 use weir_common::listener::{ListenerKey, PortKey};
@@ -31,7 +31,8 @@ fn shared_structs_lie_in_memory_as_the_pins_of_this_version_expect() {
     layout!(Address, size 16, align 4, words at 0);
     layout!(OwnAddress, size 24, align 8, netns at 0, address at 8);
     layout!(PodEntry, size 8, align 4, flags at 0, sysctls at 4);
-    layout!(NodeSettings, size 24, align 8, host_netns at 0, pods_cgroup at 8, pods_cgroup_level at 16, flags at 20);
+    layout!(NodeSettings, size 32, align 8, host_netns at 0, pods_cgroup at 8, ztunnel at 16, pods_cgroup_level at 24,
+        flags at 28);
     layout!(ListenerKey, size 16, align 8, netns at 0, port at 8, slot at 12);
     layout!(PortKey, size 16, align 8, netns at 0, port at 8, reserved at 12);
     layout!(InterfaceKey, size 16, align 8, netns at 0, index at 8, reserved at 12);

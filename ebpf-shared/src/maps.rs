@@ -87,6 +87,7 @@ pub fn node() -> NodeSettings {
     NODE.get(0).copied().unwrap_or(NodeSettings {
         host_netns: 0,
         pods_cgroup: 0,
+        ztunnel: 0,
         pods_cgroup_level: 0,
         flags: 0,
     })

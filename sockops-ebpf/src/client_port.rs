@@ -57,7 +57,9 @@ impl Client {
     #[must_use]
     pub fn asked_by(&self, port: u16) -> Option<u32> {
         // SAFETY: a live map value of four aligned bytes.
-        ASKERS.get_ptr(self.key(port)).map(|interface| unsafe { *interface })
+        ASKERS
+            .get_ptr(self.key(port))
+            .map(|interface| unsafe { *interface })
     }
 
     #[inline(always)]

@@ -35,7 +35,9 @@ pub fn is_on(call: &Call, port: u16) -> bool {
 /// To ask the kernel takes a third of what all programs together take for a connection.
 #[inline(always)]
 fn has_been_on(port: u16) -> bool {
-    LISTENED.get(u32::from(port)).is_some_and(|listened| *listened != 0)
+    LISTENED
+        .get(u32::from(port))
+        .is_some_and(|listened| *listened != 0)
 }
 
 /// Asked by way of loopback, which such listeners take too and which nobody captures.

@@ -29,10 +29,11 @@ pub fn allow_address_reuse(context: HelperContext) -> bool {
     set_integer(context, SO_REUSEADDR, 1)
 }
 
-/// Binds the socket to loopback: it then matches no packet from outside.
+/// Binds the socket to loopback: it then matches no packet from outside. By its name where the kernel takes no index, as
+/// a name has to be looked for.
 #[inline(always)]
 pub fn bind_to_loopback(context: HelperContext) -> bool {
-    bind_to_device(context, *b"lo\0\0")
+    bind_to_interface(context, LOOPBACK_INDEX) || bind_to_device(context, *b"lo\0\0")
 }
 
 /// Binds the socket to an interface: it then matches no packet from elsewhere. Kernels before 6.1 refuse.

@@ -47,5 +47,6 @@ pub fn source(call: &Call) -> Address {
 fn is_trusted() -> bool {
     // SAFETY: the helper takes nothing and always succeeds.
     let cgroup = unsafe { bpf_get_current_cgroup_id() };
-    ZTUNNELS.get_ptr(cgroup).is_some() || node().has(NodeSettings::TRUST_MARK_ALONE)
+    let node = node();
+    cgroup == node.ztunnel || ZTUNNELS.get_ptr(cgroup).is_some() || node.has(NodeSettings::TRUST_MARK_ALONE)
 }

@@ -76,7 +76,7 @@ impl Ztunnels {
                 .insert(cgroup.id, 1, 0)
                 .map_err(maps::wrap(map::ZTUNNELS))?;
         }
-        Ok(())
+        change_settings(&self.datapath, |settings| settings.ztunnel = cgroup.id)
     }
 }
 
