@@ -10,12 +10,12 @@ pub struct NodeSettings {
     pub host_netns: u64,
     /// Cgroup below which all pods live; 0 if it is not known.
     pub pods_cgroup: u64,
-    /// Cgroup of the ztunnel that came last; 0 if none is known. The map has it too, but takes a look-up.
-    pub ztunnel: u64,
     /// Depth of that cgroup in the hierarchy.
     pub pods_cgroup_level: u32,
     /// Combination of the `TRACE`… flags.
     pub flags: u32,
+    /// Cgroup of the ztunnel that came last; 0 if none is known. The map has it too, but takes a look-up.
+    pub ztunnel: u64,
 }
 shared!(NodeSettings);
 

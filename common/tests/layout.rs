@@ -31,8 +31,8 @@ fn shared_structs_lie_in_memory_as_the_pins_of_this_version_expect() {
     layout!(Address, size 16, align 4, words at 0);
     layout!(OwnAddress, size 24, align 8, netns at 0, address at 8);
     layout!(PodEntry, size 8, align 4, flags at 0, sysctls at 4);
-    layout!(NodeSettings, size 32, align 8, host_netns at 0, pods_cgroup at 8, ztunnel at 16, pods_cgroup_level at 24,
-        flags at 28);
+    layout!(NodeSettings, size 32, align 8, host_netns at 0, pods_cgroup at 8, pods_cgroup_level at 16, flags at 20,
+        ztunnel at 24);
     layout!(ListenerKey, size 16, align 8, netns at 0, port at 8, slot at 12);
     layout!(PortKey, size 16, align 8, netns at 0, port at 8, reserved at 12);
     layout!(InterfaceKey, size 16, align 8, netns at 0, index at 8, reserved at 12);
