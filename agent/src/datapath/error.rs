@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use aya::maps::MapError;
-use aya::programs::ProgramError;
 
+use super::refusal::Refusal;
 use super::sys::SysError;
 use crate::inside::InsideError;
 
@@ -38,12 +38,12 @@ pub enum DatapathError {
     #[error("the embedded object has no place for a netns cookie")]
     NoPlaceForCookie,
     /// The kernel refused a program.
-    #[error("program {program}: {source}; `weir check` tells what this kernel lacks")]
+    #[error("program {program}: {why}; `weir check` tells what this kernel lacks")]
     Program {
         /// Which.
         program: &'static str,
         /// Why.
-        source: ProgramError,
+        why: Refusal,
     },
     /// A map was refused or an entry could not be written.
     #[error("map {map}: {source}")]

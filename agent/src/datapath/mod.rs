@@ -16,6 +16,7 @@ pub mod object;
 pub mod pins;
 mod programs;
 pub mod redirect;
+pub(crate) mod refusal;
 pub mod residue;
 mod steer;
 mod stock;
@@ -32,6 +33,7 @@ pub use error::DatapathError;
 pub use interface::{Hook, Interface, Link};
 pub use maps::{Maps, Sizes};
 pub use pins::Pins;
+pub use refusal::Refusal;
 
 /// Where and how large Weir's kernel objects are.
 #[derive(Clone, Debug)]

@@ -98,9 +98,9 @@ pub(super) fn loaded<'a>(
     if program.fd().is_err() {
         load(name, program)?;
     }
-    let fd = program.fd().map_err(|source| DatapathError::Program {
+    let fd = program.fd().map_err(|error| DatapathError::Program {
         program: name,
-        source,
+        why: error.into(),
     })?;
     Ok(fd.as_fd())
 }
@@ -120,8 +120,8 @@ pub(super) fn load<'a>(
     };
     loaded
         .map(|fd| fd.as_fd())
-        .map_err(|source| DatapathError::Program {
+        .map_err(|error| DatapathError::Program {
             program: name,
-            source,
+            why: error.into(),
         })
 }

@@ -110,9 +110,9 @@ impl Datapath {
         let program = object.program_mut(name).ok_or(DatapathError::NoProgram(name))?;
         programs::load(name, program)?;
         let program = program.fd().and_then(|program| Ok(program.try_clone()?));
-        let program = program.map_err(|source| DatapathError::Program {
+        let program = program.map_err(|error| DatapathError::Program {
             program: name,
-            source,
+            why: error.into(),
         })?;
         let cookie = object.take_map(COOKIE).ok_or(DatapathError::NoPlaceForCookie)?;
         Ok(Instance { program, cookie })

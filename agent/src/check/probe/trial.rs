@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 
 use crate::check::Outcome;
+use crate::datapath::refusal::conclusion;
 use crate::datapath::sys::{
     AttachType, Insn, LoadError, MapSpec, MapType, ProgramSpec, ProgramType, Register, SysError, map_create,
     prog_load,
@@ -78,7 +79,7 @@ pub fn refused_io(what: &str, error: &io::Error) -> Outcome {
 }
 
 fn not_loaded(refusal: &LoadError) -> Outcome {
-    match verdict_line(&refusal.log) {
+    match conclusion(&refusal.log) {
         Some(line) if !refusal.error.is_denied() => Outcome::missing(line),
         // Not the verifier's EACCES, then, but that of a security module.
         None if refusal.error.errno() == Some(libc::EACCES) => Outcome::denied(format!(
@@ -96,29 +97,4 @@ fn words(error: &io::Error) -> String {
         || error.to_string(),
         |number| Errno::from_raw(number).desc().to_owned(),
     )
-}
-
-/// The verifier's reason: its last line before the statistics.
-fn verdict_line(log: &str) -> Option<&str> {
-    log.lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| !line.is_empty() && !line.starts_with("processed "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::verdict_line;
-
-    #[test]
-    fn the_verifiers_reason_is_its_last_word() {
-        let log = "0: R1=ctx() R10=fp0\n0: (85) call bpf_sk_assign#124\n\
-                   program of this type cannot use helper bpf_sk_assign#124\n\
-                   processed 1 insns (limit 1000000) max_states_per_insn 0\n\n";
-        assert_eq!(
-            verdict_line(log),
-            Some("program of this type cannot use helper bpf_sk_assign#124")
-        );
-        assert_eq!(verdict_line(""), None);
-    }
 }
