@@ -265,6 +265,11 @@ fn a_pod_that_the_agent_knows_is_found_by_name() {
     assert_eq!(detect(&world, &["--pod", "web"]).status.code(), Some(3));
 }
 
+fn point_to_point(name: &str) -> World {
+    let builder = World::builder(name).wiring(Wiring::PointToPoint);
+    builder.pods(["pod"]).build().unwrap()
+}
+
 /// Name and index of the node's end of the pod's interface.
 fn host_end(world: &World) -> (String, u32) {
     let name = world.pod("pod").host_interface().unwrap();
@@ -277,11 +282,7 @@ fn host_end(world: &World) -> (String, u32) {
 
 #[test]
 fn programs_of_others_are_listed_in_order_and_stay() {
-    let world = World::builder("foreign")
-        .wiring(Wiring::PointToPoint)
-        .pods(["pod"])
-        .build()
-        .unwrap();
+    let world = point_to_point("foreign");
     let node = &world.node.netns;
     let (name, index) = host_end(&world);
     let (first, second) = (foreign::load("cali_tc_first"), foreign::load("other_second"));
@@ -326,6 +327,29 @@ fn programs_of_others_are_listed_in_order_and_stay() {
         "{table}"
     );
     drop(links);
+}
+
+/// A filter at a qdisc for what arrives is not told of as one for what leaves as well.
+#[test]
+fn a_program_at_a_qdisc_for_one_direction_is_listed_once() {
+    let world = point_to_point("one-way");
+    let node = &world.node.netns;
+    let (name, index) = host_end(&world);
+    let added = node.run(|| {
+        let words = ["qdisc", "add", "dev", &name, "ingress"];
+        Command::new("tc").args(words).status().unwrap()
+    });
+    assert!(added.success());
+    let program = foreign::load("cali_tc_first");
+    foreign::attach_clsact(node, index, (&program, "cali_tc_first"), Direction::Ingress, 7);
+    let path = world.pod("pod").netns.path();
+    let answer = json(&detect(
+        &world,
+        &["--netns", path.to_str().unwrap(), "-o", "json"],
+    ));
+    let programs = answer["node"]["programs"].as_array().unwrap();
+    let directions: Vec<_> = programs.iter().map(|program| &program["direction"]).collect();
+    assert_eq!(directions, ["ingress"], "{programs:#?}");
 }
 
 /// By the node contract frames are put into a pod past what stands at its peer.

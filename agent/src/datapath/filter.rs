@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use aya::programs::links::Link as Detach;
-use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
+use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
 use aya::programs::{ProgramError, SchedClassifier};
 use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcMessage, TcOption};
 use nix::net::if_::if_nameindex;
 
-use super::DatapathError;
 use super::interface::Role;
+use super::{DatapathError, qdisc};
 
 /// Where our filters are on an interface: early.
 const PRIORITY: u16 = 1;
@@ -47,11 +47,16 @@ pub(super) fn remove_at(role: Role, interface: u32) -> Result<(), DatapathError>
 }
 
 /// The qdisc stays when the filter goes: others may have come to use it.
-pub(super) fn upsert(program: &mut SchedClassifier, role: Role, interface: &str) -> Result<(), ProgramError> {
-    match tc::qdisc_add_clsact(interface) {
-        Err(error) if !is_there(&error) => return Err(error.into()),
-        _ => {}
-    }
+pub(super) fn upsert(
+    program: &mut SchedClassifier,
+    role: Role,
+    interface: &str,
+) -> Result<(), DatapathError> {
+    qdisc::ensure(interface, role.direction).map_err(role.failed(interface))?;
+    replace_or_make(program, role, interface).map_err(role.failed(interface))
+}
+
+fn replace_or_make(program: &mut SchedClassifier, role: Role, interface: &str) -> Result<(), ProgramError> {
     let id = match program.attach_to_link(ours(role, interface)?) {
         Err(error) if is_absent(&error) => {
             let options = TcAttachOptions::Netlink(NlOptions {
@@ -99,14 +104,6 @@ fn ours(role: Role, interface: &str) -> Result<SchedClassifierLink, TcError> {
         handle(role),
         None,
     )?)
-}
-
-fn is_there(error: &TcError) -> bool {
-    match error {
-        TcError::AlreadyAttached => true,
-        TcError::NetlinkError(error) => error.raw_os_error() == Some(libc::EEXIST),
-        _ => false,
-    }
 }
 
 /// No filter, no chain, no qdisc, or no interface any more.

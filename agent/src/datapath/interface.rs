@@ -180,13 +180,12 @@ pub(super) fn put(
     interface: &Interface,
 ) -> Result<(), DatapathError> {
     let program = classifier(object, role.program(interface.link))?;
-    let failed = role.failed(&interface.name);
     match hook {
         Hook::Tcx => {
-            let program = program.fd().map_err(failed)?;
+            let program = program.fd().map_err(role.failed(&interface.name))?;
             link(pin, program.as_fd(), role, interface)
         }
-        Hook::Clsact => filter::upsert(program, role, &interface.name).map_err(failed),
+        Hook::Clsact => filter::upsert(program, role, &interface.name),
     }
 }
 

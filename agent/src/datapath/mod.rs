@@ -15,6 +15,7 @@ pub mod maps;
 pub mod object;
 pub mod pins;
 mod programs;
+mod qdisc;
 pub mod redirect;
 pub(crate) mod refusal;
 pub mod residue;

@@ -1,6 +1,6 @@
 //! Programs at interfaces: TCX, filters of clsact qdiscs, XDP.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs};
 use futures::TryStreamExt as _;
@@ -23,8 +23,8 @@ pub(super) async fn programs(
             all.extend(tcx(interface, unread));
         }
     }
-    for index in with_clsact(handle).await? {
-        all.extend(clsact(handle, index).await?);
+    for (index, directions) in with_filters(handle).await? {
+        all.extend(clsact(handle, index, directions).await?);
     }
     all.sort_by_key(|attached| {
         (
@@ -64,8 +64,8 @@ fn tcx(interface: &Interface, unread: &mut Vec<String>) -> Vec<Attached> {
     found
 }
 
-/// Interfaces with a qdisc that takes filters in both directions.
-async fn with_clsact(handle: &Handle) -> Result<BTreeSet<i32>, ReadError> {
+/// Interfaces with a qdisc for filters, and the directions that it has.
+async fn with_filters(handle: &Handle) -> Result<BTreeMap<i32, &'static [Direction]>, ReadError> {
     let qdiscs: Vec<TcMessage> = handle
         .qdisc()
         .get()
@@ -73,21 +73,29 @@ async fn with_clsact(handle: &Handle) -> Result<BTreeSet<i32>, ReadError> {
         .try_collect()
         .await
         .map_err(ReadError::netlink("list qdiscs"))?;
-    let is_clsact = |qdisc: &&TcMessage| {
-        qdisc.attributes.iter().any(
-            |attribute| matches!(attribute, TcAttribute::Kind(kind) if kind == "clsact" || kind == "ingress"),
-        )
-    };
-    Ok(qdiscs
-        .iter()
-        .filter(is_clsact)
-        .map(|qdisc| qdisc.header.index)
-        .collect())
+    let found = qdiscs.iter().filter_map(|qdisc| {
+        let mut attributes = qdisc.attributes.iter();
+        let directions = attributes.find_map(|attribute| match attribute {
+            TcAttribute::Kind(kind) => directions(kind),
+            _ => None,
+        })?;
+        Some((qdisc.header.index, directions))
+    });
+    Ok(found.collect())
 }
 
-async fn clsact(handle: &Handle, index: i32) -> Result<Vec<Attached>, ReadError> {
+/// The kernel answers for `ingress` too when it is asked for what leaves: with the filters of what arrives.
+fn directions(qdisc: &str) -> Option<&'static [Direction]> {
+    match qdisc {
+        "clsact" => Some(&[Direction::Ingress, Direction::Egress]),
+        "ingress" => Some(&[Direction::Ingress]),
+        _ => None,
+    }
+}
+
+async fn clsact(handle: &Handle, index: i32, directions: &[Direction]) -> Result<Vec<Attached>, ReadError> {
     let mut found = Vec::new();
-    for direction in [Direction::Ingress, Direction::Egress] {
+    for &direction in directions {
         let mut filters = handle.traffic_filter(index);
         let request = match direction {
             Direction::Ingress => filters.get().ingress(),
@@ -100,7 +108,7 @@ async fn clsact(handle: &Handle, index: i32) -> Result<Vec<Attached>, ReadError>
                     .iter()
                     .filter_map(|message| filter_of(message, direction)),
             ),
-            // A plain ingress qdisc has no egress, and interfaces come and go.
+            // Interfaces come and go.
             Err(rtnetlink::Error::NetlinkError(_)) => {}
             Err(error) => return Err(ReadError::netlink("list filters")(error)),
         }
