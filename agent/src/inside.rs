@@ -162,7 +162,7 @@ pub fn current_cookie() -> Result<u64, InsideError> {
     )
     .map_err(InsideError::at("make a socket in it"))?;
     sys::netns_cookie(socket.as_fd()).map_err(|error| InsideError {
-        step: "read its cookie (kernel 5.14)",
+        step: "read its cookie (Weir needs Linux 5.15 or newer)",
         source: error.source,
     })
 }

@@ -88,6 +88,8 @@ pub struct Feature {
 pub enum Probe {
     /// The release is recent enough to have been tested.
     Kernel,
+    /// The release is this one or newer, by its two numbers: for what only shows when programs run.
+    Since(u32, u32),
     /// The kernel's type information can be read.
     Btf,
     /// cgroup version 2 is mounted.

@@ -101,6 +101,7 @@ impl Site {
     fn probe(&self, probe: Probe) -> Outcome {
         match probe {
             Probe::Kernel => machine::kernel(),
+            Probe::Since(major, minor) => machine::since((major, minor)),
             Probe::Btf => machine::btf(),
             Probe::Cgroup2 => machine::cgroup2(&self.mounts),
             Probe::Bpffs => machine::bpffs(&self.mounts),

@@ -34,7 +34,8 @@ pub struct KernelFacts {
     pub version: KernelVersion,
     /// Whether pods are told apart at all socket hooks (netns cookies there, 5.15): the socket path.
     pub sockets: bool,
-    /// Whether packets can be handed to a socket and to another interface's peer (5.10): the tc path, and steering.
+    /// Whether packets can be handed to a socket and to another interface's peer (5.10), by programs that know pods as the
+    /// socket path does: the tc path, and steering.
     pub packets: bool,
     /// Whether programs at interfaces have an order (TCX, 6.6).
     pub tcx: bool,
@@ -43,7 +44,7 @@ pub struct KernelFacts {
 /// The first kernel that the socket path runs on.
 pub(crate) const SOCKETS: KernelVersion = KernelVersion::new(5, 15);
 /// The first kernel that the tc path and steering run on.
-pub(crate) const PACKETS: KernelVersion = KernelVersion::new(5, 10);
+pub(crate) const PACKETS: KernelVersion = SOCKETS;
 const TCX: KernelVersion = KernelVersion::new(6, 6);
 
 impl KernelVersion {
@@ -137,7 +138,7 @@ mod tests {
             (facts.packets, facts.sockets, facts.tcx)
         };
         assert_eq!(facts(4, 18), (false, false, false));
-        assert_eq!(facts(5, 10), (true, false, false));
+        assert_eq!(facts(5, 10), (false, false, false));
         assert_eq!(facts(6, 1), (true, true, false));
         assert_eq!(facts(6, 12), (true, true, true));
     }

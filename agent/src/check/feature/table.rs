@@ -28,6 +28,7 @@ macro_rules! features {
     (@instead $instead:literal) => { Some($instead) };
 }
 
+// What the agent needs to start is needed by all paths: it loads the node's programs whatever the contract.
 features! {
     "kernel" Probe::Kernel, &[];
         "nothing by itself: the other lines decide"; "Linux 5.15 or newer";
@@ -99,14 +100,16 @@ features! {
 
     "bpf_get_netns_cookie in connect" Probe::Helper(Call::NetnsCookieInConnect), SOCKETS;
         "pods cannot be told apart"; "Linux 5.7 or newer";
-    "bpf_get_netns_cookie in sock_ops" Probe::Helper(Call::NetnsCookieInSockOps), &[Socket];
+    "bpf_get_netns_cookie in sock_ops" Probe::Helper(Call::NetnsCookieInSockOps), Path::ALL;
         "listeners cannot be told apart"; "Linux 5.15 or newer";
     "bpf_sk_storage_get in connect" Probe::Helper(Call::SkStorageInConnect), &[Dns, Rewrite];
         "original destinations"; "Linux 5.8 or newer";
     "bpf_setsockopt in connect" Probe::Helper(Call::SetsockoptInConnect), &[Socket];
         "connections cannot be marked"; "Linux 5.8 or newer";
-    "bpf_setsockopt in bind" Probe::Helper(Call::SetsockoptInBind), &[Socket];
+    "bpf_setsockopt in bind" Probe::Helper(Call::SetsockoptInBind), Path::ALL;
         "apps that listen again get EADDRINUSE"; "Linux 5.12 or newer";
+    "SO_REUSEADDR by programs" Probe::Since(6, 1), &[];
+        "apps that listen again get EADDRINUSE while captured connections are open"; "Linux 6.1 or newer";
     "bpf_get_current_cgroup_id" Probe::Helper(Call::CgroupIdInConnect), &[Socket, Rewrite];
         "ztunnel is known by its mark alone"; "Linux 5.7 or newer";
     "bpf_get_current_ancestor_cgroup_id" Probe::Helper(Call::AncestorCgroupIdInConnect), &[Socket, Rewrite];
@@ -130,7 +133,7 @@ features! {
         "connections to closed ports hang"; "mount /proc/sys read-write for the agent";
     "net.ipv6.fwmark_reflect" Probe::Sysctl("net/ipv6/fwmark_reflect"), &[Socket];
         "connections to closed ports hang"; "mount /proc/sys read-write for the agent; IPv6 enabled";
-    "SO_NETNS_COOKIE" Probe::NetnsCookie, SOCKETS;
+    "SO_NETNS_COOKIE" Probe::NetnsCookie, Path::ALL;
         "pods cannot be told apart"; "Linux 5.14 or newer";
     "sock_diag" Probe::SocketTable, &[Socket, Node, Rewrite, Steer];
         "listeners and open connections are not found"; "a kernel with CONFIG_INET_DIAG and CONFIG_INET_TCP_DIAG; modprobe tcp_diag";

@@ -20,18 +20,34 @@ const FLOOR: (u32, u32) = (5, 15);
 const BPFFS: &str = "/sys/fs/bpf";
 
 pub fn kernel() -> Outcome {
+    by_release(|release| match is_since(release, FLOOR) {
+        Some(true) => Outcome::ok(release),
+        Some(false) => Outcome::missing(format!("{release} is older than what Weir is made for")),
+        None => Outcome::ok(format!("{release} is no version that Weir can read")),
+    })
+}
+
+pub fn since(first: (u32, u32)) -> Outcome {
+    by_release(|release| match is_since(release, first) {
+        Some(true) => Outcome::ok(""),
+        Some(false) => Outcome::missing(format!("{release}, unless its distributor has added it")),
+        None => Outcome::ok("not tried"),
+    })
+}
+
+fn by_release(judge: impl FnOnce(&str) -> Outcome) -> Outcome {
     match fs::read_to_string("/proc/sys/kernel/osrelease") {
-        Ok(release) => judge_release(release.trim()),
+        Ok(release) => judge(release.trim()),
         Err(error) => refused_io("/proc/sys/kernel/osrelease", &error),
     }
 }
 
-fn judge_release(release: &str) -> Outcome {
+/// Whether the release is this one or newer; nothing if it cannot be read.
+fn is_since(release: &str, first: (u32, u32)) -> Option<bool> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= FLOOR => Outcome::ok(release),
-        (Some(Ok(_)), Some(Ok(_))) => Outcome::missing(format!("{release} is older than what is tested")),
-        _ => Outcome::ok(format!("{release} is no version that Weir can read")),
+        (Some(Ok(major)), Some(Ok(minor))) => Some((major, minor) >= first),
+        _ => None,
     }
 }
 
@@ -119,19 +135,15 @@ pub fn pidfd_getfd() -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::judge_release;
-    use crate::check::State;
+    use super::{FLOOR, is_since};
 
     #[test]
     fn releases_are_compared_by_number() {
-        assert_eq!(judge_release("6.6.8-talos").state, State::Ok);
-        assert_eq!(judge_release("5.15.0-101-generic").state, State::Ok);
-        assert_eq!(judge_release("5.4.0").state, State::Missing);
-        assert_eq!(judge_release("4.18.0-553.el8").state, State::Missing);
-        assert_eq!(
-            judge_release("custom").state,
-            State::Ok,
-            "the other probes decide"
-        );
+        assert_eq!(is_since("6.6.8-talos", FLOOR), Some(true));
+        assert_eq!(is_since("5.15.0-101-generic", FLOOR), Some(true));
+        assert_eq!(is_since("5.15.0-101-generic", (6, 1)), Some(false));
+        assert_eq!(is_since("5.4.0", FLOOR), Some(false));
+        assert_eq!(is_since("4.18.0-553.el8", FLOOR), Some(false));
+        assert_eq!(is_since("custom", FLOOR), None, "the other probes decide");
     }
 }

@@ -218,7 +218,7 @@ fn an_old_kernel_has_no_path_and_the_plan_says_which_would() {
     let pod = with(Kind::Veth, Some(Place::Host));
     for (version, in_pod, node) in [
         (KernelVersion::new(5, 4), Path::NotCaptured, Path::NotCaptured),
-        (KernelVersion::new(5, 10), Path::NotCaptured, Path::Tc),
+        (KernelVersion::new(5, 10), Path::NotCaptured, Path::NotCaptured),
         (KernelVersion::new(5, 15), Path::Socket, Path::Tc),
     ] {
         let kernel = KernelFacts::of_version(version);
