@@ -13,6 +13,7 @@ mod listeners;
 pub mod lookup;
 pub mod maps;
 pub mod object;
+mod order;
 pub mod pins;
 mod programs;
 mod qdisc;
@@ -129,6 +130,14 @@ impl Datapath {
     /// [`DatapathError`] if a link or the cgroup cannot be read.
     pub fn unattached(&self) -> Result<Vec<&'static str>, DatapathError> {
         programs::unattached(&self.pins, &self.cgroup)
+    }
+
+    /// Names of others' programs that rewrite, if they do, destinations before ours see them or after ours put them back.
+    ///
+    /// # Errors
+    /// As [`Self::unattached`].
+    pub fn out_of_order(&self) -> Result<Vec<String>, DatapathError> {
+        order::beyond_ours(&self.pins, &self.cgroup)
     }
 
     /// The node's programs that are attached nowhere.

@@ -200,6 +200,7 @@ impl Agent {
     /// [`AgentError::Panicked`]; the data plane stays in place then.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
         info!(hybrid_cgroups = self.view.node.hierarchy.hybrid, "agent started");
+        tell_of_order(&self.view.datapath);
         let beginning = begin(self.tried, self.view.zds.clone(), self.sweeper.clone());
         let (verifying, config) = (verify::regularly(self.view.clone()), self.view.config.clone());
         self.tasks.add("sweeps up", tokio::spawn(beginning));
@@ -330,5 +331,18 @@ async fn begin(mut tried: Receiver<Trying>, zds: ZdsServer, sweeper: Sweeper) {
     loop {
         ticks.tick().await;
         sweeper.sweep().await;
+    }
+}
+
+/// Before Linux 6.15 programs run in the order in which they were attached, and no kernel lets ours be the last for good.
+fn tell_of_order(datapath: &Datapath) {
+    match datapath.out_of_order() {
+        Ok(programs) if programs.is_empty() => {}
+        Ok(programs) => warn!(
+            ?programs,
+            "these run before Weir's programs at connect, or after them: if they rewrite the addresses of services, \
+             ztunnel does not see the service, and its waypoint is passed by"
+        ),
+        Err(error) => warn!(%error, "which programs run at connect cannot be read"),
     }
 }
