@@ -1,5 +1,5 @@
 //! How many instructions the kernel reads to prove a program. Each pod gets programs of its own, so this is what a pod
-//! pays, and each kernel reads more or less the same. A careless branch can multiply it.
+//! pays; newer kernels read less. A careless branch can multiply it.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,20 +11,24 @@
 mod own_datapath;
 
 use aya::programs::{Program, ProgramError, ProgramInfo};
+use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use own_datapath::OwnDatapath;
 use weir_agent::datapath::object;
 use weir_common::names::map;
 
-/// Some three milliseconds.
-const MOST_PER_POD: u32 = 4000;
+/// Some three milliseconds; 6.1 does not see as soon as 6.12 that it has been there before.
+fn most_per_pod() -> u32 {
+    let is_new = KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 12, 0));
+    if is_new { 4000 } else { 8000 }
+}
 
 #[test]
 fn what_each_pod_gets_is_proven_fast() {
     for (object, name) in [(object::LOOKUP, "weir_lookup"), (object::TC, "weir_guard")] {
         // Kernels before 5.16 do not tell.
         if let Some(read) = proven(name, object) {
-            assert!(read <= MOST_PER_POD, "{name}: {read} instructions are read");
+            assert!(read <= most_per_pod(), "{name}: {read} instructions are read");
         }
     }
 }
