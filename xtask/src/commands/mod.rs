@@ -49,7 +49,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "vm",
-        arguments: "[KERNEL…] [-- COMMAND…]",
+        arguments: "[--paced] [KERNEL…] [-- COMMAND…]",
         help: "Run a command, or the eBPF tests, on other kernels in QEMU (Debian's 6.1 and 6.12)",
         run: vm::run,
     },

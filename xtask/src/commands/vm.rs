@@ -9,6 +9,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
+use self::guest::Clock;
 use self::kernel::{Kernel, Store};
 use super::build;
 use crate::{process, setup, workspace};
@@ -27,6 +28,11 @@ const PACKAGES: &[&str] = &[
 /// Tests that take drivers which not every kernel has, and what older kernels do in another way: which of a package's
 /// tests, and which of those.
 const TESTS: &[(&str, &str, &str)] = &[
+    ("weir-agent", "bpf_datapath", ""),
+    ("weir-agent", "bpf_sys", ""),
+    ("weir-agent", "bpf_verified", ""),
+    ("weir-agent", "world_balancer", ""),
+    ("weir-agent", "world_guard", "a_qdisc"),
     ("weir-netdetect", "world_wirings", ""),
     ("weir-netdetect", "world_plugins", ""),
     ("weir-agent", "world_drivers", ""),
@@ -37,7 +43,11 @@ const TESTS: &[(&str, &str, &str)] = &[
 /// Tells tests that a missing driver is a failure.
 const ALL_DRIVERS: &str = "WEIR_ALL_DRIVERS=1";
 
+/// Before the kernels: deadlines are to mean what they mean on an ordinary machine.
+const PACED: &str = "--paced";
+
 pub(super) fn run(arguments: &[String]) -> Result<()> {
+    let (clock, arguments) = clock(arguments);
     let (series, command) = parse(arguments);
     setup::System::read()?.require_packages(PACKAGES)?;
     let store = Store::open();
@@ -52,7 +62,7 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
         vec![command.to_vec()]
     };
     let script = script::script(&env::current_dir()?, &script::environment(), &commands);
-    on_each(&kernels, &script)
+    on_each(&kernels, &script, clock)
 }
 
 /// Runs what takes drivers that this machine's kernel may lack, on kernels that have them all.
@@ -74,15 +84,15 @@ pub(super) fn test_kernels() -> Result<()> {
         ]);
     }
     let script = script::script(&env::current_dir()?, &script::environment(), &commands);
-    on_each(&kernels, &script)
+    on_each(&kernels, &script, Clock::Host)
 }
 
 /// Runs the script on all kernels; the exit code is the last one that is not zero.
-fn on_each(kernels: &[Kernel], script: &str) -> Result<()> {
+fn on_each(kernels: &[Kernel], script: &str, clock: Clock) -> Result<()> {
     let mut code = 0;
     for kernel in kernels {
         eprintln!("x: kernel {}", kernel.release);
-        let status = guest::run(kernel, script)?;
+        let status = guest::run(kernel, script, clock)?;
         eprintln!("x: kernel {}: exit code {status}", kernel.release);
         if status != 0 {
             code = status;
@@ -91,6 +101,14 @@ fn on_each(kernels: &[Kernel], script: &str) -> Result<()> {
     match code {
         0 => Ok(()),
         code => Err(process::Exited(code).into()),
+    }
+}
+
+/// What the guest's clock goes by, and the other arguments.
+fn clock(arguments: &[String]) -> (Clock, &[String]) {
+    match arguments.split_first() {
+        Some((first, rest)) if first == PACED => (Clock::Instructions, rest),
+        _ => (Clock::Host, arguments),
     }
 }
 
@@ -142,7 +160,7 @@ fn executable(messages: &str, test: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{executable, parse};
+    use super::{Clock, clock, executable, parse};
 
     #[test]
     fn kernels_come_before_the_dashes_and_the_command_after() {
@@ -156,6 +174,15 @@ mod tests {
             assert_eq!(parse(&words(line)).0.join(" "), kernels, "{line:?}");
             assert_eq!(parse(&words(line)).1.join(" "), command, "{line:?}");
         }
+    }
+
+    #[test]
+    fn the_clock_is_said_before_the_kernels() {
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let paced = words("--paced 6.1 -- x");
+        assert_eq!(clock(&paced), (Clock::Instructions, &paced[1..]));
+        let command = words("6.1 -- x --paced");
+        assert_eq!(clock(&command), (Clock::Host, &command[..]));
     }
 
     #[test]
