@@ -10,6 +10,7 @@ use anyhow::Result;
 use weir_agent::datapath::{Datapath, DatapathConfig, Hook, Sizes, residue};
 use weir_agent::enroll::Enroller;
 use weir_agent::enroll::filters::Filters;
+use weir_common::names::LAYOUT_VERSION;
 use weir_netdetect::choose::Contract;
 use weir_testbeds::cgroup::Cgroup;
 use weir_testbeds::netns::Netns;
@@ -54,6 +55,7 @@ fn main() -> Result<()> {
 fn measure(pods: usize, cgroup: &Cgroup, pin_root: &Path) -> Result<()> {
     let datapath = Arc::new(Datapath::open(&DatapathConfig {
         pin_root: pin_root.to_owned(),
+        layout: LAYOUT_VERSION,
         cgroup: cgroup.path().to_owned(),
         sizes: Sizes::default(),
         hook: Hook::of_this_kernel(),

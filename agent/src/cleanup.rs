@@ -8,9 +8,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use weir_common::names::map;
 
-use crate::datapath::{Datapath, DatapathError, Pins, residue};
+use crate::datapath::{Datapath, DatapathError, OtherLayout, Pins, remove_filters, residue, shapes};
 use crate::enroll::redirect::{NodeSide, ztunnel};
-use crate::enroll::{EnrollError, Enroller};
+use crate::enroll::{EnrollError, Enroller, clear_namespace};
 use crate::pods::netns::{ListError, find_by_cookies, open_host};
 
 /// What was taken away.
@@ -67,7 +67,20 @@ pub fn run(root: &Path, host_netns: &Path) -> Result<Removed, CleanupError> {
     if !root.exists() {
         return Ok(removed);
     }
-    let pins = Pins::new(root);
+    for pins in residue::layouts(root)? {
+        if shapes::are_ours(&pins)? {
+            clear_layout(pins, host_netns, &mut removed)?;
+        } else {
+            clear_unread(pins, host_netns, &mut removed)?;
+        }
+    }
+    residue::remove(root)?;
+    removed.pins = Some(root.to_owned());
+    Ok(removed)
+}
+
+/// A layout whose maps are as ours.
+fn clear_layout(pins: Pins, host_netns: &Path, removed: &mut Removed) -> Result<(), CleanupError> {
     let cookies = residue::known_netns(&pins)?;
     let has_places = pins.map(map::PLACES).exists();
     let datapath = Arc::new(Datapath::adopt(pins));
@@ -102,12 +115,30 @@ pub fn run(root: &Path, host_netns: &Path) -> Result<Removed, CleanupError> {
             Err(source) => _ = failure.get_or_insert(CleanupError::Pod { netns, source }),
         }
     }
-    if let Some(failure) = failure {
-        return Err(failure);
+    failure.map_or(Ok(()), Err)
+}
+
+/// A layout whose maps cannot be read but for who its pods are: links go with their pins, and what is in namespaces is
+/// known by its names and numbers.
+fn clear_unread(pins: Pins, host_netns: &Path, removed: &mut Removed) -> Result<(), CleanupError> {
+    let layout = OtherLayout::open(pins)?;
+    let cookies = layout.cookies()?;
+    let namespaces = find_by_cookies(&cookies)?;
+    let mut failure = None;
+    for netns in cookies {
+        let switched = layout.entry(netns)?.unwrap_or_default().sysctls;
+        match namespaces
+            .get(&netns)
+            .map(|found| clear_namespace(found.as_fd(), switched))
+        {
+            None => removed.gone.push(netns),
+            Some(Ok(())) => removed.pods.push(netns),
+            Some(Err(source)) => _ = failure.get_or_insert(CleanupError::Pod { netns, source }),
+        }
     }
-    residue::remove(root)?;
-    removed.pins = Some(root.to_owned());
-    Ok(removed)
+    let host = open_host(host_netns)?;
+    remove_filters(host.as_fd())?;
+    failure.map_or(Ok(()), Err)
 }
 
 fn clear(

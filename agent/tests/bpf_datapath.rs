@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use weir_agent::cgroups::depth;
 use weir_agent::datapath::{Datapath, DatapathConfig, Hook, Sizes, residue};
+use weir_common::names::LAYOUT_VERSION;
 
 #[test]
 fn programs_load_attach_are_adopted_and_go() {
@@ -15,6 +16,7 @@ fn programs_load_attach_are_adopted_and_go() {
     fs::create_dir(&cgroup).unwrap();
     let config = DatapathConfig {
         pin_root: pin_root.clone(),
+        layout: LAYOUT_VERSION,
         cgroup: cgroup.clone(),
         sizes: Sizes::default(),
         hook: Hook::of_this_kernel(),

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Output};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use weir_agent::datapath::sys;
+use weir_agent::datapath::{Pins, sys};
 use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::unique;
 use weir_testbeds::world::{Wiring, World};
@@ -137,7 +137,7 @@ impl Agent {
 
     /// The node's programs, by the kernel's numbers.
     fn programs(&self) -> BTreeMap<PathBuf, u32> {
-        let links = fs::read_dir(self.pin_root.join("v1/links")).unwrap();
+        let links = fs::read_dir(Pins::new(&self.pin_root).links()).unwrap();
         let number = |path: PathBuf| {
             let link = sys::obj_get(&path).unwrap();
             let number = sys::link_info(link.as_fd()).unwrap().program_id;

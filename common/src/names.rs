@@ -1,7 +1,8 @@
 //! Names of programs, maps and pins: one word per thing, from source file to metric label.
 
-/// Version of the shared structs' layout. Pins of another version are never opened, only replaced.
-pub const LAYOUT_VERSION: u32 = 1;
+/// Version of the shared structs' layout. Of the maps of another version only those of [`map::HANDED_ON`] are used, and
+/// from [`map::PODS`] what [`crate::pod::PodEntry::HEAD`] says.
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Prefix of every kernel object that belongs to Weir; what lacks it is never touched.
 pub const OWNER_PREFIX: &str = "weir_";
@@ -30,7 +31,7 @@ pub mod map {
     /// Client ports in use: an array of seats.
     pub const CLAIMS: &str = "weir_claims";
     /// Where the search for a free client port goes on: an array.
-    pub const CURSORS: &str = "weir_cursors";
+    pub const CURSORS: &str = "weir_port_turns";
     /// By which interface clients ask whose port ztunnel may be given as well.
     pub const ASKERS: &str = "weir_askers";
     /// Ports on which something in a pod has ever listened: an array.
@@ -98,7 +99,22 @@ pub mod map {
         KNOWN,
     ];
 
-    /// All of the others.
+    /// Those that one layout hands on to another, as what they hold cannot be found out anew: who listens, what sockets
+    /// are remembered for, which ports are in use. Under its name each keeps its shape and its meaning for ever; what
+    /// would have another gets another name.
+    pub const HANDED_ON: [&str; 9] = [
+        LISTENERS,
+        NEWEST,
+        ZTUNNELS,
+        PASSES,
+        CLAIMS,
+        CURSORS,
+        ASKERS,
+        LISTENED,
+        NOTES,
+    ];
+
+    /// All but those of the node contract.
     pub const ALL: [&str; 20] = [
         NODE,
         PODS,

@@ -5,7 +5,8 @@ use crate::shared;
 /// Stands in the object of a pod's own programs where the pod's netns cookie belongs; no cookie is that large.
 pub const COOKIE_PLACEHOLDER: u64 = 0xc00c_1e00_7765_6972;
 
-/// Value of the map of pods, keyed by netns cookie.
+/// Value of the map of pods, keyed by netns cookie. In every layout the key is that, the value begins with these two
+/// fields, and a bit that has a meaning keeps it: an agent of another layout takes pods over by them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PodEntry {
@@ -17,6 +18,9 @@ pub struct PodEntry {
 shared!(PodEntry);
 
 impl PodEntry {
+    /// How many bytes are the same in every layout.
+    pub const HEAD: usize = 8;
+
     /// Connections are captured; without it only ztunnel's listeners are noted.
     pub const CAPTURING: u32 = 1 << 0;
     /// Inbound connections reach the application uncaptured.

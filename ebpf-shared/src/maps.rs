@@ -47,7 +47,7 @@ pub static PASSES: LruHashMap<Flow, u64, 65536> = LruHashMap::new();
 #[btf_map(name = "weir_claims")]
 pub static CLAIMS: Array<Claim, { claim::SEATS as usize }> = Array::new();
 
-#[btf_map(name = "weir_cursors")]
+#[btf_map(name = "weir_port_turns")]
 pub static CURSORS: Array<u32, { claim::CURSORS as usize }> = Array::new();
 
 // Needed from a SYN until its connection is accepted.

@@ -30,6 +30,9 @@ pub struct AgentStatus {
     pub process: u32,
     /// Since when it runs.
     pub started: Timestamp,
+    /// Other layouts that still have pods in their hands.
+    #[serde(default)]
+    pub other_layouts: Vec<OtherLayout>,
     /// What is missing before it is ready; nothing once it is.
     pub missing: Vec<String>,
     /// Where its kernel objects are pinned.
@@ -49,6 +52,15 @@ pub struct AgentStatus {
     /// How the node is connected, once that was looked at.
     #[serde(default)]
     pub wiring: Option<NodeWiring>,
+}
+
+/// What an agent of another layout has left, while pods are taken over from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherLayout {
+    /// Its version.
+    pub layout: u32,
+    /// How many pods are in its hands.
+    pub pods: usize,
 }
 
 /// How the node is connected.

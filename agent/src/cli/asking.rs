@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use weir_agent::admin::client::ClientError;
-use weir_agent::datapath::Pins;
-use weir_common::names::PIN_ROOT;
+use weir_agent::datapath::{OtherLayout, Pins};
+use weir_common::names::{LAYOUT_VERSION, PIN_ROOT};
 
 use super::agent::config::ADMIN_SOCKET;
 
@@ -40,6 +40,29 @@ pub fn wait_for<T>(work: impl Future<Output = T>) -> Result<T> {
         .build()
         .context("no descriptors for a conversation")?;
     Ok(runtime.block_on(work))
+}
+
+/// So many pods, in words.
+pub fn counted(pods: usize) -> String {
+    if pods == 1 {
+        "1 pod".to_owned()
+    } else {
+        format!("{pods} pods")
+    }
+}
+
+/// Tells of what agents of other layouts have left: what they hold, only they can tell.
+pub fn tell_of_other_layouts(at: &Where) -> Result<()> {
+    for pins in at.pins().others()? {
+        let (layout, base) = (pins.layout(), pins.base().to_owned());
+        let pods = OtherLayout::open(pins)?.cookies()?.len();
+        eprintln!(
+            "weir: layout {layout} has {} in its hands, at {}; this weir is of layout {LAYOUT_VERSION}: ask one of that, or start the agent, which takes them over",
+            counted(pods),
+            base.display()
+        );
+    }
+    Ok(())
 }
 
 /// The exit code for answers that are none; other errors are handed on.

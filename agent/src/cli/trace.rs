@@ -43,9 +43,12 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     match error.downcast::<ClientError>()? {
-        error @ ClientError::Down { .. } if args.at.pins().exist() => {
+        error @ ClientError::Down { .. } => {
             let code = asking::no_answer(error)?;
-            without_agent(args, output)?;
+            asking::tell_of_other_layouts(&args.at)?;
+            if args.at.pins().exist() {
+                without_agent(args, output)?;
+            }
             Ok(code)
         }
         error => asking::no_answer(error),

@@ -39,8 +39,12 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let asked = client::ask::<VerifyReport>(&args.at.admin_socket, Method::POST, &path);
     let report = match asking::wait_for(asked)? {
         Ok(report) => report,
-        Err(error @ ClientError::Down { .. }) if args.at.pins().exist() => {
+        Err(error @ ClientError::Down { .. }) => {
             let down = asking::no_answer(error)?;
+            asking::tell_of_other_layouts(&args.at)?;
+            if !args.at.pins().exist() {
+                return Ok(down);
+            }
             return without_agent(args, output).map(|is_well| if is_well { down } else { PROBLEMS.into() });
         }
         Err(error) => return asking::no_answer(error),

@@ -84,6 +84,28 @@ pub enum DatapathError {
         /// The agent's flag that sets its size.
         flag: &'static str,
     },
+    /// A map that is pinned is not the one that the programs need.
+    #[error(
+        "{}: map {map} has {differs}: another build of weir made it, and this one cannot take it over. Nothing was changed. Go back to that build, or drain the node and run `weir cleanup` (docs/install.md, \"Upgrade\")", path.display()
+    )]
+    Shape {
+        /// Which.
+        map: &'static str,
+        /// Its pin.
+        path: PathBuf,
+        /// What it has instead of what.
+        differs: String,
+    },
+    /// An agent of another layout redirects pods to a ztunnel outside of them.
+    #[error(
+        "{}: pods are redirected to a ztunnel in a namespace of its own by the programs of layout {layout}, which cannot be taken over while their connections go on. Nothing was changed. Go back to the version of weir that made them, or drain the node and run `weir cleanup` (docs/install.md, \"Upgrade\")", path.display()
+    )]
+    RedirectedElsewhere {
+        /// The other layout.
+        layout: u32,
+        /// Its directory.
+        path: PathBuf,
+    },
     /// A raw call failed.
     #[error(transparent)]
     Sys(#[from] SysError),

@@ -1,6 +1,7 @@
 //! Filters of clsact qdiscs: how programs are put at interfaces where the kernel has no links for that.
 
 use std::collections::BTreeSet;
+use std::os::fd::BorrowedFd;
 
 use aya::programs::links::Link as Detach;
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
@@ -8,8 +9,28 @@ use aya::programs::{ProgramError, SchedClassifier};
 use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcMessage, TcOption};
 use nix::net::if_::if_nameindex;
 
+use super::guard::GUARD;
 use super::interface::Role;
+use super::redirect::{POD_IN, POD_OUT, ZTUNNEL_GATE, ZTUNNEL_IN, ZTUNNEL_OUT};
+use super::steer::{STEER_BACK, STEER_FENCE, STEER_IN, STEER_OUT};
+use super::virtual_interface::VIRTUAL;
 use super::{DatapathError, qdisc};
+use crate::inside;
+
+/// All that there are.
+const ROLES: [Role; 11] = [
+    GUARD,
+    VIRTUAL,
+    POD_OUT,
+    POD_IN,
+    ZTUNNEL_OUT,
+    ZTUNNEL_GATE,
+    ZTUNNEL_IN,
+    STEER_OUT,
+    STEER_IN,
+    STEER_BACK,
+    STEER_FENCE,
+];
 
 /// Where our filters are on an interface: early.
 const PRIORITY: u16 = 1;
@@ -83,6 +104,17 @@ pub(super) fn clear(role: Role, kept: &BTreeSet<u32>) -> Result<(), DatapathErro
         remove(role, &interface.name().to_string_lossy())?;
     }
     Ok(())
+}
+
+/// Takes all filters of ours away from all interfaces of a namespace.
+///
+/// # Errors
+/// [`DatapathError`] names the interface.
+pub fn remove_all(netns: BorrowedFd<'_>) -> Result<(), DatapathError> {
+    inside::run(netns, || {
+        let none = BTreeSet::new();
+        ROLES.iter().try_for_each(|role| clear(*role, &none))
+    })?
 }
 
 fn remove(role: Role, interface: &str) -> Result<(), DatapathError> {

@@ -14,12 +14,14 @@ pub mod lookup;
 pub mod maps;
 pub mod object;
 mod order;
+mod other_layout;
 pub mod pins;
 mod programs;
 mod qdisc;
 pub mod redirect;
 pub(crate) mod refusal;
 pub mod residue;
+pub mod shapes;
 mod steer;
 mod stock;
 pub mod sys;
@@ -32,16 +34,23 @@ use aya::Ebpf;
 
 pub use bpffs::ensure as ensure_pin_root;
 pub use error::DatapathError;
+pub use filter::remove_all as remove_filters;
 pub use interface::{Hook, Interface, Link};
 pub use maps::{Maps, Sizes};
+pub use other_layout::OtherLayout;
 pub use pins::Pins;
 pub use refusal::Refusal;
+
+use other_layout::OtherLayouts;
+use shapes::Shapes;
 
 /// Where and how large Weir's kernel objects are.
 #[derive(Clone, Debug)]
 pub struct DatapathConfig {
     /// Directory of all pins.
     pub pin_root: PathBuf,
+    /// Version of the layout: [`weir_common::names::LAYOUT_VERSION`], unless a test plays another one.
+    pub layout: u32,
     /// Cgroup that the programs are attached to: the root of the hierarchy sees every pod and the node's own processes.
     pub cgroup: PathBuf,
     /// Sizes of the maps.
@@ -54,6 +63,7 @@ pub struct DatapathConfig {
 #[derive(Debug)]
 pub struct Datapath {
     pins: Pins,
+    others: OtherLayouts,
     maps: Maps,
     loader: object::Loader,
     cgroup: PathBuf,
@@ -66,19 +76,25 @@ pub struct Datapath {
 }
 
 impl Datapath {
-    /// Loads what is missing, replaces older programs in place, and adopts the maps of an earlier run.
+    /// Loads what is missing, replaces older programs in place, and adopts the maps of an earlier run. Pods in the hands
+    /// of another layout stay there until they are enrolled.
     ///
     /// # Errors
-    /// [`DatapathError`] names the object and what to do.
+    /// [`DatapathError`] names the object and what to do. What is there and cannot be taken over is untouched then.
     pub fn open(config: &DatapathConfig) -> Result<Self, DatapathError> {
-        let pins = Pins::new(&config.pin_root);
+        let pins = Pins::of_layout(&config.pin_root, config.layout);
         bpffs::ensure(&config.pin_root)?;
+        let shapes = Shapes::read()?;
+        shapes.expect_all(&pins)?;
+        let others = OtherLayouts::open(&pins, &shapes)?;
         pins.create_directories()?;
+        others.hand_on(&pins)?;
         let loader = object::Loader::new(&pins, &config.sizes);
         programs::attach(loader.load(object::SOCKOPS)?, &pins, &config.cgroup)?;
         let maps = Maps::open(&pins)?;
         Ok(Self {
             pins,
+            others,
             maps,
             loader,
             cgroup: config.cgroup.clone(),
@@ -97,6 +113,7 @@ impl Datapath {
             maps: Maps::adopt(&pins),
             loader: object::Loader::new(&pins, &Sizes::default()),
             pins,
+            others: OtherLayouts::default(),
             cgroup: PathBuf::new(),
             hook: Hook::Clsact,
             retiring: Mutex::default(),

@@ -19,6 +19,9 @@ pub static TC: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/we
 /// Programs between pods and a ztunnel that has a netns of its own.
 pub static REDIRECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-redirect"));
 
+/// All of them.
+pub(super) static ALL: [&[u8]; 5] = [SOCKOPS, LOOKUP, DETOUR, TC, REDIRECT];
+
 /// Loads objects, one at a time. It is kept, because to make one is to read all types of the kernel: tens of
 /// milliseconds and megabytes, which every pod would pay anew.
 #[derive(Debug)]

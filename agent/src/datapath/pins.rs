@@ -13,6 +13,7 @@ use super::programs::NODE_PROGRAMS;
 #[derive(Clone, Debug)]
 pub struct Pins {
     root: PathBuf,
+    layout: u32,
     base: PathBuf,
 }
 
@@ -20,10 +21,47 @@ impl Pins {
     /// Pins of this layout version below `root`.
     #[must_use]
     pub fn new(root: &Path) -> Self {
+        Self::of_layout(root, LAYOUT_VERSION)
+    }
+
+    /// Pins of a layout version below `root`.
+    #[must_use]
+    pub fn of_layout(root: &Path, layout: u32) -> Self {
         Self {
             root: root.to_owned(),
-            base: root.join(format!("v{LAYOUT_VERSION}")),
+            layout,
+            base: root.join(format!("v{layout}")),
         }
+    }
+
+    /// Pins of the other layout versions below the same root, the oldest first.
+    ///
+    /// # Errors
+    /// [`DatapathError`] if the root cannot be read; one that is not there has none.
+    pub fn others(&self) -> Result<Vec<Self>, DatapathError> {
+        let names = names(&self.root)?;
+        let mut layouts: Vec<u32> = names
+            .iter()
+            .filter_map(|name| name.strip_prefix('v')?.parse().ok())
+            .filter(|layout| *layout != self.layout)
+            .collect();
+        layouts.sort_unstable();
+        let pins = layouts
+            .into_iter()
+            .map(|layout| Self::of_layout(&self.root, layout));
+        Ok(pins.collect())
+    }
+
+    /// The version of the layout.
+    #[must_use]
+    pub const fn layout(&self) -> u32 {
+        self.layout
+    }
+
+    /// The directory of this layout.
+    #[must_use]
+    pub fn base(&self) -> &Path {
+        &self.base
     }
 
     /// The directory that holds every layout version.
@@ -48,7 +86,7 @@ impl Pins {
     /// The pin of a program's link to the node's cgroup.
     #[must_use]
     pub fn link(&self, program: &str) -> PathBuf {
-        self.base.join("links").join(program)
+        self.links().join(program)
     }
 
     /// The directory of links to cgroups of ztunnels.
@@ -63,16 +101,34 @@ impl Pins {
         self.ztunnels().join(cgroup.to_string()).join(program)
     }
 
+    /// The directory of the links to the node's cgroup.
+    #[must_use]
+    pub fn links(&self) -> PathBuf {
+        self.base.join("links")
+    }
+
+    /// The directory of links at the interfaces of ztunnels.
+    #[must_use]
+    pub fn places(&self) -> PathBuf {
+        self.base.join("places")
+    }
+
     /// The directory of per-pod links.
     #[must_use]
     pub fn pods(&self) -> PathBuf {
         self.base.join("pods")
     }
 
+    /// The directory of the links of the pod with this netns cookie.
+    #[must_use]
+    pub fn pod(&self, netns: u64) -> PathBuf {
+        self.pods().join(netns.to_string())
+    }
+
     /// The pin of a program's link in the pod with this netns cookie.
     #[must_use]
     pub fn pod_link(&self, netns: u64, program: &str) -> PathBuf {
-        self.pods().join(netns.to_string()).join(program)
+        self.pod(netns).join(program)
     }
 
     /// The pin of a program's link at an interface of the ztunnel with this netns cookie.
@@ -82,7 +138,7 @@ impl Pins {
     }
 
     fn place(&self, netns: u64) -> PathBuf {
-        self.base.join("places").join(netns.to_string())
+        self.places().join(netns.to_string())
     }
 
     /// Makes the directory of a ztunnel's links.
@@ -97,7 +153,7 @@ impl Pins {
 
     /// Makes the directories, for root only.
     pub(super) fn create_directories(&self) -> Result<(), DatapathError> {
-        for directory in [self.base.join("maps"), self.base.join("links"), self.pods()] {
+        for directory in [self.base.join("maps"), self.links(), self.pods()] {
             create_private(&directory)?;
         }
         Ok(())
@@ -110,24 +166,28 @@ impl Pins {
 
     /// Makes the directory of a pod's links.
     pub(super) fn create_pod_directory(&self, netns: u64) -> Result<(), DatapathError> {
-        create_private(&self.pods().join(netns.to_string()))
+        create_private(&self.pod(netns))
     }
 
     /// Names of the pins in a pod's directory; a pod without pins has none.
     pub(super) fn pod_links(&self, netns: u64) -> Result<Vec<String>, DatapathError> {
-        let directory = self.pods().join(netns.to_string());
-        match fs::read_dir(&directory) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(DatapathError::io(directory)(error)),
-            Ok(entries) => Ok(entries
-                .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-                .collect()),
-        }
+        names(&self.pod(netns))
     }
 
     /// Removes the pins of a pod, and with them the links. A pod without pins is fine.
     pub(super) fn remove_pod(&self, netns: u64) -> Result<(), DatapathError> {
-        remove_tree(&self.pods().join(netns.to_string()))
+        remove_tree(&self.pod(netns))
+    }
+}
+
+/// Names of what is in a directory; one that is not there holds nothing.
+pub(super) fn names(directory: &Path) -> Result<Vec<String>, DatapathError> {
+    match fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(DatapathError::io(directory)(error)),
+        Ok(entries) => Ok(entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect()),
     }
 }
 

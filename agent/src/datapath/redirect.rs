@@ -15,10 +15,10 @@ use super::{Datapath, DatapathError, Pins, filter, links, object, sys};
 use crate::inside;
 
 // Ethernet addresses are what redirecting works by.
-const POD_OUT: Role = Role::of_ethernet("weir_pod_out", TcAttachType::Ingress, 3);
-const POD_IN: Role = Role::of_ethernet("weir_pod_in", TcAttachType::Egress, 4);
-const ZTUNNEL_OUT: Role = Role::of_ethernet("weir_ztunnel_out", TcAttachType::Ingress, 5);
-const ZTUNNEL_GATE: Role = Role::of_ethernet("weir_ztunnel_gate", TcAttachType::Egress, 6);
+pub(super) const POD_OUT: Role = Role::of_ethernet("weir_pod_out", TcAttachType::Ingress, 3);
+pub(super) const POD_IN: Role = Role::of_ethernet("weir_pod_in", TcAttachType::Egress, 4);
+pub(super) const ZTUNNEL_OUT: Role = Role::of_ethernet("weir_ztunnel_out", TcAttachType::Ingress, 5);
+pub(super) const ZTUNNEL_GATE: Role = Role::of_ethernet("weir_ztunnel_gate", TcAttachType::Egress, 6);
 pub(super) const ZTUNNEL_IN: Role = Role::of_ethernet("weir_ztunnel_in", TcAttachType::Ingress, 7);
 
 /// At the host's end of a pod's interface.

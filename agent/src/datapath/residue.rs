@@ -15,14 +15,24 @@ use super::{DatapathError, Maps, Pins};
 /// # Errors
 /// The first [`DatapathError`]; what could be removed is.
 pub fn remove(root: &Path) -> Result<(), DatapathError> {
-    let pins = Pins::new(root);
-    let mut first_error = Ok(());
-    for directory in [pins.link("").as_path(), &pins.pods(), root] {
-        if let Err(error) = remove_tree(directory) {
-            first_error = first_error.and(Err(error));
-        }
+    let mut removed = Ok(());
+    for pins in layouts(root)? {
+        removed = removed
+            .and(remove_tree(&pins.links()))
+            .and(remove_tree(&pins.pods()));
     }
-    first_error
+    removed.and(remove_tree(root))
+}
+
+/// The pins of all layouts below `root`, ours first.
+///
+/// # Errors
+/// [`DatapathError`] if they cannot be listed.
+pub fn layouts(root: &Path) -> Result<Vec<Pins>, DatapathError> {
+    let ours = Pins::new(root);
+    let others = ours.others()?;
+    let all = std::iter::once(ours).chain(others);
+    Ok(all.filter(|pins| pins.base().exists()).collect())
 }
 
 /// Netns cookies of the pods that have links or an entry.

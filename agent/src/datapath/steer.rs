@@ -15,9 +15,9 @@ use crate::inside;
 
 // Such interfaces are Ethernet's by their nature.
 pub(super) const STEER_OUT: Role = Role::of_ethernet("weir_steer_out", TcAttachType::Egress, 8);
-const STEER_IN: Role = Role::of_ethernet("weir_steer_in", TcAttachType::Ingress, 9);
-const STEER_BACK: Role = Role::of_ethernet("weir_steer_back", TcAttachType::Egress, 10);
-const STEER_FENCE: Role = Role::of_ethernet("weir_steer_fence", TcAttachType::Egress, 11);
+pub(super) const STEER_IN: Role = Role::of_ethernet("weir_steer_in", TcAttachType::Ingress, 9);
+pub(super) const STEER_BACK: Role = Role::of_ethernet("weir_steer_back", TcAttachType::Egress, 10);
+pub(super) const STEER_FENCE: Role = Role::of_ethernet("weir_steer_fence", TcAttachType::Egress, 11);
 
 /// At a pod's own interface. What checks frames that are sent on comes before what sends them.
 const OF_POD: [Role; 2] = [STEER_OUT, STEER_IN];

@@ -9,7 +9,7 @@ use weir_common::names::map;
 use super::interface::{Interface, Role};
 use super::{Datapath, DatapathError, maps};
 
-const VIRTUAL: Role = Role {
+pub(super) const VIRTUAL: Role = Role {
     ethernet: "weir_virtual",
     ip: "weir_virtual_ip",
     direction: TcAttachType::Ingress,

@@ -24,6 +24,6 @@ mod wiring;
 pub use error::EnrollError;
 pub(crate) use pod::port_flags;
 pub use pod::{Enrolled, Enroller};
-pub use removal::Removal;
+pub use removal::{Removal, clear_namespace};
 pub use way::Way;
 pub use wiring::Told;

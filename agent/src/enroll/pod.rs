@@ -255,6 +255,7 @@ impl Enroller {
             let interfaces = interfaces::prepare(requests, netns, &wanted, entry.is_none())?;
             Ok((addresses, interfaces, cautions))
         })?;
+        self.datapath.inherit(cookie)?;
         if before.is_none() || !self.datapath.lookup_attached(cookie)? {
             self.datapath.attach_lookup(netns, cookie)?;
         }
@@ -265,6 +266,8 @@ impl Enroller {
             interfaces,
             entry.is_none(),
         )?;
+        // From here on it is ours alone.
+        self.datapath.disown_elsewhere(cookie)?;
         Ok(Enrolled {
             netns: cookie,
             addresses,
@@ -275,12 +278,20 @@ impl Enroller {
         })
     }
 
+    /// The pod's entry: ours, or that of another layout in whose hands it still is.
     pub(super) fn entry(&self, cookie: u64) -> Result<Option<PodEntry>, EnrollError> {
+        match self.own_entry(cookie)? {
+            None => Ok(self.datapath.entry_elsewhere(cookie)?),
+            own => Ok(own),
+        }
+    }
+
+    fn own_entry(&self, cookie: u64) -> Result<Option<PodEntry>, EnrollError> {
         Ok(entries::get(&self.datapath.maps().pods()?, &cookie, map::PODS)?)
     }
 
     pub(super) fn set_entry(&self, cookie: u64, entry: PodEntry) -> Result<(), EnrollError> {
-        if self.entry(cookie)? == Some(entry) {
+        if self.own_entry(cookie)? == Some(entry) {
             return Ok(());
         }
         let maps = self.datapath.maps();

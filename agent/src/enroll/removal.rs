@@ -5,11 +5,12 @@ use std::os::fd::BorrowedFd;
 use weir_common::names::map;
 use weir_common::pod::PodEntry;
 
-use super::addresses::Addresses;
+use super::addresses::{self, Addresses};
 use super::filters::{self, Filters};
 use super::own::{self, Known};
 use super::pod::Enroller;
 use super::{EnrollError, captured, entries, interfaces, listeners, netlink, routing, sysctls};
+use crate::datapath::remove_filters;
 use crate::inside::Sysctls;
 
 /// How far the removal of a pod is.
@@ -30,7 +31,9 @@ impl Enroller {
     /// # Errors
     /// The first [`EnrollError`]; the other steps are taken all the same.
     pub fn release(&self, netns: BorrowedFd<'_>, cookie: u64) -> Result<Removal, EnrollError> {
-        let begun = self.begin_release(cookie);
+        let begun = self
+            .learn_addresses(netns, cookie)
+            .and(self.begin_release(cookie));
         let removal = self.drain(netns, cookie);
         begun.and(removal)
     }
@@ -43,6 +46,20 @@ impl Enroller {
         let begun = self.begin_release(cookie);
         let left = netns.map_or_else(|| self.forget(None, cookie), |netns| self.clear(netns, cookie));
         begun.and(left)
+    }
+
+    /// Captured connections are told by the pod's addresses, which of a pod in the hands of another layout we do not know.
+    fn learn_addresses(&self, netns: BorrowedFd<'_>, cookie: u64) -> Result<(), EnrollError> {
+        if self.datapath.entry_elsewhere(cookie)?.is_none() {
+            return Ok(());
+        }
+        let addresses = netlink::ask(netns, addresses::read)?;
+        Ok(own::set(
+            self.datapath.maps(),
+            cookie,
+            &addresses,
+            Known::Unclear,
+        )?)
     }
 
     fn begin_release(&self, cookie: u64) -> Result<(), EnrollError> {
@@ -60,6 +77,7 @@ impl Enroller {
         };
         let steps = [
             self.set_entry(cookie, draining),
+            self.datapath.disown_elsewhere(cookie).map_err(EnrollError::from),
             self.datapath.detach_pod(cookie).map_err(EnrollError::from),
             own::hide(maps, cookie).map_err(EnrollError::from),
             filters::apply(maps, cookie, &Filters::default(), had_rules),
@@ -124,4 +142,18 @@ impl Enroller {
         self.datapath.maps().begin_era()?;
         Ok(self.datapath.retire_counts(cookie)?)
     }
+}
+
+/// Takes away what is in a pod's namespace, whatever the kernel side knows of the pod; `switched` says which settings
+/// were switched on for it. Links stay.
+///
+/// # Errors
+/// The first [`EnrollError`].
+pub fn clear_namespace(netns: BorrowedFd<'_>, switched: sysctls::Changed) -> Result<(), EnrollError> {
+    remove_filters(netns)?;
+    netlink::run(netns, async |handle| {
+        routing::ensure_virtual(handle, &[]).await?;
+        let routes = routing::remove(handle).await;
+        routes.and(sysctls::restore(&mut Sysctls::default(), switched))
+    })
 }

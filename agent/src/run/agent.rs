@@ -262,6 +262,7 @@ fn open_datapath(config: &AgentConfig, node: &Node) -> Result<Arc<Datapath>, Dat
     let cgroup = config.cgroup.clone();
     let datapath = Datapath::open(&DatapathConfig {
         pin_root: config.pin_root.clone(),
+        layout: config.layout,
         cgroup: cgroup.unwrap_or_else(|| node.hierarchy.root.clone()),
         sizes: config.sizes,
         hook: config.hook,

@@ -109,6 +109,8 @@ pub struct AgentConfig {
     pub pod_metrics: bool,
     /// Directory of all pins.
     pub pin_root: PathBuf,
+    /// Version of the layout below it; tests play another one.
+    pub layout: u32,
     /// Cgroup that programs are attached to; the root of the hierarchy if absent.
     pub cgroup: Option<PathBuf>,
     /// Cgroup below which all pods live; looked for if absent.

@@ -41,6 +41,13 @@ impl Sweeper {
     }
 
     async fn try_sweep(&self) -> Result<(), ReleaseError> {
+        self.let_orphans_go().await?;
+        let datapath = self.datapath.clone();
+        let ended = spawn_blocking(move || datapath.end_other_layouts()).await?;
+        Ok(ended.map_err(EnrollError::from)?)
+    }
+
+    async fn let_orphans_go(&self) -> Result<(), ReleaseError> {
         let datapath = self.datapath.clone();
         let mut orphans = spawn_blocking(move || known(&datapath))
             .await?
@@ -91,6 +98,7 @@ impl Sweeper {
 impl Sweeper {
     fn is_alive(&self, netns: u64) -> Result<bool, EnrollError> {
         Ok(self.datapath.lookup_attached(netns)?
+            || self.datapath.lookup_attached_elsewhere(netns)?
             || self.datapath.pod_peers_attached(netns)?
             || detour::is_made(&self.datapath, netns)?
             || self.may_have_filters(netns)?)
@@ -107,6 +115,7 @@ impl Sweeper {
 fn known(datapath: &Datapath) -> Result<BTreeSet<u64>, DatapathError> {
     let mut found: BTreeSet<u64> = residue::enrolled_netns(datapath.pins())?.into_iter().collect();
     found.extend(datapath.maps().pods()?.keys().filter_map(Result::ok));
+    found.extend(datapath.netns_elsewhere()?);
     Ok(found)
 }
 

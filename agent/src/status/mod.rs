@@ -5,11 +5,9 @@ mod find;
 pub mod pinned;
 mod summary;
 
-use weir_common::names::LAYOUT_VERSION;
-
-use crate::api::status::{AgentStatus, NodeZtunnel, Status, ZtunnelStatus};
+use crate::api::status::{AgentStatus, NodeZtunnel, OtherLayout, Status, ZtunnelStatus};
 use crate::api::{VERSION, time::Timestamp};
-use crate::datapath::{DatapathError, counters};
+use crate::datapath::{Datapath, DatapathError, counters};
 use crate::run::view::View;
 use crate::zds::{ConnectionState, ConnectionStatus};
 
@@ -27,7 +25,7 @@ pub fn of_node(view: &View) -> Result<Status, DatapathError> {
     pods.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Status {
         api_version: VERSION,
-        agent: agent(view),
+        agent: agent(view)?,
         pods: pods
             .iter()
             .map(|pod| summary(pod, pod.netns.and_then(|netns| counts.get(&netns))))
@@ -35,11 +33,12 @@ pub fn of_node(view: &View) -> Result<Status, DatapathError> {
     })
 }
 
-fn agent(view: &View) -> AgentStatus {
+fn agent(view: &View) -> Result<AgentStatus, DatapathError> {
     let connections = view.zds.status().connections;
-    AgentStatus {
+    Ok(AgentStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        layout: LAYOUT_VERSION,
+        layout: view.datapath.pins().layout(),
+        other_layouts: other_layouts(&view.datapath)?,
         process: std::process::id(),
         started: view.started.into(),
         missing: view.missing(),
@@ -50,7 +49,14 @@ fn agent(view: &View) -> AgentStatus {
         node_ztunnels: node_ztunnels(view, connections.is_empty()),
         macvlan_outbound: view.config.macvlan_outbound.into(),
         wiring: view.wiring.node(),
-    }
+    })
+}
+
+fn other_layouts(datapath: &Datapath) -> Result<Vec<OtherLayout>, DatapathError> {
+    let others = datapath.other_layouts()?.into_iter();
+    Ok(others
+        .map(|(layout, pods)| OtherLayout { layout, pods })
+        .collect())
 }
 
 /// Where ztunnel is connected, its pod has no sockets of its own, and nobody misses them.

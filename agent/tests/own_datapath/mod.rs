@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use weir_agent::datapath::{Datapath, DatapathConfig, Hook, Sizes, residue};
 use weir_common::event::CounterKey;
+use weir_common::names::LAYOUT_VERSION;
 use weir_common::node::NodeSettings;
 use weir_common::reason::Reason;
 
@@ -31,6 +32,7 @@ impl OwnDatapath {
         fs::create_dir(&cgroup).unwrap();
         let config = DatapathConfig {
             pin_root,
+            layout: LAYOUT_VERSION,
             cgroup,
             sizes: Sizes {
                 pods: 64,

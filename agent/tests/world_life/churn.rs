@@ -7,6 +7,7 @@ use std::time::Instant;
 use ipnetwork::IpNetwork;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use weir_agent::datapath::Pins;
 use weir_common::event::CounterKey;
 use weir_testbeds::deadline::eventually;
 use weir_testbeds::mesh::{Mesh, PodLine};
@@ -112,7 +113,7 @@ fn pods_that_come_and_go_leave_nothing() {
         );
         eventually(PATIENCE, || (entries(&mesh) == before).then_some(()))
             .unwrap_or_else(|late| panic!("{late}: {:?} in the maps, not {before:?}", entries(&mesh)));
-        let links = fs::read_dir(mesh.agent.pin_root().join("v1/pods")).unwrap();
+        let links = fs::read_dir(Pins::new(mesh.agent.pin_root()).pods()).unwrap();
         assert_eq!(links.count(), 1);
         wait("the agent has closed what it opened", || {
             let (kept, open) = open_files(mesh.agent.id().unwrap());
@@ -148,7 +149,7 @@ fn a_pod_that_is_deleted_with_connections_open_is_forgotten() {
     mesh.unlist("client").unwrap();
     drop(held);
     wait("the other is gone too", || enrolled(&mesh) == 1);
-    let links = fs::read_dir(mesh.agent.pin_root().join("v1/pods")).unwrap();
+    let links = fs::read_dir(Pins::new(mesh.agent.pin_root()).pods()).unwrap();
     assert_eq!(links.count(), 1);
 }
 

@@ -8,6 +8,7 @@
 
 mod addresses;
 mod churn;
+mod layouts;
 mod places;
 mod proxies;
 mod removal;

@@ -14,6 +14,7 @@ use weir_agent::inside;
 use weir_common::address::{Address, OwnAddress};
 use weir_common::detour::Detour;
 use weir_common::event::CounterKey;
+use weir_common::names::LAYOUT_VERSION;
 use weir_common::pod::PodEntry;
 use weir_common::reason::Reason;
 use weir_testbeds::actor::{Actor, Held};
@@ -299,6 +300,7 @@ fn proxy(netns: &Netns, cgroup: &Cgroup, pods: &[&Child]) -> Proxy {
 fn open(pin_root: &Path, cgroup: &Path, hook: Hook) -> Datapath {
     let config = DatapathConfig {
         pin_root: pin_root.to_owned(),
+        layout: LAYOUT_VERSION,
         cgroup: cgroup.to_owned(),
         sizes: Sizes {
             pods: 64,

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::fd::AsFd as _;
 use std::process::Command;
 
-use weir_agent::datapath::Hook;
+use weir_agent::datapath::{Hook, Pins};
 use weir_agent::inside;
 use weir_testbeds::mesh::{Builder, Mesh};
 use weir_testbeds::world::{Pod, Wiring, World};
@@ -85,7 +85,7 @@ fn cleaning_up_goes_on_after_a_failure() {
     let mut mesh = mesh_of_the_stand_in("node-stuck", Wiring::PointToPoint);
     mesh.agent.kill();
     let host = inside::cookie(mesh.world.node.netns.as_fd()).unwrap();
-    let stuck = mesh.agent.pin_root().join(format!("v1/places/{host}/stuck"));
+    let stuck = Pins::new(mesh.agent.pin_root()).place_link(host, "stuck");
     fs::create_dir_all(&stuck).unwrap();
     let cleanup = cleanup(&mesh);
     let mut cleanup_there = Command::new("unshare");

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use weir_agent::datapath::Hook;
+use weir_agent::datapath::{Hook, Pins};
 use weir_testbeds::capture::Capture;
 use weir_testbeds::cgroup::Cgroup;
 use weir_testbeds::deadline::{PATIENCE, eventually};
@@ -315,6 +315,6 @@ pub fn pods_are_deleted(kind: &Kind) {
     assert_eq!(Tally::of(&mesh, ZTUNNEL).entries(), stays);
     let peers = gone.iter().filter(|pod| pod.host_interface().is_some()).count();
     assert_eq!((interfaces() + peers, state(&ztunnel)), before);
-    let pins = mesh.agent.pin_root().join("v1/pods");
+    let pins = Pins::new(mesh.agent.pin_root()).pods();
     assert_eq!(fs::read_dir(pins).unwrap().count(), 0);
 }

@@ -32,7 +32,7 @@ fn take_away(mesh: &Mesh, pod: &str, hook: Hook) {
 }
 
 fn take_away_links(mesh: &Mesh, program: &str) {
-    let pins = mesh.agent.pin_root().join("v1/pods");
+    let pins = Pins::new(mesh.agent.pin_root()).pods();
     for pod in fs::read_dir(pins).unwrap() {
         let links = fs::read_dir(pod.unwrap().path()).unwrap();
         for link in links.map(|link| link.unwrap().path()) {

@@ -4,6 +4,7 @@ use std::fs;
 use std::thread;
 
 use serde::Serialize;
+use weir_common::names::LAYOUT_VERSION;
 
 /// The machine, without what would tell whose it is.
 #[derive(Clone, Debug, Serialize)]
@@ -47,7 +48,7 @@ fn other_agents() -> usize {
     let entries = fs::read_dir("/sys/fs/bpf").into_iter().flatten().flatten();
     entries
         .filter(|entry| {
-            let links = fs::read_dir(entry.path().join("v1/links"));
+            let links = fs::read_dir(entry.path().join(format!("v{LAYOUT_VERSION}/links")));
             links.is_ok_and(|mut links| links.next().is_some())
         })
         .count()

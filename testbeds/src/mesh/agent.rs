@@ -110,6 +110,13 @@ impl AgentProcess {
         self.flags.push(flag.to_owned());
     }
 
+    /// The same, in the place of the flag of that name if it has one.
+    pub fn set_flag(&mut self, name: &str, value: &str) {
+        let flag = format!("{name}=");
+        self.flags.retain(|given| !given.starts_with(&flag));
+        self.flags.push(flag + value);
+    }
+
     /// A `weir` command that talks to this agent.
     ///
     /// # Errors

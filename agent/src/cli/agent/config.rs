@@ -129,6 +129,7 @@ pub fn resolve(
         ),
         pod_metrics: settings.pod_metrics.unwrap_or(false),
         pin_root: settings.pin_root.unwrap_or_else(|| names::PIN_ROOT.into()),
+        layout: settings.layout.unwrap_or(names::LAYOUT_VERSION),
         cgroup: settings.cgroup,
         pods_cgroup: settings.pods_cgroup,
         host_netns: settings.host_netns.unwrap_or_else(|| HOST_NETNS.into()),

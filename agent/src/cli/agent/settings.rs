@@ -144,6 +144,9 @@ pub struct Settings {
     /// one with the other way has left only after `weir cleanup`.
     #[arg(long, env = "WEIR_INTERFACE_HOOK", value_enum, hide = true)]
     pub interface_hook: Option<Hook>,
+    /// Version of the layout of what is pinned [default: that of this build]. For tests: programs stay what they are.
+    #[arg(long, env = "WEIR_LAYOUT", hide = true, value_name = "N")]
+    pub layout: Option<u32>,
     /// How log lines look [default: text].
     #[arg(long, env = "WEIR_LOG_FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
@@ -195,6 +198,7 @@ impl Settings {
             trace_buffer: self.trace_buffer.or(lesser.trace_buffer),
             remove_on_exit: self.remove_on_exit.or(lesser.remove_on_exit),
             interface_hook: self.interface_hook.or(lesser.interface_hook),
+            layout: self.layout.or(lesser.layout),
             log_format: self.log_format.or(lesser.log_format),
             log: self.log.or(lesser.log),
         }

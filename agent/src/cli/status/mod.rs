@@ -49,6 +49,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 /// The kernel goes on without an agent; its side of the story is told under netns cookies.
 fn without_agent(args: &Args, output: &Output) -> Result<()> {
     let pins = args.at.pins();
+    asking::tell_of_other_layouts(&args.at)?;
     if !pins.exist() {
         eprintln!("weir: no data plane is pinned at {}", args.at.pin_root.display());
         return Ok(());

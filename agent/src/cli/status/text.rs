@@ -9,6 +9,7 @@ use weir_agent::api::status::{
 };
 use weir_agent::api::time::Timestamp;
 
+use crate::cli::asking::counted;
 use crate::cli::output::{Colour, Style};
 use crate::cli::table::{Cell, Table};
 
@@ -54,6 +55,14 @@ fn agent(agent: &AgentStatus, now: Timestamp, style: Style) -> String {
         agent.process,
         span(agent.started.age(now))
     );
+    for other in &agent.other_layouts {
+        let told = format!(
+            "layout {} still has {} in its hands: they are taken over as they are found",
+            other.layout,
+            counted(other.pods)
+        );
+        text += &format!("{}\n", style.paint(Colour::Warning, &told));
+    }
     if let Some(error) = &agent.source_error {
         text += &format!(
             "{}\n",

@@ -44,6 +44,8 @@ pub struct MapInfo {
     pub value_size: u32,
     /// How many it can hold.
     pub max_entries: u32,
+    /// What it was made with (`BPF_F_…`).
+    pub flags: u32,
 }
 
 /// Facts about a link.
@@ -192,6 +194,7 @@ pub fn map_info(map: BorrowedFd<'_>) -> Result<MapInfo, SysError> {
         key_size: answer.key_size,
         value_size: answer.value_size,
         max_entries: answer.max_entries,
+        flags: answer.flags,
     })
 }
 
