@@ -26,6 +26,15 @@ macro_rules! layout {
     };
 }
 
+/// An agent takes over pods that one of any other layout, older or newer, has captured.
+#[test]
+fn what_all_layouts_have_in_common_stays() {
+    assert_eq!(PodEntry::HEAD, 8);
+    assert_eq!((offset_of!(PodEntry, flags), offset_of!(PodEntry, sysctls)), (0, 4));
+    let flags = [PodEntry::CAPTURING, PodEntry::DRAINING, PodEntry::NODE, PodEntry::RULES];
+    assert_eq!(flags, [1 << 0, 1 << 7, 1 << 9, 1 << 3 | 1 << 4]);
+}
+
 #[test]
 fn shared_structs_lie_in_memory_as_the_pins_of_this_version_expect() {
     layout!(Address, size 16, align 4, words at 0);

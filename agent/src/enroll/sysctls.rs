@@ -24,7 +24,8 @@ const OFF: &str = "0";
 /// The pod's own affair; whether it is on is asked all the same.
 const TIMESTAMPS: &str = "net.ipv4.tcp_timestamps";
 
-/// All of them are switched from their defaults to [`ON`].
+/// All of them are switched from their defaults to [`ON`]. Agents of other layouts go by the order: what comes new
+/// comes last.
 const SETTINGS: [Setting; 4] = [
     // The application's accepted socket takes the mark of ztunnel's SYN, so its answers come back over loopback.
     Setting {

@@ -1,11 +1,13 @@
 //! Agents of two layouts, one after the other: the same programs, pinned elsewhere, with maps of their own.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::process::Command;
 
+use weir_agent::datapath::sys::{MapSpec, MapType, map_create, obj_pin};
 use weir_agent::datapath::{Maps, Pins};
-use weir_common::names::LAYOUT_VERSION;
+use weir_common::names::{LAYOUT_VERSION, map};
 use weir_testbeds::capture::Capture;
 use weir_testbeds::mesh::{Mesh, PodLine};
 use weir_testbeds::netns::Netns;
@@ -233,6 +235,12 @@ fn pods_that_left_or_went_meanwhile_are_let_go_from_the_other_layout() {
 
 #[test]
 fn without_an_agent_another_layout_is_told_of_and_cleaned_up() {
+    for is_as_ours in [true, false] {
+        told_of_and_cleaned_up(is_as_ours);
+    }
+}
+
+fn told_of_and_cleaned_up(is_as_ours: bool) {
     let mut mesh = mesh("layouts-alone", "audit");
     change_layout(&mut mesh, NEWER);
     mesh.settled().unwrap();
@@ -246,6 +254,16 @@ fn without_an_agent_another_layout_is_told_of_and_cleaned_up() {
             stderr.contains(&format!("layout {NEWER} has 2 pods")),
             "{command}: {stderr}"
         );
+    }
+    if !is_as_ours {
+        let map = map_create(&MapSpec {
+            kind: MapType::HASH,
+            key_size: 4,
+            value_size: 4,
+            max_entries: 1,
+            name: map::FLOWS,
+        });
+        obj_pin(map.unwrap().as_fd(), &pins(&mesh, NEWER).map(map::FLOWS)).unwrap();
     }
     let _inhabitants = ["client", "server"].map(|pod| inhabit(&mesh.pod(pod).netns));
     let cleaned = mesh.agent.run("cleanup", &[]).unwrap();
