@@ -10,6 +10,7 @@ use weir_agent::cleanup;
 use weir_agent::datapath::sys::{self, MapSpec, MapType, RawMap};
 use weir_agent::datapath::{Datapath, DatapathConfig, DatapathError, Hook, Pins, Sizes, residue};
 use weir_common::names::{LAYOUT_VERSION, map};
+use weir_common::node::NodeSettings;
 use weir_common::pod::PodEntry;
 use weir_testbeds::unique;
 
@@ -201,7 +202,13 @@ fn pods_are_known_by_what_all_layouts_have_in_common() {
     };
     let pods = place.pin(NEWER, &spec(map::PODS, MapType::HASH, 8, 24));
     pods.update(&POD.to_ne_bytes(), &bytes(entry, 24)).unwrap();
+    let node = place.pin(NEWER, &spec(map::NODE, MapType::ARRAY, 4, 32));
+    let mut settings = vec![0; 32];
+    settings[20..24].copy_from_slice(&NodeSettings::TRUST_MARK_ALONE.to_ne_bytes());
+    node.update(&0_u32.to_ne_bytes(), &settings).unwrap();
     let datapath = place.open(LAYOUT_VERSION).unwrap();
+    let settings = datapath.maps().node().unwrap().get(&0, 0).unwrap();
+    assert!(settings.has(NodeSettings::TRUST_MARK_ALONE));
     assert_eq!(datapath.entry_elsewhere(POD).unwrap(), Some(entry));
     assert_eq!(datapath.entry_elsewhere(POD + 1).unwrap(), None);
     assert_eq!(datapath.netns_elsewhere().unwrap(), [POD].into());

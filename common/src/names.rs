@@ -1,7 +1,7 @@
 //! Names of programs, maps and pins: one word per thing, from source file to metric label.
 
-/// Version of the shared structs' layout. Of the maps of another version only those of [`map::HANDED_ON`] are used, and
-/// from [`map::PODS`] what [`crate::pod::PodEntry::HEAD`] says.
+/// Version of the shared structs' layout. Of the maps of another version those of [`map::HANDED_ON`] are used, and
+/// what all versions have in common: [`crate::pod::PodEntry::HEAD`], [`crate::node::NodeSettings::HEAD`].
 pub const LAYOUT_VERSION: u32 = 2;
 
 /// Prefix of every kernel object that belongs to Weir; what lacks it is never touched.

@@ -2,7 +2,8 @@
 
 use crate::shared;
 
-/// The one entry of the map of node settings.
+/// The one entry of the map of node settings. In every layout it begins with these fields, and a bit that has a meaning
+/// keeps it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeSettings {
@@ -20,6 +21,9 @@ pub struct NodeSettings {
 shared!(NodeSettings);
 
 impl NodeSettings {
+    /// How many bytes are the same in every layout.
+    pub const HEAD: usize = 24;
+
     /// Somebody listens to the events.
     pub const TRACE: u32 = 1 << 0;
     /// Every process in the host's netns may probe pods, pods on the host network too.

@@ -30,8 +30,18 @@ macro_rules! layout {
 #[test]
 fn what_all_layouts_have_in_common_stays() {
     assert_eq!(PodEntry::HEAD, 8);
-    assert_eq!((offset_of!(PodEntry, flags), offset_of!(PodEntry, sysctls)), (0, 4));
-    let flags = [PodEntry::CAPTURING, PodEntry::DRAINING, PodEntry::NODE, PodEntry::RULES];
+    assert_eq!(
+        (offset_of!(PodEntry, flags), offset_of!(PodEntry, sysctls)),
+        (0, 4)
+    );
+    assert_eq!((NodeSettings::HEAD, offset_of!(NodeSettings, flags)), (24, 20));
+    assert_eq!(NodeSettings::TRUST_MARK_ALONE, 1 << 2);
+    let flags = [
+        PodEntry::CAPTURING,
+        PodEntry::DRAINING,
+        PodEntry::NODE,
+        PodEntry::RULES,
+    ];
     assert_eq!(flags, [1 << 0, 1 << 7, 1 << 9, 1 << 3 | 1 << 4]);
 }
 

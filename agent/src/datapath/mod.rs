@@ -92,6 +92,7 @@ impl Datapath {
         let loader = object::Loader::new(&pins, &config.sizes);
         programs::attach(loader.load(object::SOCKOPS)?, &pins, &config.cgroup)?;
         let maps = Maps::open(&pins)?;
+        others.hand_on_trust(&maps)?;
         Ok(Self {
             pins,
             others,

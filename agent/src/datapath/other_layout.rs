@@ -9,13 +9,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing::info;
 use weir_common::names::map;
+use weir_common::node::NodeSettings;
 use weir_common::pod::PodEntry;
 
+use super::maps::wrap;
 use super::pins::{names, remove_tree};
 use super::programs::NODE_PROGRAMS;
 use super::shapes::Shapes;
 use super::sys::{self, MapError, Objects, RawMap};
-use super::{Datapath, DatapathError, Pins, links, lookup, residue};
+use super::{Datapath, DatapathError, Maps, Pins, links, lookup, residue};
 
 const KEY_SIZE: usize = size_of::<u64>();
 
@@ -90,6 +92,20 @@ impl OtherLayout {
         Ok(cookies)
     }
 
+    /// Whether ztunnel is known by its mark alone: it goes on as it was trusted before it connects again.
+    fn trusts_mark_alone(&self) -> Result<bool, DatapathError> {
+        let Some(node) = links::open(&self.pins.map(map::NODE))? else {
+            return Ok(false);
+        };
+        let settings = RawMap::new(node)?.lookup(&0_u32.to_ne_bytes());
+        let settings = settings.map_err(|source| DatapathError::Fill {
+            map: map::NODE,
+            source,
+        })?;
+        let flags = settings.and_then(|settings| word(&settings, NodeSettings::HEAD - size_of::<u32>()));
+        Ok(flags.is_some_and(|flags| flags & NodeSettings::TRUST_MARK_ALONE != 0))
+    }
+
     /// Nothing of the node contract can be taken over: what was decided for open connections, and in which layout their
     /// frames are tagged, is known to its programs alone.
     fn expect_no_redirection(&self) -> Result<(), DatapathError> {
@@ -161,6 +177,21 @@ impl OtherLayouts {
             }
         }
         Ok(())
+    }
+
+    /// Before any pod is taken over: connections of a ztunnel that is not believed would be captured.
+    pub(super) fn hand_on_trust(&self, ours: &Maps) -> Result<(), DatapathError> {
+        let others = self.lock();
+        let trusts = others.iter().map(OtherLayout::trusts_mark_alone);
+        if !trusts.fold(Ok(false), |found, trusts| {
+            Ok::<_, DatapathError>(found? | trusts?)
+        })? {
+            return Ok(());
+        }
+        let mut node = ours.node()?;
+        let mut settings = node.get(&0, 0).map_err(wrap(map::NODE))?;
+        settings.flags |= NodeSettings::TRUST_MARK_ALONE;
+        node.set(0, settings, 0).map_err(wrap(map::NODE))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<OtherLayout>> {
@@ -279,11 +310,14 @@ fn move_link(theirs: &Path, ours: &Path) -> Result<(), DatapathError> {
 }
 
 fn head(value: &[u8]) -> Option<PodEntry> {
-    let word = |at: usize| value.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes);
     Some(PodEntry {
-        flags: word(0)?,
-        sysctls: word(4)?,
+        flags: word(value, 0)?,
+        sysctls: word(value, 4)?,
     })
+}
+
+fn word(value: &[u8], at: usize) -> Option<u32> {
+    value.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
 fn unreadable(source: MapError) -> DatapathError {
