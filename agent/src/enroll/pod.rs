@@ -241,11 +241,12 @@ impl Enroller {
                 flags: filters.entry_flags() | port_flags(timestamps) | (had.flags & PodEntry::CAPTURING),
                 sysctls: had.sysctls,
             };
-            // ztunnel's listeners are noted from now on; what is not captured yet stays so. And the entry is where it
-            // is kept which settings were switched, so without one none is.
-            self.set_entry(cookie, tracked)?;
-            tracked.sysctls |= sysctls::ensure(&mut settings, filters.uses_v6(&addresses))?;
-            self.set_entry(cookie, tracked)?;
+            // The entry is where it is kept which settings are switched on. And ztunnel's listeners are noted from now
+            // on; what is not captured yet stays so.
+            sysctls::ensure(&mut settings, filters.uses_v6(&addresses), |switched| {
+                tracked.sysctls |= switched;
+                self.set_entry(cookie, tracked)
+            })?;
             routing::ensure(requests, &addresses)?;
             let cautions = if timestamps {
                 Vec::new()

@@ -1,5 +1,7 @@
 //! Settings of a pod's netns that capturing needs.
 
+use std::io;
+
 use super::EnrollError;
 use crate::inside::Sysctls;
 
@@ -57,26 +59,31 @@ const SETTINGS: [Setting; 4] = [
 pub type Changed = u32;
 
 /// Switches the settings on, in the namespace that the calling thread is in; `v6` says whether connections by IPv6 are
-/// captured there.
+/// captured there. Which it will be is noted first: whoever dies in between leaves nothing on that nobody knows of, and
+/// what was noted in vain is off already when it is to be switched back.
 ///
 /// # Errors
-/// [`EnrollError::Sysctl`]; what was switched is switched back.
-pub fn ensure(sysctls: &mut Sysctls, v6: bool) -> Result<Changed, EnrollError> {
-    let mut changed = 0;
+/// That of `note`: nothing is switched then. [`EnrollError::Sysctl`]: what was switched is switched back.
+pub fn ensure(
+    sysctls: &mut Sysctls,
+    v6: bool,
+    note: impl FnOnce(Changed) -> Result<(), EnrollError>,
+) -> Result<(), EnrollError> {
+    let mut wanted = 0;
     for (bit, setting) in needed(v6) {
-        match sysctls.switch(setting.name, setting.default, ON) {
-            Ok(true) => changed |= 1 << bit,
-            Ok(false) => {}
-            Err(source) => {
-                restore(sysctls, changed)?;
-                return Err(EnrollError::Sysctl {
-                    name: setting.name,
-                    source,
-                });
-            }
+        if sysctls.read(setting.name).map_err(failed(setting))? == setting.default {
+            wanted |= 1 << bit;
         }
     }
-    Ok(changed)
+    note(wanted)?;
+    let switched = of(wanted).try_for_each(|setting| {
+        let switched = sysctls.switch(setting.name, setting.default, ON);
+        switched.map(drop).map_err(failed(setting))
+    });
+    if switched.is_err() {
+        restore(sysctls, wanted)?;
+    }
+    switched
 }
 
 /// Switches back what was `changed`.
@@ -84,16 +91,22 @@ pub fn ensure(sysctls: &mut Sysctls, v6: bool) -> Result<Changed, EnrollError> {
 /// # Errors
 /// [`EnrollError::Sysctl`].
 pub fn restore(sysctls: &mut Sysctls, changed: Changed) -> Result<(), EnrollError> {
-    for (bit, setting) in SETTINGS.iter().enumerate() {
-        if changed & (1 << bit) != 0 {
-            let back = sysctls.switch(setting.name, ON, setting.default);
-            back.map_err(|source| EnrollError::Sysctl {
-                name: setting.name,
-                source,
-            })?;
-        }
-    }
-    Ok(())
+    of(changed).try_for_each(|setting| {
+        let back = sysctls.switch(setting.name, ON, setting.default);
+        back.map(drop).map_err(failed(setting))
+    })
+}
+
+fn of(changed: Changed) -> impl Iterator<Item = &'static Setting> {
+    let settings = SETTINGS.iter().enumerate();
+    settings
+        .filter(move |(bit, _)| changed & (1 << bit) != 0)
+        .map(|(_, setting)| setting)
+}
+
+fn failed(setting: &Setting) -> impl FnOnce(io::Error) -> EnrollError {
+    let name = setting.name;
+    move |source| EnrollError::Sysctl { name, source }
 }
 
 fn needed(v6: bool) -> impl Iterator<Item = (usize, &'static Setting)> {
@@ -110,12 +123,7 @@ pub fn are_on(sysctls: &mut Sysctls, v6: bool) -> Result<bool, EnrollError> {
         match sysctls.read(setting.name) {
             Ok(value) if value != setting.default => {}
             Ok(_) => return Ok(false),
-            Err(source) => {
-                return Err(EnrollError::Sysctl {
-                    name: setting.name,
-                    source,
-                });
-            }
+            Err(source) => return Err(failed(setting)(source)),
         }
     }
     Ok(true)
@@ -132,3 +140,6 @@ pub fn has_timestamps(sysctls: &mut Sysctls) -> Result<bool, EnrollError> {
     })?;
     Ok(value != OFF)
 }
+
+#[cfg(test)]
+mod tests;
