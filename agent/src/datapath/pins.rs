@@ -1,9 +1,10 @@
 //! Where each kernel object is pinned: functions of one base directory and nothing else.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{Flock, FlockArg};
 use weir_common::names::{LAYOUT_VERSION, map};
 
 use super::DatapathError;
@@ -139,6 +140,16 @@ impl Pins {
 
     fn place(&self, netns: u64) -> PathBuf {
         self.places().join(netns.to_string())
+    }
+
+    /// Waits for the turn to read something from maps and write it back; it ends with what is returned.
+    ///
+    /// # Errors
+    /// [`DatapathError`] if the directory cannot be opened or locked.
+    pub fn lock(&self) -> Result<Flock<File>, DatapathError> {
+        let directory = File::open(&self.base).map_err(DatapathError::io(&self.base))?;
+        let locked = Flock::lock(directory, FlockArg::LockExclusive);
+        locked.map_err(|(_, errno)| DatapathError::io(&self.base)(errno.into()))
     }
 
     /// Makes the directory of a ztunnel's links.

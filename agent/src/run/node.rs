@@ -112,7 +112,8 @@ fn root_depth(hierarchy: &Hierarchy) -> u32 {
     })
 }
 
-/// Changes the settings that the kernel side works by.
+/// Changes the settings that the kernel side works by. Others do so too, in this process and in that of a `weir trace`:
+/// each waits until the other is done.
 ///
 /// # Errors
 /// [`DatapathError`].
@@ -120,6 +121,7 @@ pub fn change_settings(
     datapath: &Datapath,
     change: impl FnOnce(&mut NodeSettings),
 ) -> Result<(), DatapathError> {
+    let _turn = datapath.pins().lock()?;
     let mut map = datapath.maps().node()?;
     let mut settings = map.get(&0, 0).map_err(maps::wrap(map::NODE))?;
     change(&mut settings);
