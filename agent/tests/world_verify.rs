@@ -1,16 +1,24 @@
 //! `weir verify` finds what is broken, mends what enrolment can mend, and says both.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::fs;
 use std::os::fd::AsFd as _;
-use std::process::{Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use serde_json::Value;
-use weir_agent::datapath::{Maps, Pins};
+use weir_agent::datapath::sys::{self, LinkTarget};
+use weir_agent::datapath::{Hook, Maps, Pins};
+use weir_agent::inside;
 use weir_common::pod::PodEntry;
+use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::mesh::Mesh;
+use weir_testbeds::netns::Netns;
 use weir_testbeds::world::{Family, Wiring};
+
+const VIRTUAL_INTERFACES: &str = "istio.io/reroute-virtual-interfaces";
 
 fn mesh(name: &str) -> Mesh {
     Mesh::builder(name)
@@ -68,6 +76,55 @@ fn what_enrolment_can_mend_is_mended_and_told() {
     );
     assert_eq!((code, checks(&report, "problems")), (0, vec![]), "{report:#}");
     assert_eq!(netns.sysctl_get("net.ipv4.tcp_fwmark_accept").unwrap(), "1");
+}
+
+/// By links alone, which others may detach; filters are told apart in the same way as those of the node contract.
+#[test]
+fn programs_at_interfaces_are_put_back() {
+    if Hook::of_this_kernel() != Hook::Tcx {
+        return eprintln!("this kernel has no links at interfaces");
+    }
+    let mut mesh = mesh("verify-interfaces");
+    let netns = mesh.pod("client").netns.clone();
+    ip(&netns, "link add vm0 type veth peer name vm1");
+    mesh.change("client", |line| line.annotate(VIRTUAL_INTERFACES, "vm0"))
+        .unwrap();
+    let links = || {
+        let directory = Pins::new(mesh.agent.pin_root()).pod(inside::cookie(netns.as_fd()).unwrap());
+        let paths = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let of =
+            |path: &PathBuf, program: &str| path.file_name().unwrap().to_str().unwrap().starts_with(program);
+        paths
+            .filter(|path| of(path, "weir_guard_") || of(path, "weir_virtual_"))
+            .collect::<Vec<_>>()
+    };
+    let is_attached = |path: &PathBuf| {
+        let link = sys::obj_get(path).unwrap();
+        let target = sys::link_info(link.as_fd()).unwrap().target;
+        matches!(target, LinkTarget::Tcx { interface, .. } if interface != 0)
+    };
+    // The guards of both other interfaces come a moment later, which is no problem.
+    let (code, report) = verify(&mesh);
+    assert_eq!((code, checks(&report, "problems")), (0, vec![]), "{report:#}");
+    eventually(PATIENCE, || (links().len() == 3).then_some(())).unwrap();
+    eventually(PATIENCE, || links().iter().all(is_attached).then_some(())).unwrap();
+    for path in links() {
+        let link = sys::obj_get(&path).unwrap();
+        sys::link_detach(link.as_fd()).unwrap();
+        assert!(!is_attached(&path));
+    }
+    let (code, report) = verify(&mesh);
+    assert_eq!(checks(&report, "mended"), ["guard", "virtual"], "{report:#}");
+    assert_eq!((code, checks(&report, "problems")), (0, vec![]), "{report:#}");
+    assert_eq!(links().len(), 3);
+    assert!(links().iter().all(is_attached));
+}
+
+fn ip(netns: &Netns, arguments: &str) {
+    let done = netns.run(|| Command::new("ip").args(arguments.split(' ')).status().unwrap());
+    assert!(done.success());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use aya::programs::TcAttachType;
+use netlink_packet_route::tc::TcMessage;
 
 use super::interface::{Interface, Role};
 use super::{Datapath, DatapathError};
@@ -26,5 +27,18 @@ impl Datapath {
         interfaces: &[Interface],
     ) -> Result<(), DatapathError> {
         self.place(netns, cookie, GUARD, interfaces)
+    }
+
+    /// Whether the guard stands at this interface of the pod, which has these filters.
+    ///
+    /// # Errors
+    /// [`DatapathError`] if a link cannot be read.
+    pub fn guard_attached(
+        &self,
+        cookie: u64,
+        interface: u32,
+        filters: &[TcMessage],
+    ) -> Result<bool, DatapathError> {
+        self.run_at(cookie, &[GUARD], interface, filters)
     }
 }

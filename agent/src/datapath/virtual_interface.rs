@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use aya::programs::TcAttachType;
+use netlink_packet_route::tc::TcMessage;
 use weir_common::interface::InterfaceKey;
 use weir_common::names::map;
 
@@ -30,6 +31,19 @@ impl Datapath {
     ) -> Result<(), DatapathError> {
         self.set_virtual(cookie, interfaces)?;
         self.place(netns, cookie, VIRTUAL, interfaces)
+    }
+
+    /// Whether TCP from this interface of the pod, which has these filters, is captured.
+    ///
+    /// # Errors
+    /// [`DatapathError`] if a link cannot be read.
+    pub fn virtual_attached(
+        &self,
+        cookie: u64,
+        interface: u32,
+        filters: &[TcMessage],
+    ) -> Result<bool, DatapathError> {
+        self.run_at(cookie, &[VIRTUAL], interface, filters)
     }
 
     /// Makes the lookup of listeners know exactly these.

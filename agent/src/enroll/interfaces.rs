@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
+use super::redirect::inspect;
 use super::requests::{Requests, attribute};
 use super::{EnrollError, netlink, routing};
 use crate::datapath::{Datapath, Interface, Link};
@@ -83,6 +84,41 @@ pub(super) fn attach(
         datapath.attach_virtual(netns, cookie, &inner)?;
     }
     Ok(())
+}
+
+/// Interfaces, by name, at which a program is missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bare {
+    /// Ways out that are not guarded.
+    pub unguarded: Vec<String>,
+    /// Those behind which there are virtual machines that are not captured.
+    pub uncaptured: Vec<String>,
+}
+
+/// Which of the pod's interfaces lack what [`attach`] puts there.
+///
+/// # Errors
+/// [`EnrollError`] if links or filters cannot be read.
+pub fn bare(
+    datapath: &Datapath,
+    (netns, cookie): (BorrowedFd<'_>, u64),
+    wanted: &Wanted,
+    interfaces: &[Interface],
+) -> Result<Bare, EnrollError> {
+    let (names, mut bare) = (wanted.names(), Bare::default());
+    for interface in interfaces {
+        let is_virtual = names.contains(&interface.name.as_str());
+        if !is_virtual && !wanted.guard {
+            continue;
+        }
+        let filters = inspect::filters(datapath, netns, interface.index)?;
+        if is_virtual && !datapath.virtual_attached(cookie, interface.index, &filters)? {
+            bare.uncaptured.push(interface.name.clone());
+        } else if !is_virtual && !datapath.guard_attached(cookie, interface.index, &filters)? {
+            bare.unguarded.push(interface.name.clone());
+        }
+    }
+    Ok(bare)
 }
 
 /// Takes the programs at the interfaces of a pod away, and the rules of its virtual interfaces.

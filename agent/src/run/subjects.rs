@@ -14,6 +14,10 @@ use crate::pods::pod::{PodName, PodUid};
 /// Asks a pod's task to bring the pod up to date; it answers when it has tried.
 pub type TendNow = mpsc::Sender<oneshot::Sender<()>>;
 
+/// A pod's stay in the list, from when it comes to when it leaves; no two are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stay(u64);
+
 /// A captured pod.
 #[derive(Clone, Debug)]
 pub struct Subject {
@@ -31,44 +35,69 @@ pub struct Subject {
     pub filters: Filters,
     /// Its task.
     pub tend_now: TendNow,
+    /// Whether its interfaces have their programs by now: the guard may come later than the pod.
+    pub guarded: bool,
+    /// Its stay, which the list gives it.
+    pub stay: Stay,
 }
 
 /// All captured pods; clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Subjects(Arc<Mutex<BTreeMap<PodUid, Subject>>>);
+pub struct Subjects(Arc<Mutex<Listed>>);
+
+#[derive(Debug, Default)]
+struct Listed {
+    pods: BTreeMap<PodUid, Subject>,
+    last: Stay,
+}
 
 impl Subjects {
-    /// Adds or replaces a pod.
-    pub fn put(&self, subject: Subject) {
-        self.lock().insert(subject.uid.clone(), subject);
+    /// Adds a pod, or brings up to date what is known of it: then its stay goes on.
+    pub fn put(&self, mut subject: Subject) {
+        let mut listed = self.lock();
+        subject.stay = match listed.pods.get(&subject.uid) {
+            Some(known) => known.stay,
+            None => {
+                listed.last = Stay(listed.last.0 + 1);
+                listed.last
+            }
+        };
+        listed.pods.insert(subject.uid.clone(), subject);
+    }
+
+    /// Notes that the pod's interfaces have their programs.
+    pub fn note_guarded(&self, uid: &PodUid) {
+        if let Some(subject) = self.lock().pods.get_mut(uid) {
+            subject.guarded = true;
+        }
     }
 
     /// Forgets a pod.
     pub fn remove(&self, uid: &PodUid) {
-        self.lock().remove(uid);
+        self.lock().pods.remove(uid);
     }
 
     /// One pod.
     #[must_use]
     pub fn get(&self, uid: &PodUid) -> Option<Subject> {
-        self.lock().get(uid).cloned()
+        self.lock().pods.get(uid).cloned()
     }
 
     /// A pod in the netns with this cookie.
     #[must_use]
     pub fn in_netns(&self, cookie: u64) -> Option<Subject> {
-        let subjects = self.lock();
-        let mut all = subjects.values();
+        let listed = self.lock();
+        let mut all = listed.pods.values();
         all.find(|subject| subject.cookie == cookie).cloned()
     }
 
     /// All of them.
     #[must_use]
     pub fn all(&self) -> Vec<Subject> {
-        self.lock().values().cloned().collect()
+        self.lock().pods.values().cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<PodUid, Subject>> {
+    fn lock(&self) -> MutexGuard<'_, Listed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -31,7 +31,7 @@ use super::lull::Lull;
 use super::registry::{PodState, PodStatus, Registry};
 use super::release::{Releaser, SharedNetns};
 use super::sandboxes::Sandboxes;
-use super::subjects::{Subject, Subjects, TendNow};
+use super::subjects::{Stay, Subject, Subjects, TendNow};
 use crate::enroll::filters::Filters;
 use crate::enroll::redirect::Ztunnels;
 use crate::enroll::watch::NetnsWatch;
@@ -257,6 +257,8 @@ impl Tender {
             contract,
             filters,
             tend_now: self.tend_now.clone(),
+            guarded: self.in_mesh.as_ref().is_some_and(|in_mesh| in_mesh.guarded),
+            stay: Stay::default(),
         });
         self.report_enrolled(pod, first.then(|| since.elapsed()));
         Ok(())

@@ -13,6 +13,10 @@ pub enum Check {
     Sysctls,
     /// The look-up of listeners.
     Lookup,
+    /// The guard at the ways out of the pod.
+    Guard,
+    /// The programs at interfaces behind which virtual machines are.
+    Virtual,
     /// The node's programs.
     Programs,
     /// ztunnel's listeners.
@@ -27,12 +31,14 @@ pub enum Check {
 
 impl Check {
     /// Every check.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Entry,
         Self::Addresses,
         Self::Routing,
         Self::Sysctls,
         Self::Lookup,
+        Self::Guard,
+        Self::Virtual,
         Self::Programs,
         Self::Listeners,
         Self::Redirect,
@@ -49,6 +55,8 @@ impl Check {
             Self::Routing => "routing",
             Self::Sysctls => "sysctls",
             Self::Lookup => "lookup",
+            Self::Guard => "guard",
+            Self::Virtual => "virtual",
             Self::Programs => "programs",
             Self::Listeners => "listeners",
             Self::Redirect => "redirect",

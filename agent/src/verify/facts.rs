@@ -7,6 +7,7 @@ use weir_common::pod::PodEntry;
 use weir_common::ports;
 
 use super::check::{Check, Problem};
+use crate::enroll::interfaces::Bare;
 use crate::status::pinned::flag_names;
 
 /// What the kernel holds for all pods, read once per round.
@@ -35,6 +36,8 @@ pub struct PodFacts {
     pub sysctls: bool,
     /// Whether the look-up of listeners is attached.
     pub lookup: bool,
+    /// Interfaces that lack their programs.
+    pub bare: Bare,
     /// Connections that were tried, and why they failed.
     pub connections: Vec<(IpAddr, Option<String>)>,
 }
@@ -67,6 +70,7 @@ pub fn problems(wanted: Wanted, node: &NodeFacts, pod: &PodFacts) -> Vec<Problem
         let detail = "the look-up of ztunnel's listeners is not attached to the network namespace";
         problems.push(Problem::new(Check::Lookup, detail));
     }
+    problems.extend(bare(&pod.bare));
     if !node.unattached.is_empty() {
         let names = node.unattached.join(", ");
         let detail = format!("not attached to the node's cgroup: {names}; restart the agent");
@@ -118,6 +122,25 @@ pub(super) fn addresses(known: Option<&BTreeSet<IpAddr>>, held: &BTreeSet<IpAddr
             ),
         )
     })
+}
+
+fn bare(bare: &Bare) -> impl Iterator<Item = Problem> {
+    let told = |check, interfaces: &[String], what: &str| {
+        let names = interfaces.join(", ");
+        (!interfaces.is_empty())
+            .then(|| Problem::new(check, format!("{what} {names}: the program there is gone")))
+    };
+    let guard = told(
+        Check::Guard,
+        &bare.unguarded,
+        "nobody looks at what leaves the pod past ztunnel by",
+    );
+    let machines = told(
+        Check::Virtual,
+        &bare.uncaptured,
+        "nobody captures what virtual machines send by",
+    );
+    guard.into_iter().chain(machines)
 }
 
 fn listeners(wanted: Wanted, node: &NodeFacts) -> Option<Problem> {

@@ -11,7 +11,7 @@ use super::facts::{NodeFacts, PodFacts};
 use super::{Wanted, active};
 use crate::datapath::{Datapath, DatapathError, maps};
 use crate::enroll::filters::Filters;
-use crate::enroll::{EnrollError, addresses, netlink, port_flags, routing, sysctls};
+use crate::enroll::{EnrollError, addresses, interfaces, netlink, port_flags, routing, sysctls};
 use crate::inside::{self, Sysctls};
 use crate::run::subjects::Subject;
 
@@ -46,17 +46,17 @@ pub(super) fn wanted(subject: &Subject) -> Wanted {
     }
 }
 
-/// What there is for one pod with these filters; `connects` says whether connections are tried.
+/// What there is for one pod with these filters, and this wanted at its interfaces; `connects` says whether connections are tried.
 pub(super) fn pod(
     datapath: &Datapath,
     (netns, cookie): (BorrowedFd<'_>, u64),
-    filters: &Filters,
+    (filters, at_interfaces): (&Filters, &interfaces::Wanted),
     connects: bool,
 ) -> Result<PodFacts, EnrollError> {
-    let (addresses, routing) = netlink::ask(netns, |requests| {
+    let (addresses, routing, interfaces) = netlink::ask(netns, |requests| {
         let addresses = addresses::read(requests)?;
         let routing = routing::is_complete(requests, &addresses)?;
-        Ok((addresses, routing))
+        Ok((addresses, routing, interfaces::list(requests)?))
     })?;
     let (v4, v6) = (addresses.first_v4.is_some(), addresses.first_v6.is_some());
     let targets = if connects {
@@ -79,6 +79,7 @@ pub(super) fn pod(
         routing,
         sysctls: sysctls?,
         lookup: datapath.lookup_attached(cookie)?,
+        bare: interfaces::bare(datapath, (netns, cookie), at_interfaces, &interfaces)?,
         connections,
     })
 }

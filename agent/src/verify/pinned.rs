@@ -18,6 +18,7 @@ use crate::cgroups::Hierarchy;
 use crate::datapath::{Datapath, DatapathError, Pins, maps};
 use crate::enroll::EnrollError;
 use crate::enroll::filters::Filters;
+use crate::enroll::interfaces;
 use crate::enroll::redirect::inspect;
 use crate::pods::netns::{ListError, find_by_cookies, open_host};
 use crate::status;
@@ -102,7 +103,9 @@ impl Round {
         entry: PodEntry,
     ) -> Result<Vec<Problem>, EnrollError> {
         let connects = self.covers_all && !entry.has(PodEntry::OUTBOUND_FILTER);
-        let found = look::pod(&self.datapath, (netns, cookie), &Filters::default(), connects)?;
+        // What is wanted at its interfaces only the agent knows.
+        let (filters, interfaces) = (Filters::default(), interfaces::Wanted::default());
+        let found = look::pod(&self.datapath, (netns, cookie), (&filters, &interfaces), connects)?;
         let flags = entry.flags | PodEntry::CAPTURING;
         Ok(problems(Wanted { cookie, flags }, &self.node, &found))
     }

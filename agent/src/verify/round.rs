@@ -15,8 +15,10 @@ use super::{active, look, problems, redirected};
 use crate::api::VERSION;
 use crate::api::verify::{VerifiedPod, VerifyReport};
 use crate::enroll::EnrollError;
+use crate::enroll::interfaces::Wanted;
+use crate::run::config::GuardMode;
 use crate::run::registry::{PodState, PodStatus, Verification};
-use crate::run::subjects::Subject;
+use crate::run::subjects::{Subject, Subjects};
 use crate::run::view::View;
 use crate::status;
 
@@ -71,7 +73,7 @@ async fn pod(view: &View, subject: &Subject) {
     let mut found = examine(view, subject).await;
     let mut mended = Vec::new();
     if found.iter().any(|problem| problem.check.is_mendable()) {
-        if !is_current(view, subject) {
+        if !is_current(&view.subjects, subject) {
             return;
         }
         mend(subject).await;
@@ -80,7 +82,7 @@ async fn pod(view: &View, subject: &Subject) {
         mended.retain(|problem| left.iter().all(|other| other.check != problem.check));
         found = left;
     }
-    if !is_current(view, subject) {
+    if !is_current(&view.subjects, subject) {
         return;
     }
     tell(view, subject, &found, &mended);
@@ -93,10 +95,12 @@ async fn pod(view: &View, subject: &Subject) {
     });
 }
 
-/// Whether the pod is still what was looked for: one that leaves meanwhile has no problem.
-fn is_current(view: &View, subject: &Subject) -> bool {
-    let now = view.subjects.get(&subject.uid);
-    now.is_some_and(|now| now.cookie == subject.cookie && now.filters == subject.filters)
+/// Whether the pod is still what was looked for: one that leaves meanwhile has no problem, even if it comes back.
+fn is_current(subjects: &Subjects, subject: &Subject) -> bool {
+    let now = subjects.get(&subject.uid);
+    now.is_some_and(|now| {
+        (now.stay, now.cookie) == (subject.stay, subject.cookie) && now.filters == subject.filters
+    })
 }
 
 async fn examine(view: &View, subject: &Subject) -> Vec<Problem> {
@@ -107,7 +111,11 @@ async fn examine(view: &View, subject: &Subject) -> Vec<Problem> {
         }
         let connects = active::is_covered(&view.node.hierarchy, view.datapath.cgroup());
         let place = (subject.netns.as_fd(), subject.cookie);
-        let pod = look::pod(&view.datapath, place, &subject.filters, connects)?;
+        let wanted = Wanted {
+            guard: subject.guarded && view.config.guard != GuardMode::Off,
+            virtual_interfaces: subject.filters.virtual_interfaces.clone(),
+        };
+        let pod = look::pod(&view.datapath, place, (&subject.filters, &wanted), connects)?;
         // After the connection, so that listeners that come meanwhile are not missed.
         let node = look::node(&view.datapath, view.datapath.unattached()?)?;
         Ok(problems(look::wanted(&subject), &node, &pod))
@@ -147,5 +155,50 @@ fn tell(view: &View, subject: &Subject, found: &[Problem], mended: &[Problem]) {
     };
     for problem in found.iter().filter(|problem| !is_known(problem)) {
         warn!(pod = %subject.name, check = problem.check.name(), problem = problem.detail, "verification failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc::channel;
+    use weir_netdetect::choose::Contract;
+
+    use super::{Subject, Subjects, is_current};
+    use crate::enroll::filters::Filters;
+    use crate::pods::pod::{PodName, PodUid};
+    use crate::run::subjects::Stay;
+
+    fn subject() -> Subject {
+        Subject {
+            uid: PodUid::new("u1").unwrap(),
+            name: PodName::new("default", "web").unwrap(),
+            netns: Arc::new(File::open("/proc/self/ns/net").unwrap().into()),
+            cookie: 17,
+            contract: Contract::InPod,
+            filters: Filters::default(),
+            tend_now: channel(1).0,
+            guarded: false,
+            stay: Stay::default(),
+        }
+    }
+
+    #[test]
+    fn a_pod_that_left_while_it_was_looked_at_is_another_when_it_is_back() {
+        let (subjects, uid) = (Subjects::default(), subject().uid);
+        subjects.put(subject());
+        let looked_at = subjects.get(&uid).unwrap();
+        subjects.put(subject());
+        assert!(is_current(&subjects, &looked_at), "it was only tended again");
+        subjects.remove(&uid);
+        assert!(!is_current(&subjects, &looked_at));
+        subjects.put(subject());
+        assert!(
+            !is_current(&subjects, &looked_at),
+            "what was seen is of the time in between"
+        );
+        assert!(is_current(&subjects, &subjects.get(&uid).unwrap()));
     }
 }

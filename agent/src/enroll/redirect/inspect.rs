@@ -74,7 +74,7 @@ pub fn pod(
 }
 
 /// All filters of an interface; none where programs are attached by links.
-fn filters(
+pub(in crate::enroll) fn filters(
     datapath: &Datapath,
     netns: BorrowedFd<'_>,
     interface: u32,

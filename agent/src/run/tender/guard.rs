@@ -55,6 +55,7 @@ impl Tender {
         }
         if let Some(in_mesh) = &mut self.in_mesh {
             in_mesh.guarded = true;
+            self.shared.subjects.note_guarded(&self.uid);
         }
     }
 

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use weir_common::pod::PodEntry;
 
 use super::{NodeFacts, PodFacts, Wanted, problems};
+use crate::enroll::interfaces::Bare;
 use crate::verify::Check;
 
 const WANTED: Wanted = Wanted {
@@ -27,6 +28,7 @@ fn well() -> (NodeFacts, PodFacts) {
         routing: true,
         sysctls: true,
         lookup: true,
+        bare: Bare::default(),
         connections: vec![("192.0.2.1".parse().unwrap(), None)],
     };
     (node, pod)
@@ -50,8 +52,18 @@ fn nothing_is_wrong_with_what_is_right() {
 #[test]
 fn each_fact_has_its_problem() {
     type Break = fn(&mut NodeFacts, &mut PodFacts);
-    let cases: [(Break, Check, &str); 13] = [
+    let cases: [(Break, Check, &str); 15] = [
         (|_, pod| pod.entry = None, Check::Entry, "does not know the pod"),
+        (
+            |_, pod| pod.bare.unguarded.push("eth0".to_owned()),
+            Check::Guard,
+            "past ztunnel by eth0",
+        ),
+        (
+            |_, pod| pod.bare.uncaptured.push("vm0".to_owned()),
+            Check::Virtual,
+            "virtual machines send by vm0",
+        ),
         (
             |_, pod| pod.entry.as_mut().unwrap().flags = PodEntry::DNS,
             Check::Entry,
