@@ -219,11 +219,14 @@ fn pods_that_left_or_went_meanwhile_are_let_go_from_the_other_layout() {
     wait("the other layout is gone", || is_taken_over(&mesh, OLDER));
     all_alive(&mut held);
     assert_eq!(rules_of_ours(&client), 2, "open connections need the rules");
+    // One that was made since is none of those.
+    let mut later = open(&client, to[0]);
     drop(held);
     let switched_back = |netns: &Netns| {
         rules_of_ours(netns) == 0 && netns.sysctl_get("net.ipv4.tcp_fwmark_accept").unwrap() == "0"
     };
     wait("rules go with the last connection", || switched_back(&client));
+    later.exchange(b"still here").unwrap();
     let _inhabitant = inhabit(&server);
     mesh.agent.kill();
     mesh.unlist("server").unwrap();
