@@ -22,6 +22,8 @@ fn flips(datapath: &Datapath, flag: u32) -> usize {
             lost += usize::from(settings.has(flag) != is_on);
             settings.flags ^= flag;
             is_on = settings.has(flag);
+            // Whoever waits for the processor has it now.
+            thread::yield_now();
         })
         .unwrap();
     }
