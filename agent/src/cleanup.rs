@@ -74,6 +74,11 @@ pub fn run(root: &Path, host_netns: &Path) -> Result<Removed, CleanupError> {
             clear_unread(pins, host_netns, &mut removed)?;
         }
     }
+    for pods in [&mut removed.pods, &mut removed.gone] {
+        // In the midst of a take-over a pod is known to both layouts.
+        pods.sort_unstable();
+        pods.dedup();
+    }
     residue::remove(root)?;
     removed.pins = Some(root.to_owned());
     Ok(removed)

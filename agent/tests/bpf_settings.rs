@@ -4,41 +4,41 @@
 #[expect(dead_code, reason = "not all of it is used here")]
 mod own_datapath;
 
+use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 
 use own_datapath::OwnDatapath;
 use weir_agent::datapath::Datapath;
 use weir_agent::run::node::change_settings;
 use weir_common::node::NodeSettings;
 
-const ROUNDS: usize = 2000;
-
-/// Switches a flag on and off, and says how often it was not as it had been left.
-fn flips(datapath: &Datapath, flag: u32) -> usize {
-    let mut lost = 0;
-    let mut is_on = false;
-    for _ in 0..ROUNDS {
-        change_settings(datapath, |settings| {
-            lost += usize::from(settings.has(flag) != is_on);
-            settings.flags ^= flag;
-            is_on = settings.has(flag);
-            // Whoever waits for the processor has it now.
-            thread::yield_now();
-        })
-        .unwrap();
-    }
-    lost
-}
+/// Longer than a change takes that does not wait.
+const A_MOMENT: Duration = Duration::from_millis(500);
 
 #[test]
 fn no_change_is_lost_to_another() {
     let own = OwnDatapath::new("settings");
     // As another process sees it.
     let other = Datapath::adopt(own.datapath.pins().clone());
-    let lost = thread::scope(|scope| {
-        let trace = scope.spawn(|| flips(&other, NodeSettings::TRACE));
-        let trust = flips(&own.datapath, NodeSettings::TRUST_MARK_ALONE);
-        [trace.join().unwrap(), trust]
+    let ((begin, begun), (end, ended)) = (channel(), channel());
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            begun.recv().unwrap();
+            change_settings(&other, |settings| settings.flags |= NodeSettings::TRACE).unwrap();
+            end.send(()).unwrap_or_default();
+        });
+        change_settings(&own.datapath, |settings| {
+            begin.send(()).unwrap();
+            let overtaken = ended.recv_timeout(A_MOMENT).is_ok();
+            assert!(!overtaken, "what it has written is about to be undone");
+            settings.flags |= NodeSettings::TRUST_MARK_ALONE;
+        })
+        .unwrap();
     });
-    assert_eq!(lost, [0, 0]);
+    let settings = own.datapath.maps().node().unwrap().get(&0, 0).unwrap();
+    assert_eq!(
+        settings.flags,
+        NodeSettings::TRACE | NodeSettings::TRUST_MARK_ALONE
+    );
 }

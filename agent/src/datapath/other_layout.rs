@@ -183,9 +183,8 @@ impl OtherLayouts {
     pub(super) fn hand_on_trust(&self, ours: &Maps) -> Result<(), DatapathError> {
         let others = self.lock();
         let trusts = others.iter().map(OtherLayout::trusts_mark_alone);
-        if !trusts.fold(Ok(false), |found, trusts| {
-            Ok::<_, DatapathError>(found? | trusts?)
-        })? {
+        let trusts: Vec<bool> = trusts.collect::<Result<_, _>>()?;
+        if !trusts.contains(&true) {
             return Ok(());
         }
         let mut node = ours.node()?;
@@ -207,8 +206,8 @@ impl Datapath {
     /// [`DatapathError`] if it cannot be read.
     pub fn entry_elsewhere(&self, cookie: u64) -> Result<Option<PodEntry>, DatapathError> {
         let others = self.others.lock();
-        let found = others.iter().rev().map(|other| other.entry(cookie));
-        found.fold(Ok(None), |found, entry| Ok(found?.or(entry?)))
+        let mut others = others.iter().rev();
+        others.try_fold(None, |found, other| Ok(found.or(other.entry(cookie)?)))
     }
 
     /// The pods that other layouts hold something for.
@@ -229,8 +228,10 @@ impl Datapath {
     /// As [`Self::entry_elsewhere`].
     pub fn lookup_attached_elsewhere(&self, cookie: u64) -> Result<bool, DatapathError> {
         let others = self.others.lock();
-        let attached = others.iter().map(|other| lookup::attached(&other.pins, cookie));
-        attached.fold(Ok(false), |found, attached| Ok(found? | attached?))
+        let mut others = others.iter();
+        others.try_fold(false, |found, other| {
+            Ok(found | lookup::attached(&other.pins, cookie)?)
+        })
     }
 
     /// Makes a pod's links ours, which then get our programs in place; if we have links there already, those of others

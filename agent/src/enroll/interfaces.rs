@@ -95,7 +95,7 @@ pub struct Bare {
     pub uncaptured: Vec<String>,
 }
 
-/// Which of the pod's interfaces lack what [`attach`] puts there.
+/// Which of the pod's interfaces lack what [`ensure`] puts there.
 ///
 /// # Errors
 /// [`EnrollError`] if links or filters cannot be read.

@@ -27,17 +27,16 @@ const ANSWER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 9, 9));
 /// `a.test`, an A record wanted.
 const QUERY: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x04test\x00\x00\x01\x00\x01";
 
-fn mesh(name: &str, guard: &str) -> Mesh {
-    Mesh::builder(name)
+fn mesh(name: &str, flags: &[&str]) -> Mesh {
+    let builder = Mesh::builder(name)
         .wiring(Wiring::PointToPoint)
         .family(Family::Dual)
         .enrolled("client")
         .enrolled("server")
         .outside("plain")
-        .dns(Dns::Answers(vec![(None, ANSWER)]))
-        .flag(&format!("--guard={guard}"))
-        .start()
-        .unwrap()
+        .dns(Dns::Answers(vec![(None, ANSWER)]));
+    let with_flags = flags.iter().fold(builder, |builder, flag| builder.flag(flag));
+    with_flags.start().unwrap()
 }
 
 fn pins(mesh: &Mesh, layout: u32) -> Pins {
@@ -117,8 +116,12 @@ fn ask(socket: &UdpSocket, server: SocketAddr) {
 /// An upgrade, then a roll-back.
 #[test]
 fn an_agent_of_another_layout_takes_over_without_a_gap() {
-    for guard in ["audit", "enforce"] {
-        let mut mesh = mesh("layouts", guard);
+    for flags in [
+        &[][..],
+        &["--guard=enforce"],
+        &["--guard=enforce", "--interface-hook=clsact"],
+    ] {
+        let mut mesh = mesh("layouts", flags);
         let to = addresses(&mesh);
         let _servers: Vec<_> = to.iter().map(|to| serve(&mesh, "server", *to)).collect();
         let client = mesh.pod("client").netns.clone();
@@ -127,7 +130,9 @@ fn an_agent_of_another_layout_takes_over_without_a_gap() {
         let resolver = resolver(&client, dns);
         ask(&resolver, dns);
         let on_wire = Capture::start(&client, "eth0").unwrap();
-        wait_for_guards(&mesh, 2);
+        if flags.is_empty() {
+            wait_for_guards(&mesh, 2);
+        }
         let before = numbers(&mesh, OLDER);
         let load = load(to.iter().map(|to| (client.clone(), *to)));
         go_on(&load, 20);
@@ -154,7 +159,7 @@ fn an_agent_of_another_layout_takes_over_without_a_gap() {
 /// beside new ones.
 #[test]
 fn pods_that_are_not_found_stay_in_the_hands_of_the_other_layout() {
-    let mut mesh = mesh("layouts-half", "audit");
+    let mut mesh = mesh("layouts-half", &[]);
     let to = addresses(&mesh);
     let _servers: Vec<_> = to.iter().map(|to| serve(&mesh, "server", *to)).collect();
     let client = mesh.pod("client").netns.clone();
@@ -206,7 +211,7 @@ fn pods_that_are_not_found_stay_in_the_hands_of_the_other_layout() {
 
 #[test]
 fn pods_that_left_or_went_meanwhile_are_let_go_from_the_other_layout() {
-    let mut mesh = mesh("layouts-left", "audit");
+    let mut mesh = mesh("layouts-left", &[]);
     let to = addresses(&mesh);
     let _servers: Vec<_> = to.iter().map(|to| serve(&mesh, "server", *to)).collect();
     let client = mesh.pod("client").netns.clone();
@@ -244,7 +249,7 @@ fn without_an_agent_another_layout_is_told_of_and_cleaned_up() {
 }
 
 fn told_of_and_cleaned_up(is_as_ours: bool) {
-    let mut mesh = mesh("layouts-alone", "audit");
+    let mut mesh = mesh("layouts-alone", &[]);
     change_layout(&mut mesh, NEWER);
     mesh.settled().unwrap();
     wait("the other layout is gone", || is_taken_over(&mesh, OLDER));

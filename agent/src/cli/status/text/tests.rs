@@ -48,6 +48,7 @@ fn agent() -> AgentStatus {
         layout: 1,
         process: 42,
         started: "2026-07-31T10:00:00.000Z".parse().unwrap(),
+        other_layouts: Vec::new(),
         missing: Vec::new(),
         pin_root: "/sys/fs/bpf/weir".into(),
         hybrid_cgroups: false,
