@@ -1,5 +1,5 @@
 //! The settings in the kernel are changed by the agent and by `weir trace` at once.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[expect(dead_code, reason = "not all of it is used here")]
 mod own_datapath;
