@@ -30,6 +30,7 @@ const OF_THE_CHART: &[&str] = &[
     "install-cni",
     "interface-hook",
     "kubeconfig",
+    "layout",
     "macvlan-outbound",
     "node-name",
     "pin-root",
