@@ -25,6 +25,9 @@ pub struct Cli {
     /// Only these parts.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
+    /// Of starts with the CNI plugin, only those of so many pods at once.
+    #[arg(long, value_name = "PODS", value_parser = clap::value_parser!(u16).range(2..=50))]
+    at_once: Option<u16>,
     /// What is printed.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
@@ -94,7 +97,12 @@ impl Cli {
         Some(path.clone().unwrap_or_else(|| default.into()))
     }
 
-    /// How often the variants take their turns.
+    /// How many pods start at once, if only so many are to.
+    pub fn at_once(&self) -> Option<usize> {
+        self.at_once.map(usize::from)
+    }
+
+    /// How often the variants take their turns, and how many nodes pods start on.
     pub const fn rounds(&self) -> usize {
         if self.quick { 1 } else { self.rounds }
     }

@@ -13,7 +13,7 @@ use weir_testbeds::netns::Netns;
 use weir_testbeds::unique;
 
 use crate::cli::Cli;
-use crate::spread::percentile;
+use crate::spread::{Spread, percentile};
 use crate::{crowd, zds_peer};
 
 mod cpu_time;
@@ -23,12 +23,11 @@ use cpu_time::CpuTime;
 use plugin::Plugin;
 
 /// Pods that start at the same time, and how often on one node, which has no more than kubelet's 110 pods at the end.
-const AT_ONCE: [(usize, usize); 3] = [(10, 4), (20, 4), (50, 2)];
+const AT_ONCE: [(usize, usize); 3] = [(10, 2), (20, 2), (50, 2)];
 /// As many as there ever are.
 const MOST: usize = 50;
 /// One after the other.
 const ALONE: usize = 20;
-const NODES: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Nodes do not start fifty pods without end: the agent has this long to get ready for the next ones.
 const BETWEEN: Duration = Duration::from_secs(4);
@@ -45,6 +44,8 @@ pub struct Row {
     pub times: Times,
     /// As many empty programs at once.
     pub empty: Times,
+    /// What is added to them at the 99th percentile, on each node.
+    pub added_by_node: Spread,
 }
 
 impl Starts {
@@ -101,19 +102,17 @@ impl Times {
 
 /// Measures with a ztunnel that serves nobody.
 pub fn run(cli: &Cli) -> Result<Starts> {
-    let nodes = if cli.quick { 1 } else { NODES };
+    if let Some(at_once) = cli.at_once() {
+        return Ok(Starts(vec![started(cli, at_once, 2)?]));
+    }
+    let nodes = cli.rounds();
     let alone = measure((1, IN_MESH), nodes, ALONE, |node| {
         let fresh = node.fresh(1)?;
         node.plugin.add("default", fresh, &node.pods)
     });
     let mut rows = vec![alone?];
     for (at_once, batches) in AT_ONCE {
-        let batches = if cli.quick { 1 } else { batches };
-        rows.push(measure((at_once, IN_MESH), nodes, batches, |node| {
-            sleep(BETWEEN);
-            let fresh = node.fresh(at_once)?;
-            node.plugin.add("default", fresh, &node.pods)
-        })?);
+        rows.push(started(cli, at_once, batches)?);
     }
     for (kind, namespace) in [("out of the mesh", "default"), ("nobody is asked", "kube-system")] {
         rows.push(measure((MOST, kind), nodes, 2, |node| {
@@ -126,7 +125,16 @@ pub fn run(cli: &Cli) -> Result<Starts> {
 
 const IN_MESH: &str = "in the mesh";
 
-/// Batches on several nodes, by turns with as many empty programs.
+fn started(cli: &Cli, at_once: usize, batches: usize) -> Result<Row> {
+    let batches = if cli.quick { 1 } else { batches };
+    measure((at_once, IN_MESH), cli.rounds(), batches, |node| {
+        let fresh = node.fresh(at_once)?;
+        node.plugin.add("default", fresh, &node.pods)
+    })
+}
+
+/// Batches on several nodes, by turns with as many empty programs. Those come first, on a node that is at rest: what an
+/// agent goes on doing after a batch would slow them down, and less would seem to be added.
 fn measure(
     (at_once, kind): (usize, &'static str),
     nodes: usize,
@@ -134,22 +142,30 @@ fn measure(
     mut batch: impl FnMut(&mut Node) -> Result<(Vec<Duration>, CpuTime)>,
 ) -> Result<Row> {
     eprintln!("bench: CNI ADD, {at_once} at once, {kind}");
-    let (mut empty, mut times) = (Series::default(), Series::default());
+    let (mut empty, mut times, mut added) = (Series::default(), Series::default(), Vec::new());
     for _ in 0..nodes {
         let mut node = match kind {
             IN_MESH => Node::new(at_once * batches, 0)?,
             _ => Node::new(0, at_once)?,
         };
+        let (mut empty_here, mut times_here) = (Series::default(), Series::default());
         for _ in 0..batches {
-            times.add(batch(&mut node)?);
-            empty.add(node.plugin.empty(at_once)?);
+            if at_once > 1 {
+                sleep(BETWEEN);
+            }
+            empty_here.add(node.plugin.empty(at_once)?);
+            times_here.add(batch(&mut node)?);
         }
+        added.push(times_here.times().p99 - empty_here.times().p99);
+        empty.append(empty_here);
+        times.append(times_here);
     }
     Ok(Row {
         at_once,
         kind,
         times: times.times(),
         empty: empty.times(),
+        added_by_node: Spread::of(added).context("no round")?,
     })
 }
 
@@ -234,6 +250,10 @@ impl Series {
     fn add(&mut self, (times, cpu): (Vec<Duration>, CpuTime)) {
         self.times.extend(times);
         self.cpu += cpu;
+    }
+
+    fn append(&mut self, other: Self) {
+        self.add((other.times, other.cpu));
     }
 
     fn times(&self) -> Times {

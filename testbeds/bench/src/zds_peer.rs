@@ -6,6 +6,7 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Context as _, Result};
+use nix::sched::{CloneFlags, setns};
 use socket2::{Domain, SockAddr, Socket, Type};
 use weir_testbeds::netns::Netns;
 
@@ -33,6 +34,7 @@ pub fn connect(socket: &Path, pods: Vec<Netns>) -> Result<()> {
 
 fn answer_all(mut peer: &Socket, pods: &[Netns]) -> Result<()> {
     let mut listeners = Vec::new();
+    let home = Netns::current()?;
     loop {
         // Namespaces that come along are closed by the kernel: there is no room for them.
         let mut message = [0; BUFFER];
@@ -41,10 +43,17 @@ fn answer_all(mut peer: &Socket, pods: &[Netns]) -> Result<()> {
             return Ok(());
         }
         if let Some(pod) = number(&message[..length]).and_then(|number| pods.get(number)) {
-            listeners.extend(pod.run(|| PORTS.map(listen)));
+            // As ztunnel does it: on the thread that reads, there and back.
+            enter(pod)?;
+            listeners.extend(PORTS.map(listen));
+            enter(&home)?;
         }
         peer.send(&ACK)?;
     }
+}
+
+fn enter(netns: &Netns) -> Result<()> {
+    setns(netns, CloneFlags::CLONE_NEWNET).context("entering a pod as ztunnel does")
 }
 
 fn listen(port: u16) -> io::Result<Socket> {

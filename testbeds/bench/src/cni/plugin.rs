@@ -57,23 +57,22 @@ impl Plugin {
         self.all(numbers.len(), |index| {
             let number = numbers.start + index;
             let name = name(number);
-            let mut command = Command::new(&self.program);
-            command
-                .env("CNI_COMMAND", "ADD")
-                .env("CNI_CONTAINERID", &name)
-                .env("CNI_NETNS", pods[number].path())
-                .env("CNI_IFNAME", "eth0")
-                .env(
-                    "CNI_ARGS",
-                    format!("K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};K8S_POD_UID={name}"),
-                );
+            let command = called(&self.program, namespace, &name, &pods[number].path());
             self.run(command, PREVIOUS).with_context(|| format!("pod {name}"))
         })
     }
 
-    /// Starts so many empty programs at the same time.
+    /// Starts so many empty programs at the same time, each with what any plugin is told.
     pub fn empty(&self, count: usize) -> Result<(Vec<Duration>, CpuTime)> {
-        self.all(count, |_| self.run(Command::new(&self.empty), ""))
+        self.all(count, |index| {
+            let command = called(
+                &self.empty,
+                "default",
+                &name(index),
+                Path::new("/proc/self/ns/net"),
+            );
+            self.run(command, "")
+        })
     }
 
     fn all(
@@ -124,6 +123,21 @@ impl Plugin {
         }
         Ok(())
     }
+}
+
+/// A plugin as a runtime calls it.
+fn called(program: &Path, namespace: &str, name: &str, netns: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("CNI_COMMAND", "ADD")
+        .env("CNI_CONTAINERID", name)
+        .env("CNI_NETNS", netns)
+        .env("CNI_IFNAME", "eth0")
+        .env(
+            "CNI_ARGS",
+            format!("K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};K8S_POD_UID={name}"),
+        );
+    command
 }
 
 /// A static program as `./x bench` builds them, beside the directory of this one.

@@ -46,14 +46,15 @@ fn adds(starts: &Starts) -> String {
         plugin costs. CPU for one: of the empty program, of the plugin, of the agent; ztunnel's part, which is in the times, \
         is in none of them, nor is what the agent does when pods have started: the guard, a look at the wiring, programs for the \
         next pods. Where all CPUs are busy, what is added at the end is their added CPU time, shared by the cores.\n\n\
-        | `ADD` | p50 | p99 | empty p50 | empty p99 | added p50 | added p99 | CPU empty | CPU plugin | CPU agent |\n\
-        |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+        | `ADD` | p50 | p99 | empty p50 | empty p99 | added p50 | added p99 | by node | CPU empty | CPU plugin | CPU agent |\n\
+        |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
         .to_owned();
     for row in starts.rows() {
         let (p50, p99) = row.added();
         let Row { times, empty, .. } = row;
+        let Spread { min, max, .. } = row.added_by_node;
         text += &format!(
-            "| {} | {:.2} | {:.2} | {:.2} | {:.2} | {p50:.2} | {p99:.2} | {:.2} | {:.2} | {:.2} |\n",
+            "| {} | {:.2} | {:.2} | {:.2} | {:.2} | {p50:.2} | {p99:.2} | {min:.2} to {max:.2} | {:.2} | {:.2} | {:.2} |\n",
             row.title(),
             times.p50,
             times.p99,

@@ -8,6 +8,7 @@ use crate::compare::Compared;
 use crate::hooks::Hooks;
 use crate::packets::{LOAD_TITLES, PerPacket, Program};
 use crate::scale::Scale;
+use crate::spread::Spread;
 use crate::variant::Variant;
 
 /// The whole report as plain tables.
@@ -33,14 +34,16 @@ pub fn text(report: &Report) -> String {
 
 fn adds(starts: &Starts) -> String {
     let mut text = format!(
-        "\nCNI ADD, ms{:<18}{:>8}{:>8}{:>11}{:>12}{:>12}{:>9}{:>9}{:>9}\n",
-        "", "p50", "p99", "empty p99", "added p50", "added p99", "CPU: it", "plugin", "agent"
+        "\nCNI ADD, ms{:<18}{:>8}{:>8}{:>11}{:>12}{:>12}{:>16}{:>9}{:>9}{:>9}\n",
+        "", "p50", "p99", "empty p99", "added p50", "added p99", "by node", "CPU: it", "plugin", "agent"
     );
     for row in starts.rows() {
         let (p50, p99) = row.added();
         let Row { times, empty, .. } = row;
+        let Spread { min, max, .. } = row.added_by_node;
+        let by_node = format!("{min:.2} to {max:.2}");
         text += &format!(
-            "{:<29}{:>8.2}{:>8.2}{:>11.2}{p50:>12.2}{p99:>12.2}{:>9.2}{:>9.2}{:>9.2}\n",
+            "{:<29}{:>8.2}{:>8.2}{:>11.2}{p50:>12.2}{p99:>12.2}{by_node:>16}{:>9.2}{:>9.2}{:>9.2}\n",
             row.title(),
             times.p50,
             times.p99,
