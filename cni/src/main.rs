@@ -1,10 +1,12 @@
 //! The program that a container runtime calls, once for each pod that it starts or ends.
 #![forbid(unsafe_code)]
 
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 
+use rustix::io::{read, retry_on_intr, write};
+use rustix::stdio::{stdin, stdout};
 use weir_cni::failure::{Code, Failure};
 use weir_cni::plugin::{self, Outcome};
 use weir_cni::{config, version};
@@ -20,23 +22,54 @@ fn main() -> ExitCode {
     }
     // Whatever happens, a runtime reads an answer.
     let outcome = catch_unwind(run).unwrap_or_else(|_| Outcome::failed(version::NEWEST, &bug()));
-    let written = io::stdout().write_all(outcome.output.as_bytes());
-    match written {
+    match say(outcome.output.as_bytes()) {
         Ok(()) => outcome.exit.into(),
         Err(_) => ExitCode::FAILURE,
     }
 }
 
+/// Most configurations fit. The standard library's streams have buffers of their own, which a program that lives for a
+/// moment has to get from the system each time.
+const USUAL: usize = 4096;
+
 fn run() -> Outcome {
-    let mut input = Vec::new();
-    let read = io::stdin().take(config::LARGEST + 1).read_to_end(&mut input);
-    match read {
-        Ok(_) => plugin::run(&|name| std::env::var_os(name), &input),
+    let (mut usual, mut long) = ([0; USUAL], Vec::new());
+    match listen(&mut usual, &mut long) {
+        Ok(input) => plugin::run(&|name| std::env::var_os(name), input),
         Err(error) => {
             let unread = Failure::new(Code::Io, "the network configuration cannot be read from stdin");
             Outcome::failed(version::NEWEST, &unread.because(error))
         }
     }
+}
+
+/// What is said on stdin, in the first place if there is room for it; no more than is too much.
+fn listen<'a>(usual: &'a mut [u8], long: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+    let mut length = 0;
+    while length < usual.len() {
+        match retry_on_intr(|| read(stdin(), &mut usual[length..]))? {
+            0 => return Ok(&usual[..length]),
+            more => length += more,
+        }
+    }
+    long.extend_from_slice(usual);
+    while long.len() as u64 <= config::LARGEST {
+        match retry_on_intr(|| read(stdin(), &mut *usual))? {
+            0 => break,
+            more => long.extend_from_slice(&usual[..more]),
+        }
+    }
+    Ok(long)
+}
+
+fn say(mut answer: &[u8]) -> io::Result<()> {
+    while !answer.is_empty() {
+        match retry_on_intr(|| write(stdout(), answer))? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            said => answer = &answer[said..],
+        }
+    }
+    Ok(())
 }
 
 fn bug() -> Failure {

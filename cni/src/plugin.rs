@@ -60,18 +60,22 @@ pub fn run(variables: &Variables<'_>, input: &[u8]) -> Outcome {
 /// The same, asking the agent in another way.
 #[must_use]
 pub fn run_with(variables: &Variables<'_>, input: &[u8], ask: &Ask<'_>) -> Outcome {
-    let named = config::version_of(input).filter(|named| version::is_supported(named));
-    let version = named.as_deref().unwrap_or(version::NEWEST);
-    let done = Call::read(variables).and_then(|call| perform(&call, input, version, ask));
+    let done = Call::read(variables).and_then(|call| perform(&call, input, ask));
     match done {
         Ok(output) => Outcome { output, exit: 0 },
-        Err(failure) => Outcome::failed(version, &failure),
+        Err(failure) => Outcome::failed(&spoken(input), &failure),
     }
 }
 
-fn perform(call: &Call, input: &[u8], version: &str, ask: &Ask<'_>) -> Result<String, Failure> {
+/// The version that is answered in, which only some answers name.
+fn spoken(input: &[u8]) -> String {
+    let named = config::version_of(input).filter(|named| version::is_supported(named));
+    named.unwrap_or_else(|| version::NEWEST.to_owned())
+}
+
+fn perform(call: &Call, input: &[u8], ask: &Ask<'_>) -> Result<String, Failure> {
     if *call == Call::Version {
-        return Ok(versions(version));
+        return Ok(versions(&spoken(input)));
     }
     let config = Config::read(input)?;
     match call {
