@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::marker::PhantomData;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt as _;
 use std::panic::resume_unwind;
 use std::sync::{Arc, LazyLock};
@@ -99,8 +99,8 @@ static VISITORS: LazyLock<io::Result<Visitors>> = LazyLock::new(|| {
 });
 
 thread_local! {
-    /// Device and inode of the namespace that the thread visits.
-    static VISITED: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
+    /// The descriptor of the namespace that the thread visits; it is open for as long as the visit lasts.
+    static VISITED: Cell<Option<RawFd>> = const { Cell::new(None) };
 }
 
 /// A visit of the calling thread; it is over when this is dropped.
@@ -112,7 +112,7 @@ struct Visit<'a> {
 impl<'a> Visit<'a> {
     fn begin(home: &'a File, netns: BorrowedFd<'_>) -> Result<Self, InsideError> {
         setns(netns, CloneFlags::CLONE_NEWNET).map_err(InsideError::at(ENTER))?;
-        VISITED.set(Some(identity(netns)?));
+        VISITED.set(Some(netns.as_raw_fd()));
         Ok(Self {
             home,
             _bound_to_its_thread: PhantomData,
@@ -120,10 +120,15 @@ impl<'a> Visit<'a> {
     }
 
     fn is_in(netns: BorrowedFd<'_>) -> Result<bool, InsideError> {
-        let Some(visited) = VISITED.get() else {
-            return Ok(false);
-        };
-        Ok(visited == identity(netns)?)
+        match VISITED.get() {
+            None => Ok(false),
+            Some(visited) if visited == netns.as_raw_fd() => Ok(true),
+            Some(_) => Ok(identity(Self::current()?.as_fd())? == identity(netns)?),
+        }
+    }
+
+    fn current() -> Result<File, InsideError> {
+        File::open("/proc/thread-self/ns/net").map_err(InsideError::at("tell which one this thread is in"))
     }
 }
 

@@ -85,6 +85,19 @@ impl Drop for Waiting {
 }
 
 #[test]
+fn bpf_typed_entries_have_the_size_of_the_map() {
+    let map = hash("weir_typed", MapType::HASH);
+    assert_eq!(map.get::<u32, u64>(&7).unwrap(), None);
+    map.set(&7_u32, &(1_u64 << 40)).unwrap();
+    assert_eq!(map.get(&7_u32).unwrap(), Some(1_u64 << 40));
+    for wrong in [map.set(&7_u64, &1_u64), map.set(&7_u32, &1_u32)] {
+        assert!(matches!(wrong, Err(MapError::Size { .. })), "{wrong:?}");
+    }
+    let narrow = map.get::<u32, u32>(&7);
+    assert!(matches!(narrow, Err(MapError::Size { .. })), "{narrow:?}");
+}
+
+#[test]
 fn a_bad_program_is_refused_with_the_verifiers_words() {
     let refused = sys::prog_load(&ProgramSpec {
         kind: ProgramType::SCHED_CLS,

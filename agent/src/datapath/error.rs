@@ -53,6 +53,14 @@ pub enum DatapathError {
         /// Why.
         source: MapError,
     },
+    /// The same of a map that is read and written as bytes.
+    #[error("map {map}: {source}")]
+    Bytes {
+        /// Which.
+        map: &'static str,
+        /// Why.
+        source: super::sys::MapError,
+    },
     /// A program could not be attached to an interface or detached from it.
     #[error("program {program} at interface {interface}: {source}")]
     Interface {
@@ -66,14 +74,6 @@ pub enum DatapathError {
     /// The pod's netns cannot be entered.
     #[error(transparent)]
     Netns(#[from] InsideError),
-    /// The entries of a map cannot be counted.
-    #[error("map {map}: {source}")]
-    Fill {
-        /// Which.
-        map: &'static str,
-        /// Why.
-        source: super::sys::MapError,
-    },
     /// A map has no room for another entry.
     #[error(
         "map {map} is full: raise {flag}; a map that exists keeps its size until it is removed (`weir cleanup`)"

@@ -49,7 +49,7 @@ fn one(maps: &Maps, name: &'static str) -> Result<Fill, DatapathError> {
     let entries = count(capacity, |last| map.next_key(last));
     Ok(Fill {
         map: name,
-        entries: entries.map_err(|source| DatapathError::Fill { map: name, source })?,
+        entries: entries.map_err(|source| DatapathError::Bytes { map: name, source })?,
         capacity,
     })
 }

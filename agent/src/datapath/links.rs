@@ -33,6 +33,17 @@ pub(super) fn upsert(
             Err(error) => return Err(error.into()),
         }
     }
+    make(path, program, target, attach, order)
+}
+
+/// The same where nothing is pinned at `path`.
+pub(super) fn make(
+    path: &Path,
+    program: BorrowedFd<'_>,
+    target: Target<'_>,
+    attach: AttachType,
+    order: Order,
+) -> Result<(), DatapathError> {
     let link = create(program, target, attach, order)?;
     Ok(sys::obj_pin(link.as_fd(), path)?)
 }

@@ -15,7 +15,7 @@ impl Maps {
     /// # Errors
     /// [`DatapathError`] if the map cannot be read.
     pub fn listeners_among(&self, keys: &[ListenerKey]) -> Result<usize, DatapathError> {
-        let failed = |source| DatapathError::Fill {
+        let failed = |source| DatapathError::Bytes {
             map: map::LISTENERS,
             source,
         };

@@ -16,8 +16,13 @@ impl Datapath {
     /// [`DatapathError`]; what was attached before stays attached.
     pub fn attach_lookup(&self, netns: BorrowedFd<'_>, cookie: u64) -> Result<(), DatapathError> {
         let lookup = self.instance(Kind::Lookup, cookie)?;
-        self.pins.create_pod_directory(cookie)?;
-        links::upsert(
+        // Where there was no directory there is no link to be found.
+        let put = if self.pins.create_pod_directory(cookie)? {
+            links::make
+        } else {
+            links::upsert
+        };
+        put(
             &self.pins.pod_link(cookie, LOOKUP),
             lookup.program(),
             Target::Fd(netns),

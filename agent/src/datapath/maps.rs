@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aya::Pod;
@@ -94,8 +95,11 @@ impl Sizes {
 #[derive(Clone, Debug)]
 pub struct Maps {
     pins: Pins,
-    /// Those that an agent has opened: finding a pin takes longer than most uses of a map.
-    held: Arc<BTreeMap<&'static str, OwnedFd>>,
+    /// Those that an agent has opened: finding a pin, and asking how large keys and values are, takes longer than most
+    /// uses of a map.
+    held: Arc<BTreeMap<&'static str, Arc<RawMap>>>,
+    /// Whether there may be maps of the node contract: most nodes never have them, and to look for a pin takes as long.
+    redirects: Arc<AtomicBool>,
 }
 
 impl Maps {
@@ -103,9 +107,10 @@ impl Maps {
     pub(super) fn open(pins: &Pins) -> Result<Self, DatapathError> {
         let mut held = BTreeMap::new();
         for name in map::ALL {
-            held.insert(name, sys::obj_get(&pins.map(name))?);
+            held.insert(name, Arc::new(RawMap::new(sys::obj_get(&pins.map(name))?)?));
         }
         Ok(Self {
+            redirects: Arc::new(pins.map(map::ERA).exists().into()),
             pins: pins.clone(),
             held: Arc::new(held),
         })
@@ -117,7 +122,13 @@ impl Maps {
         Self {
             pins: pins.clone(),
             held: Arc::default(),
+            redirects: Arc::new(true.into()),
         }
+    }
+
+    /// Maps of the node contract come now.
+    pub(super) fn expect_redirects(&self) {
+        self.redirects.store(true, Ordering::Release);
     }
 
     /// Enrolled pods.
@@ -242,7 +253,7 @@ impl Maps {
     /// # Errors
     /// As [`Self::pods`].
     pub fn begin_era(&self) -> Result<(), DatapathError> {
-        if !self.exists(map::ERA) {
+        if !self.redirects.load(Ordering::Acquire) || !self.exists(map::ERA) {
             return Ok(());
         }
         let mut eras: Array<_, u64> = Map::Array(self.data(map::ERA)?)
@@ -340,17 +351,17 @@ impl Maps {
     }
 
     /// A map, for those who read its bytes.
-    pub(super) fn raw(&self, name: &'static str) -> Result<RawMap, DatapathError> {
-        let map = match self.held(name) {
-            Some(map) => map?,
-            None => sys::obj_get(&self.pins.map(name))?,
-        };
-        Ok(RawMap::new(map)?)
+    pub(super) fn raw(&self, name: &'static str) -> Result<Arc<RawMap>, DatapathError> {
+        match self.held.get(name) {
+            Some(map) => Ok(map.clone()),
+            None => Ok(Arc::new(RawMap::new(sys::obj_get(&self.pins.map(name))?)?)),
+        }
     }
 
     fn held(&self, name: &'static str) -> Option<Result<OwnedFd, DatapathError>> {
-        let map = self.held.get(name)?;
-        Some(map.try_clone().map_err(DatapathError::io(self.pins.map(name))))
+        let map = self.held.get(name)?.as_fd();
+        let copied = map.try_clone_to_owned();
+        Some(copied.map_err(DatapathError::io(self.pins.map(name))))
     }
 }
 
@@ -373,9 +384,21 @@ pub fn wrap(map: &'static str) -> impl FnOnce(MapError) -> DatapathError {
     }
 }
 
-/// Hash maps say it one way, tries the other.
+/// The same for maps that are used by their bytes.
+pub(super) fn wrap_raw(map: &'static str) -> impl FnOnce(sys::MapError) -> DatapathError {
+    move |source| match (source.errno(), size_flag(map)) {
+        (errno, Some(flag)) if means_full(errno) => DatapathError::MapFull { map, flag },
+        _ => DatapathError::Bytes { map, source },
+    }
+}
+
 fn is_full(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC))
+    means_full(error.raw_os_error())
+}
+
+/// Hash maps say it one way, tries the other.
+const fn means_full(errno: Option<i32>) -> bool {
+    matches!(errno, Some(libc::E2BIG | libc::ENOSPC))
 }
 
 /// The agent's flag that sets the size of a map, for those that do not make room by themselves.

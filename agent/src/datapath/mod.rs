@@ -3,6 +3,7 @@
 mod bpffs;
 pub mod counters;
 mod detour;
+mod entries;
 mod error;
 pub mod fill;
 mod filter;

@@ -98,7 +98,7 @@ impl OtherLayout {
             return Ok(false);
         };
         let settings = RawMap::new(node)?.lookup(&0_u32.to_ne_bytes());
-        let settings = settings.map_err(|source| DatapathError::Fill {
+        let settings = settings.map_err(|source| DatapathError::Bytes {
             map: map::NODE,
             source,
         })?;
@@ -322,7 +322,7 @@ fn word(value: &[u8], at: usize) -> Option<u32> {
 }
 
 fn unreadable(source: MapError) -> DatapathError {
-    DatapathError::Fill {
+    DatapathError::Bytes {
         map: map::PODS,
         source,
     }

@@ -1,6 +1,7 @@
 //! Where each kernel object is pinned: functions of one base directory and nothing else.
 
 use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -154,7 +155,7 @@ impl Pins {
 
     /// Makes the directory of a ztunnel's links.
     pub(super) fn create_place_directory(&self, netns: u64) -> Result<(), DatapathError> {
-        create_private(&self.place(netns))
+        create_private(&self.place(netns)).map(drop)
     }
 
     /// Removes the pins of a ztunnel, and with them the links. One without pins is fine.
@@ -172,11 +173,11 @@ impl Pins {
 
     /// Makes the directory of the links to a ztunnel's cgroup.
     pub(super) fn create_ztunnel_directory(&self, cgroup: u64) -> Result<(), DatapathError> {
-        create_private(&self.ztunnels().join(cgroup.to_string()))
+        create_private(&self.ztunnels().join(cgroup.to_string())).map(drop)
     }
 
-    /// Makes the directory of a pod's links.
-    pub(super) fn create_pod_directory(&self, netns: u64) -> Result<(), DatapathError> {
+    /// Makes the directory of a pod's links; says whether it was not there.
+    pub(super) fn create_pod_directory(&self, netns: u64) -> Result<bool, DatapathError> {
         create_private(&self.pod(netns))
     }
 
@@ -194,7 +195,7 @@ impl Pins {
 /// Names of what is in a directory; one that is not there holds nothing.
 pub(super) fn names(directory: &Path) -> Result<Vec<String>, DatapathError> {
     match fs::read_dir(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(DatapathError::io(directory)(error)),
         Ok(entries) => Ok(entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -202,20 +203,24 @@ pub(super) fn names(directory: &Path) -> Result<Vec<String>, DatapathError> {
     }
 }
 
-fn create_private(directory: &Path) -> Result<(), DatapathError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(DatapathError::io(directory))
+/// Makes a directory for root only, and those above it; says whether it was not there.
+fn create_private(directory: &Path) -> Result<bool, DatapathError> {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    let made = match builder.create(directory) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && directory.is_dir() => Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            builder.recursive(true).create(directory).map(|()| true)
+        }
+        made => made.map(|()| true),
+    };
+    made.map_err(DatapathError::io(directory))
 }
 
 /// Removes a directory of pins; one that is not there is fine.
 pub(super) fn remove_tree(directory: &Path) -> Result<(), DatapathError> {
     match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(DatapathError::io(directory)(error))
-        }
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(DatapathError::io(directory)(error)),
         _ => Ok(()),
     }
 }

@@ -191,6 +191,7 @@ impl Datapath {
         match &mut *kept {
             Some(object) => work(object),
             none => {
+                self.maps.expect_redirects();
                 let object = none.insert(self.loader.load(object::REDIRECT)?);
                 // An earlier agent may have ended between a change and the era that begins with it.
                 self.maps.begin_era()?;

@@ -133,6 +133,7 @@ impl Datapath {
 
     fn put_all(&self, site: Site<'_>, roles: &[Role], interfaces: &[Interface]) -> Result<(), DatapathError> {
         inside::run(site.netns, || {
+            self.maps.expect_redirects();
             let mut object = self.loader.load_for_pod(object::REDIRECT, site.cookie)?;
             for interface in interfaces {
                 for role in roles {

@@ -39,7 +39,7 @@ pub fn ensure(
     attach(datapath, (netns, cookie), wanted, interfaces, false)
 }
 
-/// The part of it that asks the namespace: makes the rules, lists the interfaces. A new pod has nothing of ours that
+/// The part of it that asks the namespace: makes the rules, lists the interfaces if programs are wanted there. A new pod has nothing of ours that
 /// would have to be taken away.
 ///
 /// # Errors
@@ -56,7 +56,12 @@ pub(super) fn prepare(
             routing::ensure_virtual(handle, &names).await
         })?;
     }
-    list(requests)
+    // A link has some hundred attributes: whoever needs none of the interfaces does not ask for them.
+    if wanted.guard || !wanted.virtual_interfaces.is_empty() {
+        list(requests)
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 /// The part that attaches programs.

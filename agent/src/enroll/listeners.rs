@@ -68,6 +68,19 @@ pub fn are_known(maps: &Maps, netns: u64) -> Result<bool, EnrollError> {
     Ok(registered(maps, netns)?.len() == PORTS.len())
 }
 
+/// Whether the kernel side has noted a listener for each port.
+///
+/// # Errors
+/// [`EnrollError::Datapath`].
+pub fn were_noted(maps: &Maps, netns: u64) -> Result<bool, EnrollError> {
+    for port in PORTS {
+        if !maps.has_noted_listener(netns, port)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Makes sure that ztunnel's listeners take captured connections, and that the kernel side knows them, and which ports
 /// are the application's: it notes those that begin to listen by itself, and looking for the others means to walk over
 /// ztunnel's descriptors. `processes` are ztunnel's, which may be looked at.

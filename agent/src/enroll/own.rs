@@ -7,7 +7,7 @@ use weir_common::names::map;
 
 use super::addresses::Addresses;
 use super::entries;
-use crate::datapath::{DatapathError, Maps, maps};
+use crate::datapath::{DatapathError, Maps};
 
 /// What the maps hold for a pod before they are changed: walking over all pods' addresses takes long on a full node.
 #[derive(Clone, Copy, Debug)]
@@ -32,19 +32,16 @@ pub fn set(maps: &Maps, netns: u64, addresses: &Addresses, known: Known<'_>) -> 
         Known::Unclear => of(maps, netns)?,
     };
     held.retain(|address| !wanted.contains(address));
-    let (mut own, mut by_address) = (maps.own_addresses()?, maps.pods_by_address()?);
     for &address in &wanted {
-        own.insert(OwnAddress { netns, address }, 1, 0)
-            .map_err(maps::wrap(map::OWN_ADDRESSES))?;
+        maps.set_own_address(netns, address)?;
         // Link-local addresses are not unique on the node; nobody probes them.
         if !is_link_local(address) {
-            by_address
-                .insert(address, netns, 0)
-                .map_err(maps::wrap(map::PODS_BY_ADDRESS))?;
+            maps.set_pod_by_address(address, netns)?;
         }
     }
     for address in held {
         unlist(maps, netns, address)?;
+        let mut own = maps.own_addresses()?;
         entries::remove(&mut own, &OwnAddress { netns, address }, map::OWN_ADDRESSES)?;
     }
     Ok(())

@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use weir_common::names::map;
 use weir_common::pod::PodEntry;
 use weir_netdetect::choose::Contract;
 
@@ -13,8 +12,8 @@ use super::interfaces::{self, Wanted};
 use super::listeners::Repaired;
 use super::own::{self, Known};
 use super::redirect::NodeSide;
-use super::{EnrollError, Told, entries, listeners, netlink, routing, sysctls, wiring};
-use crate::datapath::{Datapath, maps};
+use super::{EnrollError, Told, listeners, netlink, routing, sysctls, wiring};
+use crate::datapath::Datapath;
 use crate::inside::{self, Sysctls};
 
 /// What the kernel holds for an enrolled pod.
@@ -193,6 +192,15 @@ impl Enroller {
         }
     }
 
+    /// Whether listeners for captured connections were noted as they began, in a pod that has just come: whether they
+    /// are still there is another question.
+    ///
+    /// # Errors
+    /// [`EnrollError::Datapath`].
+    pub fn has_noted_listeners(&self, cookie: u64) -> Result<bool, EnrollError> {
+        listeners::were_noted(self.datapath.maps(), cookie)
+    }
+
     /// Hands listeners of ztunnel that the kernel side does not know to it.
     ///
     /// # Errors
@@ -288,7 +296,7 @@ impl Enroller {
     }
 
     fn own_entry(&self, cookie: u64) -> Result<Option<PodEntry>, EnrollError> {
-        Ok(entries::get(&self.datapath.maps().pods()?, &cookie, map::PODS)?)
+        Ok(self.datapath.maps().pod(cookie)?)
     }
 
     pub(super) fn set_entry(&self, cookie: u64, entry: PodEntry) -> Result<(), EnrollError> {
@@ -296,9 +304,7 @@ impl Enroller {
             return Ok(());
         }
         let maps = self.datapath.maps();
-        maps.pods()?
-            .insert(cookie, entry, 0)
-            .map_err(maps::wrap(map::PODS))?;
+        maps.set_pod(cookie, entry)?;
         Ok(maps.begin_era()?)
     }
 }

@@ -3,9 +3,9 @@
 
 use std::io;
 
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::rule::RuleMessage;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
     NetlinkMessage, NetlinkPayload,
@@ -52,8 +52,8 @@ impl Requests {
     /// [`EnrollError::NetlinkSocket`].
     pub fn new() -> Result<Self, EnrollError> {
         let open = || {
-            let mut socket = Socket::new(NETLINK_ROUTE)?;
-            socket.bind_auto()?;
+            let socket = Socket::new(NETLINK_ROUTE)?;
+            // This gives it an address too.
             socket.connect(&SocketAddr::new(0, 0))?;
             Ok(socket)
         };
@@ -71,7 +71,7 @@ impl Requests {
     pub fn addresses(&mut self) -> Result<Vec<AddressMessage>, EnrollError> {
         let step = "list addresses";
         let mut found = Vec::new();
-        self.list(RTM_GETADDR, step, |message| {
+        self.list(RTM_GETADDR, AddressFamily::Unspec, step, |message| {
             if let Some(RouteNetlinkMessage::NewAddress(address)) = parsed(message) {
                 found.push(address);
             }
@@ -79,14 +79,14 @@ impl Requests {
         Ok(found)
     }
 
-    /// All rules, of all families.
+    /// All rules of a family, or of all families.
     ///
     /// # Errors
     /// [`EnrollError::Refused`].
-    pub fn rules(&mut self) -> Result<Vec<RuleMessage>, EnrollError> {
+    pub fn rules(&mut self, family: AddressFamily) -> Result<Vec<RuleMessage>, EnrollError> {
         let step = "list routing rules";
         let mut found = Vec::new();
-        self.list(RTM_GETRULE, step, |message| {
+        self.list(RTM_GETRULE, family, step, |message| {
             if let Some(RouteNetlinkMessage::NewRule(rule)) = parsed(message) {
                 found.push(rule);
             }
@@ -101,7 +101,7 @@ impl Requests {
     /// [`EnrollError::Refused`].
     pub fn links<T>(&mut self, read: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>, EnrollError> {
         let mut found = Vec::new();
-        self.list(RTM_GETLINK, "list interfaces", |message| {
+        self.list(RTM_GETLINK, AddressFamily::Unspec, "list interfaces", |message| {
             found.extend(message.get(HEADER..).and_then(&read));
         })?;
         Ok(found)
@@ -110,12 +110,13 @@ impl Requests {
     fn list(
         &mut self,
         kind: u16,
+        family: AddressFamily,
         step: &'static str,
         mut each: impl FnMut(&[u8]),
     ) -> Result<(), EnrollError> {
         let mut listed = || {
             self.sequence += 1;
-            self.socket.send(&question(kind, self.sequence), 0)?;
+            self.socket.send(&question(kind, family, self.sequence), 0)?;
             while self.receive(|kind, message| match kind {
                 NLMSG_DONE => Ok(true),
                 NLMSG_ERROR => refusal(message).map(|()| true),
@@ -199,12 +200,14 @@ impl Requests {
     }
 }
 
-fn question(kind: u16, sequence: u32) -> [u8; HEADER + QUESTION] {
+/// All three questions' headers begin with the family.
+fn question(kind: u16, family: AddressFamily, sequence: u32) -> [u8; HEADER + QUESTION] {
     let mut question = [0; HEADER + QUESTION];
     question[..4].copy_from_slice(&((HEADER + QUESTION) as u32).to_ne_bytes());
     question[4..6].copy_from_slice(&kind.to_ne_bytes());
     question[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
     question[8..12].copy_from_slice(&sequence.to_ne_bytes());
+    question[HEADER] = family.into();
     question
 }
 

@@ -29,7 +29,7 @@ const VIRTUAL_PREFERENCE: u32 = RULE_PREFERENCE + 2;
 /// # Errors
 /// [`EnrollError`]; what was made stays, [`remove`] takes it away.
 pub fn ensure(requests: &mut Requests, addresses: &Addresses) -> Result<(), EnrollError> {
-    let existing = requests.rules()?;
+    let existing = requests.rules(families(addresses))?;
     let mut missing = Vec::new();
     for (family, route) in [
         (AddressFamily::Inet, addresses.first_v4.map(route_v4)),
@@ -57,6 +57,15 @@ pub fn ensure(requests: &mut Requests, addresses: &Addresses) -> Result<(), Enro
         }
     }
     requests.make(missing)
+}
+
+/// Whose rules matter.
+const fn families(addresses: &Addresses) -> AddressFamily {
+    match (addresses.first_v4, addresses.first_v6) {
+        (Some(_), None) => AddressFamily::Inet,
+        (None, Some(_)) => AddressFamily::Inet6,
+        _ => AddressFamily::Unspec,
+    }
 }
 
 /// Makes the rules that lead marked packets from exactly these interfaces, behind which virtual machines are, to our
@@ -158,7 +167,7 @@ pub async fn remove(handle: &Handle) -> Result<(), EnrollError> {
 /// # Errors
 /// [`EnrollError::Refused`].
 pub fn is_complete(requests: &mut Requests, addresses: &Addresses) -> Result<bool, EnrollError> {
-    let existing = requests.rules()?;
+    let existing = requests.rules(families(addresses))?;
     let is_there = |family, preference| {
         existing.iter().any(|rule| {
             rule.header.family == family && is_ours(rule) && preference_of(rule) == Some(preference)

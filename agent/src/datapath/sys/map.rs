@@ -2,6 +2,8 @@
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
+use aya::Pod;
+
 use super::attr::{self, address, address_mut, bpf, bpf_fd, raw};
 use super::{MapType, SysError, map_info};
 
@@ -18,6 +20,17 @@ pub struct MapSpec<'a> {
     pub max_entries: u32,
     /// At most 15 letters, digits and underscores.
     pub name: &'a str,
+}
+
+impl MapError {
+    /// The kernel's error number, if it has answered.
+    #[must_use]
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Sys(error) => error.errno(),
+            Self::Size { .. } => None,
+        }
+    }
 }
 
 impl MapSpec<'_> {
@@ -179,6 +192,27 @@ impl RawMap {
         }
     }
 
+    /// Sets an entry of types that the kernel side has too.
+    ///
+    /// # Errors
+    /// [`MapError`].
+    pub fn set<K: Pod, V: Pod>(&self, key: &K, value: &V) -> Result<(), MapError> {
+        self.update(bytes(key), bytes(value))
+    }
+
+    /// The value of such an entry, if it is there.
+    ///
+    /// # Errors
+    /// [`MapError`].
+    pub fn get<K: Pod, V: Pod>(&self, key: &K) -> Result<Option<V>, MapError> {
+        let Some(found) = self.lookup(bytes(key))? else {
+            return Ok(None);
+        };
+        self.check("value", &found, size_of::<V>())?;
+        // SAFETY: there are as many bytes as the type has, which takes any, and need not be aligned.
+        Ok(Some(unsafe { found.as_ptr().cast::<V>().read_unaligned() }))
+    }
+
     /// The value of an entry, if it is there.
     ///
     /// # Errors
@@ -267,6 +301,13 @@ impl RawMap {
     fn describe(&self) -> String {
         format!("map {}", self.name)
     }
+}
+
+/// What the kernel reads of a key or a value.
+fn bytes<T: Pod>(value: &T) -> &[u8] {
+    // SAFETY: plain data is as long as its type, and lives as long as the borrow. What is shared with the kernel side has
+    // no padding.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
 impl AsFd for RawMap {

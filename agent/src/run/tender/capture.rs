@@ -40,9 +40,10 @@ impl Tender {
         let is_new = first && self.shared.sandboxes.is_starting(&self.uid);
         let enroller = &self.shared.enroller;
         let captures = is_captured(enroller, in_mesh)?;
+        // Nothing of an earlier ztunnel is noted in a pod that comes.
         if is_new
             && self.shared.unaided.has(in_mesh.served)
-            && enroller.expect_listeners(in_mesh.cookie).is_ok()
+            && enroller.has_noted_listeners(in_mesh.cookie)?
         {
             enroller.capture(in_mesh.cookie)?;
         } else {
