@@ -127,6 +127,16 @@ fn what_was_loaded_before_there_was_a_pod_serves_the_pod_that_gets_it() {
 }
 
 #[test]
+fn an_agent_that_ends_makes_nothing_ready_any_more() {
+    let own = OwnDatapath::new("ending");
+    own.datapath.restock(false, 1).unwrap();
+    assert_eq!(own.datapath.instances_ready(), 1);
+    own.datapath.end_restocking();
+    own.datapath.restock(false, 2).unwrap();
+    assert_eq!(own.datapath.instances_ready(), 1);
+}
+
+#[test]
 fn auditing_counts_a_raw_socket_and_lets_it_go() {
     let (own, pod) = enrolled_pod("raw_audit", AUDIT, &Filters::default());
     let world = Observer::new(&pod.world);

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -72,6 +72,7 @@ pub(super) struct Stock {
     guards: Mutex<Vec<Instance>>,
     taken: AtomicU64,
     lacking: Notify,
+    ended: AtomicBool,
 }
 
 impl Stock {
@@ -128,6 +129,16 @@ impl Datapath {
         self.stock.lacking.notified().await;
     }
 
+    /// How many instances are ready for pods that come.
+    pub fn instances_ready(&self) -> usize {
+        [Kind::Lookup, Kind::Guard].map(|kind| self.stock.of(kind).len()).iter().sum()
+    }
+
+    /// Makes no more instances for pods that come: the agent ends, and would wait for what is made nicely.
+    pub fn end_restocking(&self) {
+        self.stock.ended.store(true, Ordering::Relaxed);
+    }
+
     /// Makes instances until there are so many of each kind, or a pod asks for something: then that comes first.
     ///
     /// # Errors
@@ -139,7 +150,10 @@ impl Datapath {
             if kind == Kind::Guard && !(guards && self.hook == Hook::Tcx) {
                 continue;
             }
-            while self.stock.of(kind).len() < wanted && self.instances_taken() == taken {
+            while self.stock.of(kind).len() < wanted
+                && self.instances_taken() == taken
+                && !self.stock.ended.load(Ordering::Relaxed)
+            {
                 // Not nicely: others may wait for the loader.
                 let object = self.loader.load(kind.object())?;
                 let instance = nicely(|| Self::finish(object, kind))?;

@@ -217,6 +217,7 @@ impl Agent {
             what = self.tasks.first_end() => Some(what),
             () = self.tending.follow(self.view.source.clone(), self.called) => Some("follows the pods"),
         };
+        self.view.datapath.end_restocking();
         // Who only starts anew leaves its pods in the mesh.
         let remove = config.remove_on_exit && panicked.is_none();
         if remove {
