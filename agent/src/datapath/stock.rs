@@ -131,7 +131,10 @@ impl Datapath {
 
     /// How many instances are ready for pods that come.
     pub fn instances_ready(&self) -> usize {
-        [Kind::Lookup, Kind::Guard].map(|kind| self.stock.of(kind).len()).iter().sum()
+        [Kind::Lookup, Kind::Guard]
+            .map(|kind| self.stock.of(kind).len())
+            .iter()
+            .sum()
     }
 
     /// Makes no more instances for pods that come: the agent ends, and would wait for what is made nicely.
