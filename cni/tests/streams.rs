@@ -1,4 +1,5 @@
 //! What the program is told on stdin, however long it is and however it comes.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
