@@ -54,7 +54,6 @@ impl Row {
         let mut mixed = netns.wrapping_mul(SPREAD);
         mixed = (mixed ^ mixed >> 32 ^ pair(first, second)).wrapping_mul(SPREAD);
         mixed = (mixed ^ mixed >> 32 ^ pair(third, last)).wrapping_mul(SPREAD);
-        #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
         Self((mixed >> 32) as u32)
     }
 

@@ -139,7 +139,7 @@ fn calls_by_ports_around(mesh: &Mesh, to: IpAddr, _listeners: &[Socket]) {
 }
 
 const fn is_listened_on(port: u16) -> bool {
-    port >= GIVEN && port < GIVEN + 400 && (port - GIVEN) % 7 == 0
+    port >= GIVEN && port < GIVEN + 400 && (port - GIVEN).is_multiple_of(7)
 }
 
 fn listen(mesh: &Mesh, to: IpAddr) -> Vec<Socket> {
