@@ -69,7 +69,7 @@ fn collect(directory: &Path, runs: &mut Runs) -> Result<()> {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !entry.file_type()?.is_dir() {
             let (program, counted) = link_runs(&entry.path())?;
-            runs.insert((name, program), counted);
+            runs.extend(counted.map(|counted| ((name, program), counted)));
         } else if name != MAPS {
             collect(&entry.path(), runs)?;
         }
@@ -77,16 +77,19 @@ fn collect(directory: &Path, runs: &mut Runs) -> Result<()> {
     Ok(())
 }
 
-fn link_runs(pin: &Path) -> Result<(u32, ProgramRuns)> {
+fn link_runs(pin: &Path) -> Result<(u32, Option<ProgramRuns>)> {
     let link = sys::obj_get(pin)?;
     let id = sys::link_info(link.as_fd())?.program_id;
     Ok((id, runs_of(id)?))
 }
 
-/// The runs so far of the program with this number.
-pub fn runs_of(id: u32) -> Result<ProgramRuns> {
-    let program = sys::fd_by_id(Objects::Programs, id)?;
-    Ok(sys::program_runs(program.as_fd())?)
+/// The runs so far of the program with this number; nothing if it has just given way to another instance.
+pub fn runs_of(id: u32) -> Result<Option<ProgramRuns>> {
+    match sys::fd_by_id(Objects::Programs, id) {
+        Ok(program) => Ok(Some(sys::program_runs(program.as_fd())?)),
+        Err(error) if error.is_absent() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A program that does nothing, and lets the next one at the hook run.

@@ -172,7 +172,8 @@ impl Meter<'_> {
         // Looked for each time: an agent that verifies a pod may give it a new instance of a program.
         for spot in spot::all(self.mesh)? {
             // A program that runs at several interfaces is one.
-            ours.insert((spot.program, spot.id), bpf::runs_of(spot.id)?);
+            let runs = bpf::runs_of(spot.id)?;
+            ours.extend(runs.map(|runs| ((spot.program, spot.id), runs)));
         }
         Ok(Seen {
             ours,
