@@ -92,6 +92,33 @@ pub struct Ends {
 }
 shared!(Ends);
 
+/// Places for pairs of addresses, each of which says whether anything may be remembered of connections between them.
+pub const PAIRS: u32 = 8192;
+
+impl Ends {
+    /// Place of the two addresses; others may have the same one.
+    #[must_use]
+    #[inline(always)]
+    pub const fn pair(&self) -> u32 {
+        self.addresses() & (PAIRS - 1)
+    }
+
+    /// The two addresses as a number.
+    #[must_use]
+    #[inline(always)]
+    pub const fn addresses(&self) -> u32 {
+        let ([_, _, peer, near_peer], [_, _, pod, near_pod]) = (self.peer.words, self.pod.words);
+        spread(spread(near_peer ^ peer.rotate_left(16)) ^ near_pod ^ pod.rotate_left(16))
+    }
+}
+
+/// Every bit of a word, in the bits that are used (Fibonacci hashing): addresses differ in their highest.
+#[must_use]
+#[inline(always)]
+pub const fn spread(word: u32) -> u32 {
+    ((word as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+}
+
 /// What was decided for a connection when it began (node contract), keyed by its [`Ends`]. A captured pod's connection of
 /// which nothing is remembered is captured, and the ztunnel that is implied has it.
 #[repr(C)]

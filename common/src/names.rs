@@ -67,6 +67,8 @@ pub mod map {
     pub const HOST_INTERFACES: &str = "weir_host_if";
     /// What was decided for connections that are open (node contract).
     pub const FLOWS: &str = "weir_flows";
+    /// Between which addresses something may be remembered of connections (node contract).
+    pub const PAIRS: &str = "weir_pairs";
     /// Where ztunnels are (node contract).
     pub const PLACES: &str = "weir_places";
     /// The era: another one begins when a pod or an address changes that connections are checked by (node contract).
@@ -85,10 +87,11 @@ pub mod map {
     pub const CONTRACT: &str = "weir_contract";
 
     /// Those that are there only while ztunnel has a netns of its own.
-    pub const OF_REDIRECT: [&str; 11] = [
+    pub const OF_REDIRECT: [&str; 12] = [
         LOCAL_PODS,
         HOST_INTERFACES,
         FLOWS,
+        PAIRS,
         ERA,
         PLACES,
         CONTRACT,

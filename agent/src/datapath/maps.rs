@@ -247,6 +247,30 @@ impl Maps {
             .map_err(wrap(map::FLOWS))
     }
 
+    /// Remembers what was decided for connections, in an era that begins with it.
+    ///
+    /// # Errors
+    /// As [`Self::pods`].
+    pub fn remember(
+        &self,
+        connections: impl IntoIterator<Item = Ends>,
+        decided: Decided,
+    ) -> Result<(), DatapathError> {
+        let (mut pairs, mut flows) = (self.pairs()?, self.flows()?);
+        for ends in connections {
+            // Programs look only where this says that there may be something.
+            pairs.set(ends.pair(), 1, 0).map_err(wrap(map::PAIRS))?;
+            flows.insert(ends, decided, 0).map_err(wrap(map::FLOWS))?;
+        }
+        self.begin_era()
+    }
+
+    fn pairs(&self) -> Result<Array<MapData, u32>, DatapathError> {
+        Map::Array(self.data(map::PAIRS)?)
+            .try_into()
+            .map_err(wrap(map::PAIRS))
+    }
+
     /// Has connections checked anew: pods or addresses that they are checked by have changed. Without the map there
     /// are none.
     ///

@@ -65,3 +65,41 @@ fn what_ztunnel_makes_with_a_pod_that_is_not_captured_is_remembered() {
         assert_eq!(scene.judge(OUT, &answer), captured(ZTUNNEL_MAC), "flags {flags}");
     }
 }
+
+/// Nothing is looked up for connections between addresses of which nothing has ever been remembered.
+#[test]
+fn what_is_remembered_between_two_addresses_is_found_from_then_on() {
+    let mut scene = Scene::new("implied_pairs");
+    for (pod, peer, excluded) in [
+        (POD_END, PEER_END, "10.2.0.9:3306"),
+        ("[fd01::5]:40000", "[fd02::9]:80", "[fd02::9]:3306"),
+    ] {
+        for _ in 0..2 {
+            scene.judge(OUT, &packet(pod, peer));
+            let fate = scene.judge(OUT, &packet(pod, peer).flags(ACK));
+            assert_eq!(fate, captured(ZTUNNEL_MAC), "{peer}");
+            // On the same port as another connection had before.
+            let passed = scene.judge(OUT, &packet(pod, excluded));
+            assert_eq!(passed, Fate::goes_on().counted("excluded_port"));
+            let fate = scene.judge(OUT, &packet(pod, excluded).flags(ACK));
+            assert_eq!(fate, Fate::goes_on(), "{excluded}");
+        }
+    }
+}
+
+/// What is kept for all connections between two addresses is not which ztunnel has them.
+#[test]
+fn the_next_that_is_implied_has_what_begins_then() {
+    let mut scene = Scene::new("implied_next");
+    for (pod, peer) in [(POD_END, PEER_END), ("[fd01::5]:40000", "[fd02::9]:80")] {
+        for (slot, mac) in [(1, ZTUNNEL_MAC), (0, OLD_ZTUNNEL_MAC), (1, ZTUNNEL_MAC)] {
+            scene.set_implied(slot, slot.into(), 0);
+            assert_eq!(scene.judge(OUT, &packet(pod, peer)).frame, captured(mac).frame);
+            for _ in 0..2 {
+                let fate = scene.judge(OUT, &packet(pod, peer).flags(ACK));
+                assert_eq!(fate, captured(mac), "{peer} by {slot}");
+            }
+            assert_eq!(scene.decided(POD, peer, pod), None);
+        }
+    }
+}

@@ -188,11 +188,16 @@ impl Scene {
     }
 
     pub fn set_contract(&self, current: u32, flags: u32) {
+        self.set_implied(IMPLIED, current, flags);
+    }
+
+    /// This ztunnel has the connections of which nothing is remembered.
+    pub fn set_implied(&self, implied: u8, current: u32, flags: u32) {
         let contract = NodeContract {
             current,
             flags,
             secret: SECRET,
-            implied: IMPLIED,
+            implied,
         };
         self.own
             .datapath
@@ -248,9 +253,8 @@ impl Scene {
 
     pub fn decide(&self, netns: u64, peer: &str, pod: &str, what: u32, ztunnel: u32) {
         let decided = Decided { what, ztunnel, netns };
-        let mut flows = self.own.datapath.maps().flows().unwrap();
-        flows.insert(ends(peer, pod), decided, 0).unwrap();
-        self.own.datapath.maps().begin_era().unwrap();
+        let maps = self.own.datapath.maps();
+        maps.remember([ends(peer, pod)], decided).unwrap();
     }
 
     pub fn judge(&mut self, program: &str, packet: &Packet) -> Fate {

@@ -142,6 +142,25 @@ fn what_belongs_to_an_open_connection_is_led_to_local_delivery() {
     assert_eq!(scene.judge(IN, &sent(another, peer)), Fate::dropped("forged_tag"));
 }
 
+/// ztunnel has a socket for what it has asked for itself, so nobody looks for it when the answer comes.
+#[test]
+fn answers_to_what_ztunnel_has_asked_for_are_led_to_local_delivery() {
+    let mut scene = Scene::new("asked");
+    let led = Fate::goes_on().mark(mark::TO_ZTUNNEL);
+    for (from, to, answer_by) in [
+        ("10.1.0.5:40000", "10.2.0.9:80", 2),
+        ("[fd01::5]:40000", "[fd02::9]:80", 2),
+        ("10.2.0.9:50000", "10.1.0.6:80", 1),
+        ("[fd02::9]:50000", "[fd01::6]:80", 1),
+    ] {
+        let answer = from_mac(packet(to, from).flags(SYN | ACK), tag(answer_by));
+        let fate = scene.judge(IN, &answer);
+        assert_eq!(fate.counted, ["no_listener"], "nobody has asked {to}");
+        scene.judge(OUT, &packet(from, to));
+        assert_eq!(scene.judge(IN, &answer), led, "{from} to {to}");
+    }
+}
+
 #[test]
 fn redirected_fragments_and_complaints_are_led_to_local_delivery() {
     let mut scene = Scene::new("led");

@@ -5,7 +5,8 @@ use weir_common::local_pod::LocalPod;
 use weir_common::ztunnel::{NodeContract, SLOTS};
 use weir_tc_ebpf::parse::Segment;
 
-use crate::maps::{FLOWS, contract, ztunnel_at};
+use crate::known::Known;
+use crate::maps::{FLOWS, PAIRS, contract, ztunnel_at};
 use crate::recent::{self, Answer, Question, Site};
 
 /// Replaces whatever was decided for an earlier connection.
@@ -33,6 +34,19 @@ pub const fn to_pod(segment: &Segment) -> Ends {
     }
 }
 
+/// Whether something may be remembered of connections between these addresses. Of most pairs there never was anything,
+/// and this takes no look-up in a map of all.
+#[inline(always)]
+pub fn may_be_remembered(ends: &Ends) -> bool {
+    // SAFETY: a live map value of four aligned bytes; volatile, so that it is read here.
+    pair(ends).is_none_or(|pair| unsafe { pair.read_volatile() } != 0)
+}
+
+#[inline(always)]
+fn pair(ends: &Ends) -> Option<*mut u32> {
+    PAIRS.get_ptr_mut(ends.pair())
+}
+
 /// What was decided.
 #[inline(always)]
 pub fn recall(ends: &Ends) -> Option<Decided> {
@@ -43,6 +57,10 @@ pub fn recall(ends: &Ends) -> Option<Decided> {
 /// Keeps what is decided, in the place of whatever was decided for an earlier connection.
 #[inline(always)]
 pub fn remember(ends: &Ends, decided: Decided) {
+    if let Some(pair) = pair(ends) {
+        // Before what it says is true. SAFETY: as above.
+        unsafe { pair.write_volatile(1) };
+    }
     // A map that makes room by itself takes everything.
     FLOWS.insert(ends, decided, ANY).unwrap_or_default();
     recent::forget(ends);
@@ -51,23 +69,25 @@ pub fn remember(ends: &Ends, decided: Decided) {
 /// A ztunnel has the connection of a captured pod. That is what remembering nothing says, if it is the ztunnel that is
 /// implied: to look whether something else is remembered takes a fraction of what an insertion takes.
 #[inline(always)]
-pub fn capture(question: &Question<'_>, netns: u64, ztunnel: u32, contract: &NodeContract) {
+pub fn capture(ends: &Ends, question: &Question<'_>, decided: Decided, contract: &NodeContract) {
     let turn = question.turn();
-    if contract.implies(ztunnel) {
-        disregard(question.ends);
-    } else {
-        remember(question.ends, captured(netns, ztunnel));
+    match (contract.implies(decided.ztunnel), question.of_all) {
+        (true, true) => return,
+        (true, false) => disregard(ends),
+        (false, _) => remember(ends, decided),
     }
-    let answer = Answer {
-        what: Decided::CAPTURED,
-        ztunnel,
-    };
-    question.keep_decided(turn, answer);
+    if !question.of_all {
+        let Decided { what, ztunnel, .. } = decided;
+        question.keep_decided(turn, Answer { what, ztunnel });
+    }
 }
 
 /// The ztunnel in this slot has the connection, which it makes itself, with the pod that has the address in this era.
 #[inline(always)]
 pub fn make(ends: &Ends, pod: &LocalPod, ztunnel: u32, era: u64) {
+    // It has the socket already.
+    Known::new(ends, era).note();
+    let decided = captured(pod.netns, ztunnel);
     if pod.has(LocalPod::CAPTURED) {
         // Answers come by the pod's own interface.
         let site = if pod.interface == 0 {
@@ -75,9 +95,9 @@ pub fn make(ends: &Ends, pod: &LocalPod, ztunnel: u32, era: u64) {
         } else {
             Site::host(pod.interface)
         };
-        capture(&Question::new(ends, era, site), pod.netns, ztunnel, &contract());
+        capture(ends, &Question::new(ends, era, site), decided, &contract());
     } else {
-        remember(ends, captured(pod.netns, ztunnel));
+        remember(ends, decided);
     }
 }
 
@@ -91,8 +111,9 @@ fn disregard(ends: &Ends) {
     recent::forget(ends);
 }
 
+/// A ztunnel has it.
 #[inline(always)]
-const fn captured(netns: u64, ztunnel: u32) -> Decided {
+pub const fn captured(netns: u64, ztunnel: u32) -> Decided {
     Decided {
         what: Decided::CAPTURED,
         ztunnel,

@@ -67,12 +67,20 @@ impl Subject {
 /// known.
 #[inline(always)]
 pub fn go_on_as_lately(packet: &Packet, ends: &Ends, era: u64, way: Way) -> Option<Verdict> {
-    let lately = Question::new(ends, era, way.site(packet)).recall()?;
+    let question = Question::new(ends, era, way.site(packet));
+    let lately = question.recall()?;
     if lately.what != Decided::CAPTURED {
         return Some(Verdict::GoOn);
     }
-    let ztunnel = ztunnel_at(lately.ztunnel)?;
-    Some(send(packet, &ztunnel, way, contract().secret))
+    let contract = contract();
+    // What holds for all holds for those that come while another ztunnel is implied.
+    let slot = if question.of_all {
+        contract.implied.into()
+    } else {
+        lately.ztunnel
+    };
+    let ztunnel = ztunnel_at(slot)?;
+    Some(send(packet, &ztunnel, way, contract.secret))
 }
 
 /// What becomes of a segment of a connection that has begun. One of which nothing is known goes to ztunnel if the pod's
@@ -80,21 +88,9 @@ pub fn go_on_as_lately(packet: &Packet, ends: &Ends, era: u64, way: Way) -> Opti
 #[inline(always)]
 pub fn go_on(packet: &Packet, subject: &Subject, pod: PodEntry) -> Verdict {
     let contract = contract();
-    let question = subject.question(packet);
-    let turn = question.turn();
-    let decided = flow::recall(&subject.ends).filter(|decided| decided.netns == subject.connection.netns);
-    let answer = match decided {
-        Some(decided) => Answer {
-            what: decided.what,
-            ztunnel: decided.ztunnel,
-        },
-        None if pod.has(PodEntry::IMPLIED) && subject.era != UNCHECKED => Answer {
-            what: Decided::CAPTURED,
-            ztunnel: contract.implied.into(),
-        },
-        None => return Verdict::GoOn,
+    let Some(answer) = answer(packet, subject, pod, &contract) else {
+        return Verdict::GoOn;
     };
-    question.keep(turn, answer);
     if answer.what != Decided::CAPTURED {
         return Verdict::GoOn;
     }
@@ -107,14 +103,36 @@ pub fn go_on(packet: &Packet, subject: &Subject, pod: PodEntry) -> Verdict {
     }
 }
 
+/// What was decided, or goes without saying: then it does for all connections between the two addresses.
+#[inline(always)]
+fn answer(packet: &Packet, subject: &Subject, pod: PodEntry, contract: &NodeContract) -> Option<Answer> {
+    let implied = Answer {
+        what: Decided::CAPTURED,
+        ztunnel: contract.implied.into(),
+    };
+    let implied = (pod.has(PodEntry::IMPLIED) && subject.era != UNCHECKED).then_some(implied);
+    let question = subject.question(packet);
+    let turn = question.turn();
+    let decided = if question.of_all {
+        None
+    } else {
+        flow::recall(&subject.ends)
+    };
+    let decided = decided.filter(|decided| decided.netns == subject.connection.netns);
+    let decided = decided.map(|Decided { what, ztunnel, .. }| Answer { what, ztunnel });
+    let answer = decided.or(implied)?;
+    question.keep(turn, answer);
+    Some(answer)
+}
+
 /// A connection that begins, and is to be captured for this reason.
 #[inline(always)]
 pub fn begin(packet: &Packet, subject: &Subject, reason: Reason) -> Verdict {
     let contract = contract();
     match ztunnel_at(contract.current) {
         Some(ztunnel) => {
-            let question = subject.question(packet);
-            flow::capture(&question, subject.connection.netns, contract.current, &contract);
+            let decided = flow::captured(subject.connection.netns, contract.current);
+            flow::capture(&subject.ends, &subject.question(packet), decided, &contract);
             account(&subject.connection, reason);
             send(packet, &ztunnel, subject.way, contract.secret)
         }

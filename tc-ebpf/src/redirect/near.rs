@@ -4,11 +4,12 @@
 use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::macros::btf_map;
 use weir_common::address::Address;
+use weir_common::flow::spread;
 use weir_common::local_pod::LocalPod;
 use weir_common::pod::PodEntry;
 
 use crate::maps::UNCHECKED;
-use crate::recent::{Site, is_same_address, spread};
+use crate::recent::{Site, is_same_address};
 
 const ADDRESSES: usize = 256;
 const INTERFACES: usize = 256;

@@ -6,8 +6,9 @@
 use aya_ebpf::btf_maps::{Array, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use weir_common::address::Address;
-use weir_common::flow::Ends;
+use weir_common::flow::{Ends, spread};
 
+use crate::flow;
 use crate::maps::UNCHECKED;
 
 const CONNECTIONS: usize = 1024;
@@ -52,13 +53,16 @@ impl Site {
     }
 }
 
-/// What is asked about: a connection in an era, at a site.
+/// What is asked about, in an era, at a site: a connection; or all between two addresses, as long as nothing may be
+/// remembered of any.
 #[derive(Clone, Copy)]
 pub struct Question<'a> {
-    pub ends: &'a Ends,
-    pub era: u64,
-    pub site: Site,
-    place: u32,
+    ends: &'a Ends,
+    /// None where it is about all connections.
+    ports: u32,
+    era: u64,
+    site: Site,
+    pub of_all: bool,
 }
 
 /// What was decided, as far as packets of a connection that has begun need it.
@@ -70,13 +74,14 @@ pub struct Answer {
 
 impl<'a> Question<'a> {
     #[inline(always)]
-    pub const fn new(ends: &'a Ends, era: u64, site: Site) -> Self {
-        let place = place(ends);
+    pub fn new(ends: &'a Ends, era: u64, site: Site) -> Self {
+        let of_all = !flow::may_be_remembered(ends);
         Self {
             ends,
+            ports: if of_all { 0 } else { ports(ends) },
             era,
             site,
-            place,
+            of_all,
         }
     }
 
@@ -89,18 +94,24 @@ impl<'a> Question<'a> {
         let holds = recent.era == self.era
             && recent.site == self.site.0
             && recent.turn == self.turn()
-            && is_same(&recent.ends, self.ends);
+            && ports(&recent.ends) == self.ports
+            && is_same_address(&recent.ends.peer, &self.ends.peer)
+            && is_same_address(&recent.ends.pod, &self.ends.pod);
         holds.then_some(Answer {
             what: recent.what,
             ztunnel: recent.ztunnel,
         })
     }
 
-    /// How often something has been decided here so far. It has to be read before what was decided.
+    /// How often something has been decided here so far, apart from what holds for all. It has to be read before what was
+    /// decided.
     #[inline(always)]
     pub fn turn(&self) -> u32 {
+        if self.of_all {
+            return 0;
+        }
         // SAFETY: a live map value of four aligned bytes; volatile, so that it is read here.
-        TURN.get_ptr(self.place & (TURNS as u32 - 1))
+        TURN.get_ptr(turn_of(self.ends))
             .map_or(0, |turn| unsafe { turn.read_volatile() })
     }
 
@@ -111,16 +122,17 @@ impl<'a> Question<'a> {
             return;
         }
         if let Some(recent) = RECENT.get_ptr_mut(self.index()) {
-            let kept = Recent {
-                era: self.era,
-                site: self.site.0,
-                ends: *self.ends,
-                turn,
-                what,
-                ztunnel,
-            };
-            // SAFETY: as above.
-            unsafe { recent.write(kept) };
+            // SAFETY: as above. Field by field, as the stack is small.
+            let recent = unsafe { &mut *recent };
+            recent.era = self.era;
+            recent.site = self.site.0;
+            recent.ends.peer = self.ends.peer;
+            recent.ends.pod = self.ends.pod;
+            recent.ends.peer_port = (self.ports >> 16) as u16;
+            recent.ends.pod_port = self.ports as u16;
+            recent.turn = turn;
+            recent.what = what;
+            recent.ztunnel = ztunnel;
         }
     }
 
@@ -133,14 +145,14 @@ impl<'a> Question<'a> {
 
     #[inline(always)]
     const fn index(&self) -> u32 {
-        (self.place >> 12) & (CONNECTIONS as u32 - 1)
+        (place(self.ends, self.ports) >> 12) & (CONNECTIONS as u32 - 1)
     }
 }
 
 /// Something is decided anew for a connection: what CPUs have kept of it is over. It has to be said after it is done.
 #[inline(always)]
 pub fn forget(ends: &Ends) {
-    if let Some(turn) = TURN.get_ptr_mut(place(ends) & (TURNS as u32 - 1)) {
+    if let Some(turn) = TURN.get_ptr_mut(turn_of(ends)) {
         // SAFETY: a live map value of four aligned bytes. Of two that count at once one may be lost: both have decided
         // before, and the count is another one all the same.
         unsafe { turn.write_volatile(turn.read_volatile().wrapping_add(1)) };
@@ -148,25 +160,18 @@ pub fn forget(ends: &Ends) {
 }
 
 #[inline(always)]
-const fn place(ends: &Ends) -> u32 {
-    let ([_, _, peer, near_peer], [_, _, pod, near_pod]) = (ends.peer.words, ends.pod.words);
-    let ports = (ends.peer_port as u32) << 16 | ends.pod_port as u32;
-    let addresses = spread(near_peer ^ peer.rotate_left(16)) ^ near_pod ^ pod.rotate_left(16);
-    spread(spread(addresses) ^ ports)
-}
-
-/// Every bit of a word, in the bits that are used (Fibonacci hashing): addresses differ in their highest.
-#[inline(always)]
-pub const fn spread(word: u32) -> u32 {
-    ((word as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+const fn turn_of(ends: &Ends) -> u32 {
+    place(ends, ports(ends)) & (TURNS as u32 - 1)
 }
 
 #[inline(always)]
-const fn is_same(one: &Ends, other: &Ends) -> bool {
-    is_same_address(&one.peer, &other.peer)
-        && is_same_address(&one.pod, &other.pod)
-        && one.peer_port == other.peer_port
-        && one.pod_port == other.pod_port
+const fn place(ends: &Ends, ports: u32) -> u32 {
+    spread(ends.addresses() ^ ports)
+}
+
+#[inline(always)]
+const fn ports(ends: &Ends) -> u32 {
+    (ends.peer_port as u32) << 16 | ends.pod_port as u32
 }
 
 /// Without a call, which a comparison of arrays may become.

@@ -5,9 +5,8 @@ use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use weir_common::flow::{Decided, Ends};
-use weir_common::names::map;
 
-use crate::datapath::{Maps, maps};
+use crate::datapath::Maps;
 use crate::enroll::EnrollError;
 use crate::enroll::socket_table::{self, States};
 
@@ -22,25 +21,21 @@ pub fn pass(
     cookie: u64,
     own: &BTreeSet<IpAddr>,
 ) -> Result<(), EnrollError> {
-    let mut flows = maps.flows()?;
     let passed = Decided {
         what: Decided::PASSED,
         ztunnel: 0,
         netns: cookie,
     };
-    for socket in socket_table::read(netns, States::CONNECTED)? {
-        if own.contains(&socket.local.ip()) {
-            let ends = Ends {
-                peer: socket.remote.ip().into(),
-                pod: socket.local.ip().into(),
-                peer_port: socket.remote.port(),
-                pod_port: socket.local.port(),
-            };
-            flows.insert(ends, passed, 0).map_err(maps::wrap(map::FLOWS))?;
-        }
-    }
-    // CPUs may have kept what was decided before.
-    Ok(maps.begin_era()?)
+    let open = socket_table::read(netns, States::CONNECTED)?.into_iter();
+    let open = open.filter(|socket| own.contains(&socket.local.ip()));
+    let ends = open.map(|socket| Ends {
+        peer: socket.remote.ip().into(),
+        pod: socket.local.ip().into(),
+        peer_port: socket.remote.port(),
+        pod_port: socket.local.port(),
+    });
+    // CPUs may have kept what was decided before: another era begins.
+    Ok(maps.remember(ends, passed)?)
 }
 
 /// How many sockets ztunnel has for connections from or to these addresses.

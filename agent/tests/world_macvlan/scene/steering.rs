@@ -124,8 +124,7 @@ fn note(scene: &Scene, open: &Exchange) {
         ztunnel: 0,
         netns: scene.client.cookie,
     };
-    let mut flows = scene.datapath.maps().flows().unwrap();
-    flows.insert(ends, passed, 0).unwrap();
+    scene.datapath.maps().remember([ends], passed).unwrap();
 }
 
 /// The pod's new connections are captured from here on.
