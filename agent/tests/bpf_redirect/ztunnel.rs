@@ -71,6 +71,18 @@ fn a_tunnel_between_two_pods_of_the_node_is_turned_back() {
         assert_eq!(scene.judge(OUT, &packet(from, to)), back().counted("hairpin"));
         assert_eq!(scene.judge(OUT, &packet(to, from).flags(SYN | ACK)), back());
     }
+    let (own_end, pod) = ("10.1.0.9:50000", "10.1.0.6:15008");
+    assert_eq!(
+        scene.judge(OUT, &packet(own_end, pod)),
+        back().counted("hairpin"),
+        "from ztunnel's own address"
+    );
+    let answer = packet("10.1.0.9:15008", "10.1.0.6:50000").flags(SYN | ACK);
+    assert_eq!(
+        scene.judge(OUT, &answer),
+        Fate::redirected(OTHER_MAC, GATEWAY),
+        "a pod's own connection to ztunnel"
+    );
 }
 
 #[test]

@@ -242,31 +242,54 @@ fn foreign_filters_keep_their_order_and_stay_when_ours_come_and_go() {
     };
     attach("cali_early", 1);
     attach("cali_late", LATE);
-    let mut mesh = builder.start_in(world).unwrap();
+    let mesh = builder.start_in(world).unwrap();
     attach("cali_later", LATE + 1);
-    let all = |ours: [&str; 2]| {
-        let of = |direction, own: &str| {
-            let names = [own, "cali_early", "cali_late", "cali_later"];
-            let there = names.into_iter().filter(|name| !name.is_empty());
+    assert_theirs_stay_behind_ours(mesh, &["cali_early", "cali_late", "cali_later"]);
+}
+
+/// The same of links, which kernels before 6.6 do not have.
+#[test]
+fn foreign_links_come_after_ours_and_stay_when_ours_come_and_go() {
+    if Hook::of_this_kernel() == Hook::Clsact {
+        return;
+    }
+    let builder = builder("node-links", Wiring::PointToPoint);
+    let world = builder.world().unwrap();
+    let (node, index) = (world.node.netns.clone(), index(&world, "client"));
+    let attach = |name: &str| {
+        let program = foreign::load(name);
+        BOTH.map(|direction| foreign::attach_tcx(&node, index, &program, at(direction)))
+    };
+    let _early = attach("cali_early");
+    let mesh = builder.start_in(world).unwrap();
+    let _late = attach("cali_late");
+    assert_theirs_stay_behind_ours(mesh, &["cali_early", "cali_late"]);
+}
+
+/// An agent that is killed, one that adopts what is there, and a pod that leaves the mesh.
+fn assert_theirs_stay_behind_ours(mut mesh: Mesh, theirs: &[&str]) {
+    let all = |[out, inward]: [&'static str; 2]| {
+        let of = |direction, own| {
+            let names = [own].into_iter().chain(theirs.iter().copied());
+            let there = names.filter(|name| !name.is_empty());
             Vec::from_iter(there.map(|name| (direction, name.to_owned())))
         };
-        let [out, inward] = ours;
         [of(Direction::Ingress, out), of(Direction::Egress, inward)].concat()
     };
-    let ours = all(["weir_pod_out", "weir_pod_in"]);
-    assert_eq!(programs(&mesh, "client"), ours);
+    let with_ours = all(["weir_pod_out", "weir_pod_in"]);
+    assert_eq!(programs(&mesh, "client"), with_ours);
     mesh.agent.kill();
     mesh.agent.restart().unwrap();
     mesh.settled().unwrap();
-    assert_eq!(programs(&mesh, "client"), ours);
+    assert_eq!(programs(&mesh, "client"), with_ours);
     let _server = serve(&mesh.world.remote.netns);
     for to in of_remote(&mesh) {
         let seen = exchange(&mesh.pod("client").netns, to);
         assert_captured(&mesh, proxy::Direction::Outbound, &seen);
     }
     mesh.relabel("client", false).unwrap();
-    let theirs = all(["", ""]);
-    let gone = eventually(PATIENCE, || (programs(&mesh, "client") == theirs).then_some(()));
+    let alone = all(["", ""]);
+    let gone = eventually(PATIENCE, || (programs(&mesh, "client") == alone).then_some(()));
     gone.unwrap_or_else(|late| panic!("{late}: {:?}", programs(&mesh, "client")));
 }
 

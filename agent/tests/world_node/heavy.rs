@@ -17,6 +17,12 @@ on_every_wiring! {
     usual_frames_and_merged_packets_arrive_unaltered,
     a_thousand_connections_are_open_at_once,
 }
+on_wiring!(
+    macvlan,
+    MacvlanBridge,
+    jumbo_frames_and_merged_packets_arrive_unaltered,
+    usual_frames_and_merged_packets_arrive_unaltered
+);
 
 const JUMBO: u32 = 9000;
 const USUAL: u32 = 1500;

@@ -240,15 +240,18 @@ fn open_to_failure_if_asked_for() {
         .start()
         .unwrap();
     let _server = serve(&mesh.world.remote.netns);
-    let to = of_remote(&mesh)[0];
-    assert_captured(
-        &mesh,
-        Direction::Outbound,
-        &exchange(&mesh.pod("client").netns, to),
-    );
+    let _application = serve(&mesh.pod("server").netns);
+    for (from, to) in ways(&mesh) {
+        let seen = exchange(&from, to);
+        assert!(seen.was_captured(), "{seen:?}");
+    }
     mesh.proxy.kill();
-    assert_direct(&eventually(PATIENCE, || try_quickly(&mesh, to)).unwrap());
-    assert!(count(&mesh, "client", "fail_open") > 0);
+    for (from, to) in ways(&mesh) {
+        assert_direct(&eventually(PATIENCE, || quickly(&from, to)).unwrap());
+    }
+    for pod in ["client", "server"] {
+        assert!(count(&mesh, pod, "fail_open") >= 2, "{pod}");
+    }
 }
 
 fn under_load_another_ztunnel_takes_over_and_old_connections_stay(wiring: Wiring) {

@@ -2,12 +2,14 @@
 
 use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::mesh::{Builder, Mesh};
-use weir_testbeds::proxy::{Direction, Learnt, Record};
+use weir_testbeds::proxy::{Direction, Learnt, ProxyKind, Record};
 use weir_testbeds::traffic::Exchange;
 use weir_testbeds::world::Wiring;
 
 use crate::cleanup;
 use crate::life::{self, Kind, count, quickly};
+use crate::reach;
+use crate::safety;
 use crate::scene::{
     self, assert_captured, assert_detoured, assert_direct, exchange, of_pod, of_remote, serve,
 };
@@ -71,6 +73,27 @@ fn pods_that_are_not_in_the_mesh_are_left_alone() {
     let _server = serve(&mesh.world.remote.netns);
     for to in of_remote(&mesh) {
         assert_direct(&exchange(&mesh.pod("plain").netns, to));
+    }
+}
+
+#[test]
+fn pods_of_one_node_reach_each_other_by_a_tunnel() {
+    for outbound in OUTBOUND {
+        let left = |mesh: &Mesh, seen: &Exchange| assert_left(mesh, outbound, seen);
+        reach::reach_each_other_by_a_tunnel(builder("macvlan-hairpin", outbound), left);
+    }
+}
+
+#[test]
+fn pods_of_other_nodes_reach_the_tunnel_port() {
+    let builder = builder("macvlan-tunnel", "socket").proxy_kind(ProxyKind::stand_in().unwrap());
+    reach::reach_the_tunnel_port(&builder.start().unwrap());
+}
+
+#[test]
+fn a_pod_that_forges_an_address_gets_nowhere() {
+    for outbound in OUTBOUND {
+        safety::forge_an_address_and_get_nowhere(&mesh("macvlan-spoof", outbound));
     }
 }
 

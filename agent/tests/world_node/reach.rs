@@ -8,7 +8,8 @@ use weir_standin::preface::Connect;
 use weir_testbeds::capture::Capture;
 use weir_testbeds::deadline::PATIENCE;
 use weir_testbeds::mesh::{Builder, Mesh};
-use weir_testbeds::proxy::{Direction, Outcome};
+use weir_testbeds::proxy::{Direction, Outcome, Record};
+use weir_testbeds::traffic::Exchange;
 use weir_testbeds::world::Wiring;
 
 use crate::scene::{
@@ -78,27 +79,37 @@ fn pods_of_one_node_reach_each_other(wiring: Wiring) {
 }
 
 fn pods_of_one_node_reach_each_other_by_a_tunnel(wiring: Wiring) {
-    let mesh = builder("node-hairpin", wiring).hairpin().start().unwrap();
+    reach_each_other_by_a_tunnel(builder("node-hairpin", wiring), |mesh, seen| {
+        assert_captured(mesh, Direction::Outbound, seen)
+    });
+}
+
+/// Connections get to ztunnel as `left` says.
+pub fn reach_each_other_by_a_tunnel(builder: Builder, left: impl Fn(&Mesh, &Exchange) -> Record) {
+    let mesh = builder.hairpin().start().unwrap();
     let _server = serve(&mesh.pod("server").netns);
     for to in of_pod(&mesh, "server") {
         let seen = exchange(&mesh.pod("client").netns, to);
-        let record = assert_captured(&mesh, Direction::Outbound, &seen);
+        let record = left(&mesh, &seen);
         assert_eq!(record.upstream, Some(SocketAddr::new(to.ip(), HBONE)));
         let inner = mesh.proxy.wait_for(PATIENCE, |record| {
             record.direction == Direction::Hbone && record.upstream == Some(to)
         });
         let inner = inner.unwrap();
-        assert_eq!(inner.peer.unwrap().ip(), seen.local.ip());
+        assert_eq!(inner.peer.unwrap().ip(), seen.server.peer.ip());
         assert_eq!(inner.outcome, Outcome::Connected);
     }
 }
 
 /// The remote host plays the proxy of another node.
 fn pods_of_other_nodes_reach_the_tunnel_port(wiring: Wiring) {
-    let mesh = mesh_of_the_stand_in("node-tunnel", wiring);
+    reach_the_tunnel_port(&mesh_of_the_stand_in("node-tunnel", wiring));
+}
+
+pub fn reach_the_tunnel_port(mesh: &Mesh) {
     let server = serve(&mesh.pod("server").netns);
-    for (count, to) in of_pod(&mesh, "server").into_iter().enumerate() {
-        let mut tunnel = open_tunnel(&mesh, to);
+    for (count, to) in of_pod(mesh, "server").into_iter().enumerate() {
+        let mut tunnel = open_tunnel(mesh, to);
         tunnel.write_all(b"ping").unwrap();
         let guests = server.settle(PATIENCE, |guests| {
             guests.get(count).is_some_and(|guest| guest.received == 4)

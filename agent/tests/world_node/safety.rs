@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use weir_agent::datapath::sys::{self, AttachType, Insn, ProgramSpec, ProgramType, Register, Target};
 use weir_testbeds::capture::Capture;
-use weir_testbeds::mesh::ZTUNNEL;
+use weir_testbeds::mesh::{Mesh, ZTUNNEL};
 use weir_testbeds::netlink::Netlink;
 use weir_testbeds::proxy::Direction;
 use weir_testbeds::traffic::{Client, ClientSpec};
@@ -26,14 +26,17 @@ on_every_wiring! {
 const QUICK: Duration = Duration::from_millis(500);
 
 fn a_pod_that_forges_an_address_gets_nowhere(wiring: Wiring) {
-    let mesh = mesh("node-spoof", wiring);
+    forge_an_address_and_get_nowhere(&mesh("node-spoof", wiring));
+}
+
+pub fn forge_an_address_and_get_nowhere(mesh: &Mesh) {
     let server = serve(&mesh.world.remote.netns);
-    for to in of_remote(&mesh) {
+    for to in of_remote(mesh) {
         let other = mesh.address("server", to.ip()).unwrap();
         let forged = ClientSpec::to(to).transparent().from(other).deadline(QUICK);
         assert!(Client::exchange(&mesh.pod("client").netns, &forged).is_err());
     }
-    assert!(count(&mesh, "client", "foreign_source") >= 2);
+    assert!(count(mesh, "client", "foreign_source") >= 2);
     assert!(mesh.proxy.connections().is_empty());
     assert!(server.connections().is_empty());
 }

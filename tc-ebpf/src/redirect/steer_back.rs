@@ -11,7 +11,7 @@ use weir_ebpf_shared::account::account;
 use weir_tc_ebpf::packet::{Packet, Verdict};
 use weir_tc_ebpf::parse::{self, Datagram, Link, Segment};
 
-use crate::ztunnel_out::is_tunnel;
+use crate::ztunnel_out::is_to_itself;
 use crate::{flow, maps};
 
 const ETHERNET_SOURCE: u32 = 6;
@@ -33,18 +33,14 @@ fn judge(packet: &Packet) -> Verdict {
     let segment = datagram.segment(packet);
     let era = maps::era();
     match (maps::local_pod(datagram.destination, era), segment) {
-        (Some(pod), Some(segment))
-            if is_tunnel(&segment) && maps::local_pod(segment.source, era).is_some() =>
-        {
-            turn_back(packet, own, &pod, &segment)
-        }
+        (Some(pod), Some(segment)) if is_to_itself(&segment, era) => turn_back(packet, own, &pod, &segment),
         (Some(pod), segment) if pod.has(LocalPod::STEERED) => enter(packet, own, &pod, (segment, era)),
         (None, Some(segment)) if segment.opens() => speak(own, &segment, era),
         _ => Verdict::GoOn,
     }
 }
 
-/// Both ends of a tunnel between two pods of this node are ztunnel's.
+/// It leaves and comes back.
 #[inline(always)]
 fn turn_back(packet: &Packet, own: [u8; 6], pod: &LocalPod, segment: &Segment) -> Verdict {
     if !packet.address_frame(own, tag::of(Direction::Inbound, maps::contract().secret)) {

@@ -29,9 +29,7 @@ fn judge(packet: &Packet) -> Verdict {
     };
     let era = maps::era();
     match maps::local_pod(segment.destination, era) {
-        Some(pod) if is_tunnel(&segment) && maps::local_pod(segment.source, era).is_some() => {
-            turn_back(packet, &pod, &segment)
-        }
+        Some(pod) if is_to_itself(&segment, era) => turn_back(packet, &pod, &segment),
         Some(pod) if pod.interface != 0 => enter(packet, &pod, &segment, era),
         Some(_) => Verdict::GoOn,
         None => match maps::local_pod(segment.source, era) {
@@ -41,13 +39,18 @@ fn judge(packet: &Packet) -> Verdict {
     }
 }
 
-/// Whether the segment belongs to a tunnel.
+/// Whether a segment for a pod of this node belongs to a tunnel whose both ends are ztunnel's: between two such pods, or
+/// from ztunnel's own address, where it speaks in nobody's name. What it answers to that address stays in its netns.
 #[inline(always)]
-pub fn is_tunnel(segment: &Segment) -> bool {
-    segment.source_port == ports::HBONE || segment.destination_port == ports::HBONE
+pub fn is_to_itself(segment: &Segment, era: u64) -> bool {
+    let is_asked = segment.destination_port == ports::HBONE;
+    if !is_asked && segment.source_port != ports::HBONE {
+        return false;
+    }
+    maps::local(segment.source, era).is_some_and(|source| is_asked || !source.has(LocalPod::ZTUNNEL))
 }
 
-/// Both ends of a tunnel between two pods of this node are ztunnel's.
+/// It leaves and comes back.
 #[inline(always)]
 fn turn_back(packet: &Packet, pod: &LocalPod, segment: &Segment) -> Verdict {
     let Some(own) = packet.header::<[u8; 6]>(ETHERNET_SOURCE) else {

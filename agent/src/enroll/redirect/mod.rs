@@ -4,7 +4,7 @@ pub mod detour;
 pub mod inspect;
 mod local;
 mod open;
-mod resting;
+mod settings;
 mod sides;
 mod wiring;
 pub mod ztunnel;

@@ -10,7 +10,7 @@ use weir_common::ports;
 use weir_common::ztunnel::{NodeContract, SLOTS, ZtunnelPlace};
 
 use super::wiring::{self, Beside, Site};
-use super::{local, resting, sides};
+use super::{local, settings, sides};
 use crate::datapath::{Datapath, DatapathError, maps};
 use crate::enroll::socket_table::{self, States};
 use crate::enroll::{EnrollError, netlink, routing};
@@ -66,7 +66,7 @@ pub fn place(
     let inner = joint.map(|joint| &joint.inner).into_iter();
     let inner = inner.chain(beside.map(|beside| &beside.inner));
     netlink::run(netns, async |handle| {
-        resting::keep_none()?;
+        settings::ensure()?;
         for interface in inner {
             routing::ensure_ztunnel(handle, &interface.name).await?;
         }
@@ -176,13 +176,13 @@ pub fn vacate(
             turned.and(routing::remove(handle).await)
         })
     });
-    let resting = netns.map_or(Ok(()), |netns| resting::keep_again(netns, host));
+    let restored = netns.map_or(Ok(()), |netns| settings::restore(netns, host));
     emptied?;
     detached?;
     steering?;
     forgotten?;
     routes?;
-    resting
+    restored
 }
 
 /// The same for all of these ztunnels, in the namespaces that are found by their cookies, and for what keeps steered
