@@ -106,15 +106,7 @@ pub mod map {
     /// are remembered for, which ports are in use. Under its name each keeps its shape and its meaning for ever; what
     /// would have another gets another name.
     pub const HANDED_ON: [&str; 9] = [
-        LISTENERS,
-        NEWEST,
-        ZTUNNELS,
-        PASSES,
-        CLAIMS,
-        CURSORS,
-        ASKERS,
-        LISTENED,
-        NOTES,
+        LISTENERS, NEWEST, ZTUNNELS, PASSES, CLAIMS, CURSORS, ASKERS, LISTENED, NOTES,
     ];
 
     /// All but those of the node contract.
