@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
 use std::os::fd::AsFd as _;
+use weir_agent::datapath::Maps;
 use weir_agent::datapath::counters::{self, Counts};
 use weir_agent::datapath::object;
 use weir_agent::datapath::sys::{TestInput, TestRun, prog_test_run};
@@ -100,6 +101,8 @@ impl Fate {
 
 pub struct Scene {
     pub own: OwnDatapath,
+    /// Those of the node contract too, which the datapath itself has not made.
+    pub maps: Maps,
     object: Ebpf,
 }
 
@@ -124,9 +127,10 @@ impl Scene {
         let own = OwnDatapath::new(label);
         own.set_flags(NodeSettings::PROBE_BY_ANY_HOST_PROCESS);
         let object = load(&own);
-        let scene = Self { own, object };
+        let maps = Maps::adopt(own.datapath.pins());
+        let scene = Self { own, maps, object };
         scene.set_pod(PodEntry::REDIRECTING | PodEntry::OUTBOUND_FILTER | PodEntry::INBOUND_FILTER);
-        let maps = scene.own.datapath.maps();
+        let maps = &scene.maps;
         maps.host_interfaces().unwrap().insert(HERE, POD, 0).unwrap();
         let pod = |netns, interface, mac, flags| LocalPod {
             netns,
@@ -176,14 +180,14 @@ impl Scene {
 
     pub fn set_pod_of(&self, netns: u64, flags: u32) {
         let entry = PodEntry { flags, sysctls: 0 };
-        let maps = self.own.datapath.maps();
+        let maps = &self.maps;
         maps.pods().unwrap().insert(netns, entry, 0).unwrap();
         maps.begin_era().unwrap();
     }
 
     /// The ztunnel in this slot is gone.
     pub fn vacate(&self, slot: u32) {
-        let mut places = self.own.datapath.maps().places().unwrap();
+        let mut places = self.maps.places().unwrap();
         places.set(slot, ZtunnelPlace::default(), 0).unwrap();
     }
 
@@ -199,13 +203,7 @@ impl Scene {
             secret: SECRET,
             implied,
         };
-        self.own
-            .datapath
-            .maps()
-            .contract()
-            .unwrap()
-            .set(0, contract, 0)
-            .unwrap();
+        self.maps.contract().unwrap().set(0, contract, 0).unwrap();
     }
 
     /// None takes new connections, and none has old ones.
@@ -216,44 +214,44 @@ impl Scene {
 
     /// Takes an address from whoever has it.
     pub fn take_address(&self, text: &str) {
-        let maps = self.own.datapath.maps();
+        let maps = &self.maps;
         maps.local_pods().unwrap().remove(&address(text)).unwrap();
         maps.begin_era().unwrap();
     }
 
     /// Gives an address to the pod.
     pub fn set_address(&self, text: &str) {
-        let mut pods = self.own.datapath.maps().local_pods().unwrap();
+        let mut pods = self.maps.local_pods().unwrap();
         let entry = pods.get(&address(POD_V4), 0).unwrap();
         pods.insert(address(text), entry, 0).unwrap();
-        self.own.datapath.maps().begin_era().unwrap();
+        self.maps.begin_era().unwrap();
     }
 
     /// The interface that programs run at leads to this pod.
     pub fn set_pod_here(&self, netns: u64) {
-        let maps = self.own.datapath.maps();
+        let maps = &self.maps;
         maps.host_interfaces().unwrap().insert(HERE, netns, 0).unwrap();
         maps.begin_era().unwrap();
     }
 
     pub fn set_local(&self, text: &str, change: impl FnOnce(&mut LocalPod)) {
-        let mut pods = self.own.datapath.maps().local_pods().unwrap();
+        let mut pods = self.maps.local_pods().unwrap();
         let mut entry = pods.get(&address(text), 0).unwrap();
         change(&mut entry);
         pods.insert(address(text), entry, 0).unwrap();
-        self.own.datapath.maps().begin_era().unwrap();
+        self.maps.begin_era().unwrap();
     }
 
     /// What has been decided for the connection of a pod.
     pub fn decided(&self, netns: u64, peer: &str, pod: &str) -> Option<Decided> {
-        let flows = self.own.datapath.maps().flows().unwrap();
+        let flows = self.maps.flows().unwrap();
         let decided = flows.get(&ends(peer, pod), 0).ok();
         decided.filter(|decided| decided.netns == netns)
     }
 
     pub fn decide(&self, netns: u64, peer: &str, pod: &str, what: u32, ztunnel: u32) {
         let decided = Decided { what, ztunnel, netns };
-        let maps = self.own.datapath.maps();
+        let maps = &self.maps;
         maps.remember([ends(peer, pod)], decided).unwrap();
     }
 
@@ -313,7 +311,7 @@ impl Scene {
 
     fn counts(&self) -> BTreeMap<&'static str, u64> {
         let mut all = Counts::default();
-        for counts in counters::by_pod(self.own.datapath.maps()).unwrap().values() {
+        for counts in counters::by_pod(&self.maps).unwrap().values() {
             all.merge(counts);
         }
         all.iter().map(|(reason, count)| (reason.name(), count)).collect()

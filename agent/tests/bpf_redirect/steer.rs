@@ -185,7 +185,7 @@ fn a_probe_that_was_noted_passes_as_long_as_the_note_lives() {
         destination_port: 80,
         reserved: 0,
     };
-    let mut passes = scene.own.datapath.maps().passes().unwrap();
+    let mut passes = scene.maps.passes().unwrap();
     for (expiry, fate) in [
         (u64::MAX, Fate::goes_on().counted("probe")),
         (1, Fate::redirected(STEERED_MAC, tag(INBOUND)).counted("inbound")),
