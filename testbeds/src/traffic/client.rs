@@ -240,7 +240,13 @@ fn dial(spec: &ClientSpec, socket: &Socket) -> io::Result<()> {
     }
     // A blocking connect ends with the send timeout.
     socket.set_write_timeout(Some(spec.deadline))?;
-    socket.connect(&destination)
+    loop {
+        match socket.connect(&destination) {
+            // With a timeout any signal ends the call; the next one goes on with it.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            connected => return connected,
+        }
+    }
 }
 
 fn greet(spec: &ClientSpec, socket: Socket) -> io::Result<Connection> {
