@@ -226,6 +226,8 @@ impl Agent {
             // Without a keeper nobody hears it.
             _ = self.leave.send(());
             self.tasks.end_of(KEEPS_ZTUNNEL).await;
+        } else {
+            self.tending.stop().await;
         }
         self.view.zds.shutdown().await;
         self.tasks.abort();

@@ -120,6 +120,18 @@ impl Tending {
         }
     }
 
+    /// Ends all tasks and leaves their pods as they are. To a task whose sender goes first, its pod is gone.
+    pub async fn stop(&mut self) {
+        let leaving = self.leaving.iter_mut().map(|leaving| &mut leaving.task);
+        let tended = self.pods.values_mut().map(|tended| &mut tended.task);
+        let tasks: Vec<_> = tended.chain(leaving).collect();
+        tasks.iter().for_each(|task| task.abort());
+        for task in tasks {
+            // That it was ended is no news.
+            task.await.ok();
+        }
+    }
+
     fn apply(&mut self, pods: &[PodEntry]) {
         self.leaving.retain(|leaving| !leaving.task.is_finished());
         let wanted: BTreeMap<&PodUid, &PodEntry> = pods.iter().map(|entry| (&entry.pod.uid, entry)).collect();

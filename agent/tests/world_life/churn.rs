@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use weir_agent::datapath::Pins;
 use weir_common::event::CounterKey;
+use weir_common::pod::PodEntry;
 use weir_testbeds::deadline::eventually;
 use weir_testbeds::mesh::{Mesh, PodLine};
 use weir_testbeds::netns::Netns;
@@ -126,6 +127,23 @@ fn pods_that_come_and_go_leave_nothing() {
         resident[ROUNDS - 1] * 5 <= resident[0] * 6,
         "the agent grows: {resident:?} KiB"
     );
+}
+
+/// An agent that is told to end leaves its pods as they are, however busy the machine is.
+#[test]
+fn an_agent_that_ends_lets_no_pod_go() {
+    let mut mesh = Mesh::builder("ending").enrolled("stays").start().unwrap();
+    let pods: Vec<Netns> = (0..PODS).map(bare_pod).collect();
+    mesh.list_bare(&pods).unwrap();
+    wait("all pods are enrolled", || enrolled(&mesh) == PODS + 1);
+    mesh.agent.terminate().unwrap();
+    assert_eq!(enrolled(&mesh), PODS + 1);
+    let all = maps(&mesh).pods().unwrap();
+    let let_go = all
+        .iter()
+        .flatten()
+        .filter(|(_, pod)| pod.has(PodEntry::DRAINING));
+    assert_eq!(let_go.count(), 0, "{}", mesh.agent.output());
 }
 
 #[test]
