@@ -85,7 +85,8 @@ fn balance(service: IpAddr, to: IpAddr) -> OwnedFd {
     }
 }
 
-/// `BPF_F_PREORDER` came to cgroups with 6.15; before, who attaches first at one cgroup runs first.
+/// `BPF_F_PREORDER` came to cgroups with 6.15, and to some kernels before; without it who attaches first at one cgroup runs
+/// first.
 fn has_preorder() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release
@@ -114,8 +115,8 @@ fn ztunnel_sees_the_service_that_a_load_balancer_would_rewrite() {
         .unwrap();
     assert_eq!(mesh.pod("backend").addresses(), backend);
     let is_told = mesh.agent.output().contains(BALANCER);
-    assert_eq!(is_told, !has_preorder(), "{}", mesh.agent.output());
     if is_told {
+        assert!(!has_preorder(), "{}", mesh.agent.output());
         // ztunnel does not see the service there.
         return;
     }
