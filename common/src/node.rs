@@ -32,7 +32,6 @@ impl NodeSettings {
     pub const TRUST_MARK_ALONE: u32 = 1 << 2;
     /// The guard drops what it finds instead of only counting it.
     pub const GUARD_ENFORCES: u32 = 1 << 3;
-
     /// Not all that listens in pods is seen: the programs stand below the root of the cgroups.
     pub const LISTENERS_UNSEEN: u32 = 1 << 4;
 
