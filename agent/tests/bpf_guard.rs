@@ -69,13 +69,7 @@ impl Guard {
 
     fn set_pod(&self, flags: u32) {
         let entry = PodEntry { flags, sysctls: 0 };
-        self.own
-            .datapath
-            .maps()
-            .pods()
-            .unwrap()
-            .insert(POD, entry, 0)
-            .unwrap();
+        self.own.datapath.maps().set_pod(POD, entry.into()).unwrap();
     }
 
     fn run(&mut self, program: &str, bytes: &[u8], mark: u32) -> u32 {

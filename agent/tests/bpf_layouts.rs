@@ -171,7 +171,7 @@ fn a_ztunnel_outside_of_the_pods_is_not_taken_over() {
             flags: PodEntry::NODE | PodEntry::REDIRECTING,
             sysctls: 0,
         };
-        other.maps().pods().unwrap().insert(POD, entry, 0).unwrap();
+        other.maps().set_pod(POD, entry.into()).unwrap();
         let before = place.everything();
         let refused = |place: &Place| {
             let error = place.open(LAYOUT_VERSION).unwrap_err();

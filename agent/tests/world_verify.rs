@@ -204,7 +204,8 @@ fn a_lost_entry_is_made_anew_and_captures() {
         let mesh = mesh.start().unwrap();
         let cookie = weir_agent::inside::cookie(mesh.pod("client").netns.as_fd()).unwrap();
         let mut pods = Maps::adopt(&Pins::new(mesh.agent.pin_root())).pods().unwrap();
-        let before = pods.get(&cookie, 0).unwrap().flags & (PodEntry::CAPTURING | PodEntry::REDIRECTING);
+        let before =
+            pods.get(&cookie, 0).unwrap().entry.flags & (PodEntry::CAPTURING | PodEntry::REDIRECTING);
         assert_ne!(before, 0);
         pods.remove(&cookie).unwrap();
         let (code, report) = verify(&mesh);
@@ -213,7 +214,7 @@ fn a_lost_entry_is_made_anew_and_captures() {
             checks(&report, "mended").contains(&"entry".to_owned()),
             "{report:#}"
         );
-        let after = pods.get(&cookie, 0).unwrap().flags & (PodEntry::CAPTURING | PodEntry::REDIRECTING);
+        let after = pods.get(&cookie, 0).unwrap().entry.flags & (PodEntry::CAPTURING | PodEntry::REDIRECTING);
         assert_eq!(after, before);
     }
 }

@@ -2,7 +2,7 @@
 
 /// Version of the shared structs' layout. Of the maps of another version those of [`map::HANDED_ON`] are used, and
 /// what all versions have in common: [`crate::pod::PodEntry::HEAD`], [`crate::node::NodeSettings::HEAD`].
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Prefix of every kernel object that belongs to Weir; what lacks it is never touched.
 pub const OWNER_PREFIX: &str = "weir_";

@@ -13,7 +13,7 @@ use weir_common::interface::InterfaceKey;
 use weir_common::listener::{ListenerKey, PortKey};
 use weir_common::local_pod::LocalPod;
 use weir_common::node::NodeSettings;
-use weir_common::pod::PodEntry;
+use weir_common::pod::{PodEntry, PodRecord, Shown};
 use weir_common::ztunnel::{NodeContract, ZtunnelPlace};
 
 macro_rules! layout {
@@ -29,7 +29,7 @@ macro_rules! layout {
 /// An agent takes over pods that one of any other layout, older or newer, has captured.
 #[test]
 fn what_all_layouts_have_in_common_stays() {
-    assert_eq!(PodEntry::HEAD, 8);
+    assert_eq!((PodEntry::HEAD, offset_of!(PodRecord, entry)), (8, 0));
     assert_eq!(
         (offset_of!(PodEntry, flags), offset_of!(PodEntry, sysctls)),
         (0, 4)
@@ -50,6 +50,8 @@ fn shared_structs_lie_in_memory_as_the_pins_of_this_version_expect() {
     layout!(Address, size 16, align 4, words at 0);
     layout!(OwnAddress, size 24, align 8, netns at 0, address at 8);
     layout!(PodEntry, size 8, align 4, flags at 0, sysctls at 4);
+    layout!(Shown, size 56, align 4, complete at 0, reserved at 4, addresses at 8);
+    layout!(PodRecord, size 64, align 4, entry at 0, shown at 8);
     layout!(NodeSettings, size 32, align 8, host_netns at 0, pods_cgroup at 8, pods_cgroup_level at 16, flags at 20,
         ztunnel at 24);
     layout!(ListenerKey, size 16, align 8, netns at 0, port at 8, slot at 12);

@@ -5,6 +5,7 @@ pub mod account;
 pub mod listeners;
 pub mod maps;
 pub mod place;
+pub mod pod;
 
 #[doc(hidden)]
 pub use weir_common::pod::COOKIE_PLACEHOLDER;

@@ -17,13 +17,13 @@ use weir_common::flow::{Flow, Making, SocketNote};
 use weir_common::interface::InterfaceKey;
 use weir_common::listener::{ListenerKey, PortKey};
 use weir_common::node::NodeSettings;
-use weir_common::pod::PodEntry;
+use weir_common::pod::{PodEntry, PodRecord};
 
 #[btf_map(name = "weir_node")]
 pub static NODE: Array<NodeSettings, 1> = Array::new();
 
 #[btf_map(name = "weir_pods")]
-pub static PODS: HashMap<u64, PodEntry, 4096> = HashMap::new();
+pub static PODS: HashMap<u64, PodRecord, 4096> = HashMap::new();
 
 #[btf_map(name = "weir_own")]
 pub static OWN_ADDRESSES: HashMap<OwnAddress, u32, 16384> = HashMap::new();
@@ -93,16 +93,16 @@ pub fn node() -> NodeSettings {
     })
 }
 
-/// What is known of the pod with this netns cookie.
+/// What is to be done with the connections of the pod with this netns cookie.
 #[inline(always)]
 pub fn pod(netns: u64) -> Option<PodEntry> {
-    PODS.get_ptr(netns).map(|entry| {
+    PODS.get_ptr(netns).map(|record| {
         // SAFETY: the pointer is a live map value; a torn read is impossible for four aligned bytes of flags.
-        unsafe { *entry }
+        unsafe { (*record).entry }
     })
 }
 
-/// Whether `address` belongs to the pod.
+/// Whether `address` belongs to the pod, by the map of all pods' addresses.
 #[inline(always)]
 pub fn is_own(netns: u64, address: Address) -> bool {
     OWN_ADDRESSES.get_ptr(OwnAddress { netns, address }).is_some()

@@ -6,7 +6,7 @@ use weir_common::filter::{self, EXCLUDE, INCLUDE, NEITHER, PortRule, RangeRule};
 use weir_common::pod::PodEntry;
 use weir_common::reason::Reason;
 
-use crate::maps::{PORT_RULES, RANGE_RULES, is_own};
+use crate::maps::{PORT_RULES, RANGE_RULES};
 
 /// Where an enrolled pod's outbound connection goes.
 pub enum Place {
@@ -18,12 +18,12 @@ pub enum Place {
     World,
 }
 
-/// Where a connection of the pod to `address` goes, before annotations have their say.
+/// Where a connection of a pod to `address` goes, before annotations have their say.
 #[inline(always)]
-pub fn of(netns: u64, address: Address) -> Place {
+pub fn of(address: Address, is_own: impl FnOnce() -> bool) -> Place {
     if address.is_loopback() || address.is_unspecified() {
         Place::Own(Reason::Loopback)
-    } else if is_own(netns, address) {
+    } else if is_own() {
         Place::Own(Reason::OwnAddress)
     } else if address.is_v6_link_local() {
         Place::Uncaptured(Reason::LinkLocal)

@@ -9,7 +9,7 @@ use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
 use weir_ebpf_shared::account::account;
-use weir_ebpf_shared::maps;
+use weir_ebpf_shared::pod::Pod;
 use weir_sockops_ebpf::call::{Answer, Call, Family};
 use weir_sockops_ebpf::client_port::Client;
 use weir_sockops_ebpf::socket::allow_address_reuse;
@@ -33,12 +33,12 @@ pub fn weir_bind6(context: SockAddrContext) -> i32 {
 #[inline(always)]
 fn bind(call: &Call) -> Answer {
     let netns = call.netns();
-    if let Some(pod) = maps::pod(netns).filter(|_| call.is_tcp()) {
+    if let Some(pod) = Pod::of(netns).filter(|_| call.is_tcp()) {
         if ports::takes_captured(call.port()) && ztunnel::calls(call) {
             know_listener(call);
         }
         if pod.has(PodEntry::SERVED) {
-            enrolled(call, netns, pod);
+            enrolled(call, &pod);
         }
     }
     Answer::Allow
@@ -57,15 +57,15 @@ fn know_listener(call: &Call) {
 }
 
 #[inline(always)]
-fn enrolled(call: &Call, netns: u64, pod: PodEntry) {
+fn enrolled(call: &Call, pod: &Pod) {
     if call.port() != 0 {
         // Captured connections hold the application's port; without this it could not listen again after a restart.
-        reuse(call, netns);
-    } else if ztunnel::calls(call) && !maps::is_own(netns, call.address()) {
-        reuse(call, netns);
-        match claim_port(call, netns, pod) {
+        reuse(call, pod.netns);
+    } else if ztunnel::calls(call) && !pod.is_own(call.address()) {
+        reuse(call, pod.netns);
+        match claim_port(call, pod) {
             Some(port) => call.set_port(port),
-            None => account(&call.connection(netns), Reason::PortUnclaimed),
+            None => account(&call.connection(pod.netns), Reason::PortUnclaimed),
         }
     }
 }
@@ -81,8 +81,8 @@ pub fn reuse(call: &Call, netns: u64) {
 /// Claims the next port in turn that no connection of this client uses and nothing listens on. In turn, so that a port
 /// rests as long as possible before it is used again; the claim ends when the connection is closed.
 #[inline(always)]
-fn claim_port(call: &Call, netns: u64, pod: PodEntry) -> Option<u16> {
-    let client = Client::of(netns, call.address());
+fn claim_port(call: &Call, pod: &Pod) -> Option<u16> {
+    let client = Client::of(pod.netns, call.address());
     let cursor = client.cursor()?;
     let mut tries = 0;
     while tries < TRIES {

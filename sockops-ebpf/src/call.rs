@@ -7,10 +7,11 @@ use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_get_netns_cooki
 use aya_ebpf::programs::SockAddrContext;
 use weir_common::address::Address;
 use weir_common::flow::SocketNote;
+use weir_common::node::NodeSettings;
 
 use weir_common::reason::Reason;
 use weir_ebpf_shared::account::{Connection, TurnedTo, account_turned};
-use weir_ebpf_shared::maps::NOTES;
+use weir_ebpf_shared::maps::{NOTES, node};
 
 const SOCK_STREAM: u32 = 1;
 const SOCK_DGRAM: u32 = 2;
@@ -155,10 +156,11 @@ impl Call {
     #[inline(always)]
     pub fn connection(&self, netns: u64) -> Connection {
         // SAFETY: the helper takes nothing and always succeeds.
-        let process = unsafe { bpf_get_current_pid_tgid() } >> 32;
+        let process = || unsafe { bpf_get_current_pid_tgid() } >> 32;
+        let is_told = node().has(NodeSettings::TRACE);
         Connection {
             netns,
-            process: process as u32,
+            process: if is_told { process() as u32 } else { 0 },
             source: Address { words: [0; 4] },
             source_port: 0,
             destination: self.address(),

@@ -9,8 +9,8 @@ use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
 use weir_ebpf_shared::account::account;
-use weir_ebpf_shared::maps;
 use weir_ebpf_shared::place::{self, Place};
+use weir_ebpf_shared::pod::Pod;
 use weir_sockops_ebpf::call::{Answer, Call, Family};
 use weir_sockops_ebpf::making;
 use weir_sockops_ebpf::socket::{bind_to_loopback, set_mark, unbind_from_device};
@@ -62,16 +62,16 @@ fn noted(call: &Call) -> Option<(Address, u16)> {
 #[inline(always)]
 fn connect(call: &Call) -> Answer {
     let netns = call.netns();
-    match maps::pod(netns) {
+    match Pod::of(netns) {
         Some(pod) if !pod.has(PodEntry::CAPTURING) => {
             // Until ztunnel has left, too, it makes connections for those that are still open.
             if pod.has(PodEntry::DRAINING) && call.is_tcp() && ztunnel::calls(call) {
-                return from_ztunnel(call, netns);
+                return from_ztunnel(call, &pod);
             }
             Answer::Allow
         }
-        Some(pod) if call.is_tcp() => enrolled(call, netns, pod),
-        Some(pod) if call.is_udp() => dns::query(call, netns, pod),
+        Some(pod) if call.is_tcp() => enrolled(call, &pod),
+        Some(pod) if call.is_udp() => dns::query(call, &pod),
         Some(_) => Answer::Allow,
         None => {
             probe::note(call, netns);
@@ -81,30 +81,30 @@ fn connect(call: &Call) -> Answer {
 }
 
 #[inline(always)]
-fn enrolled(call: &Call, netns: u64, pod: PodEntry) -> Answer {
+fn enrolled(call: &Call, pod: &Pod) -> Answer {
     if ztunnel::calls(call) {
-        return from_ztunnel(call, netns);
+        return from_ztunnel(call, pod);
     }
     // Before the address is replaced.
-    let asked = call.connection(netns);
-    let (reason, answer) = from_application(call, netns, pod);
+    let asked = call.connection(pod.netns);
+    let (reason, answer) = from_application(call, pod);
     call.account(&asked, reason);
     answer
 }
 
 #[inline(always)]
-fn from_ztunnel(call: &Call, netns: u64) -> Answer {
-    let client = ztunnel::source(call);
-    let reason = match place::of(netns, call.address()) {
-        Place::Own(Reason::OwnAddress) if is_foreign(netns, client) => to_application(call),
-        Place::Own(Reason::OwnAddress) => to_application_as_itself(call, netns),
+fn from_ztunnel(call: &Call, pod: &Pod) -> Answer {
+    let (client, address) = (ztunnel::source(call), call.address());
+    let reason = match place::of(address, || pod.is_own(address)) {
+        Place::Own(Reason::OwnAddress) if is_foreign(pod, client) => to_application(call),
+        Place::Own(Reason::OwnAddress) => to_application_as_itself(call, pod.netns),
         _ => {
             // It takes a port of the pod, which the application may want to bind.
-            bind::reuse(call, netns);
+            bind::reuse(call, pod.netns);
             Reason::FromZtunnel
         }
     };
-    account(&call.connection(netns), reason);
+    account(&call.connection(pod.netns), reason);
     match reason {
         // The application's answers would not find their way back.
         Reason::MarkRefused => Answer::Refuse,
@@ -113,8 +113,8 @@ fn from_ztunnel(call: &Call, netns: u64) -> Answer {
 }
 
 #[inline(always)]
-fn is_foreign(netns: u64, client: Address) -> bool {
-    !client.is_unspecified() && !maps::is_own(netns, client)
+fn is_foreign(pod: &Pod, client: Address) -> bool {
+    !client.is_unspecified() && !pod.is_own(client)
 }
 
 /// ztunnel's connection to the application comes from the client's address. The mark makes the application's answers
@@ -143,18 +143,18 @@ fn to_application_as_itself(call: &Call, netns: u64) -> Reason {
 }
 
 #[inline(always)]
-fn from_application(call: &Call, netns: u64, pod: PodEntry) -> (Reason, Answer) {
+fn from_application(call: &Call, pod: &Pod) -> (Reason, Answer) {
     let (address, port) = (call.address(), call.port());
-    match place::of(netns, address) {
+    match place::of(address, || pod.is_own(address)) {
         Place::Own(_) if ports::is_ztunnel(port) => (Reason::ZtunnelPort, Answer::Refuse),
         Place::Own(reason) | Place::Uncaptured(reason) => uncaptured(call, reason),
         Place::World if port == ports::DNS && pod.has(PodEntry::DNS) => {
             unmark(call);
             dns::turn_to_ztunnel(call, Reason::DnsTcp)
         }
-        Place::World => match place::outbound_exclusion(netns, pod, address, port) {
+        Place::World => match place::outbound_exclusion(pod.netns, pod.entry, address, port) {
             Some(reason) => excluded(call, reason),
-            None => captured(call, netns),
+            None => captured(call, pod.netns),
         },
     }
 }

@@ -7,8 +7,8 @@ use weir_common::flow::SocketNote;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
-use weir_ebpf_shared::maps;
 use weir_ebpf_shared::place::{self, Place};
+use weir_ebpf_shared::pod::Pod;
 use weir_sockops_ebpf::call::{Answer, Call, Family};
 
 use crate::ztunnel;
@@ -49,23 +49,24 @@ fn send(call: &Call) -> Answer {
         return Answer::Allow;
     }
     let netns = call.netns();
-    match maps::pod(netns) {
-        Some(pod) if pod.has(PodEntry::CAPTURING) && call.is_udp() => query(call, netns, pod),
+    match Pod::of(netns) {
+        Some(pod) if pod.has(PodEntry::CAPTURING) && call.is_udp() => query(call, &pod),
         _ => Answer::Allow,
     }
 }
 
 /// A UDP connect or datagram of an enrolled pod.
 #[inline(always)]
-pub fn query(call: &Call, netns: u64, pod: PodEntry) -> Answer {
+pub fn query(call: &Call, pod: &Pod) -> Answer {
     if call.port() != ports::DNS || !pod.has(PodEntry::DNS) || ztunnel::calls(call) {
         return Answer::Allow;
     }
-    let Place::World = place::of(netns, call.address()) else {
+    let address = call.address();
+    let Place::World = place::of(address, || pod.is_own(address)) else {
         return Answer::Allow;
     };
     // Before the address is replaced.
-    let asked = call.connection(netns);
+    let asked = call.connection(pod.netns);
     let (reason, answer) = turn_to_ztunnel(call, Reason::DnsUdp);
     call.account(&asked, reason);
     answer

@@ -16,6 +16,7 @@ use weir_common::ports;
 use weir_common::reason::Reason;
 use weir_ebpf_shared::account::{account, count};
 use weir_ebpf_shared::maps::{self, LISTENERS, NEWEST, PASSES, node};
+use weir_ebpf_shared::pod::Pod;
 use weir_sockops_ebpf::client_port::Client;
 use weir_sockops_ebpf::socket::{allow_address_reuse, bind_to_interface, bind_to_loopback, set_mark};
 use weir_sockops_ebpf::stream::Stream;
@@ -91,25 +92,25 @@ fn accepted(stream: &Stream) {
         return;
     }
     let netns = stream.netns();
-    if maps::pod(netns).is_none_or(|pod| !pod.has(PodEntry::SERVED)) {
+    let Some(pod) = Pod::of(netns).filter(|pod| pod.has(PodEntry::SERVED)) else {
         return;
-    }
+    };
     match mark {
         // The application accepted ztunnel's connection. Bound to loopback, its socket can take no packet from
         // outside, even if the client uses the same port for a connection of its own.
         mark::TO_APPLICATION => _ = bind_to_loopback(stream.helper_context()),
-        mark::ZTUNNEL => accepted_by_ztunnel(stream, netns),
+        mark::ZTUNNEL => accepted_by_ztunnel(stream, &pod),
         _ => {}
     }
 }
 
 #[inline(always)]
-fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
+fn accepted_by_ztunnel(stream: &Stream, pod: &Pod) {
     let (local, port) = stream.local();
-    if !maps::is_own(netns, local) {
+    if !pod.is_own(local) {
         let (peer, _) = stream.remote();
         // A virtual machine's connection goes back by the pod's own routes.
-        if !maps::is_own(netns, peer) {
+        if !pod.is_own(peer) {
             return;
         }
         // Captured outbound: the local address is the world's. The mark brings answers that find no socket any more
@@ -119,7 +120,7 @@ fn accepted_by_ztunnel(stream: &Stream, netns: u64) {
             mark::replaced(stream.mark(), mark::OUTBOUND),
         );
     } else if port != ports::HBONE {
-        accepted_from_client(stream, netns);
+        accepted_from_client(stream, pod.netns);
     }
 }
 

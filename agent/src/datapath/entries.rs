@@ -3,7 +3,7 @@
 use weir_common::address::{Address, OwnAddress};
 use weir_common::listener::PortKey;
 use weir_common::names::map;
-use weir_common::pod::PodEntry;
+use weir_common::pod::PodRecord;
 
 use super::maps::wrap_raw;
 use super::{DatapathError, Maps};
@@ -13,7 +13,7 @@ impl Maps {
     ///
     /// # Errors
     /// [`DatapathError`] if the map cannot be read.
-    pub fn pod(&self, netns: u64) -> Result<Option<PodEntry>, DatapathError> {
+    pub fn pod(&self, netns: u64) -> Result<Option<PodRecord>, DatapathError> {
         let pods = self.raw(map::PODS)?;
         pods.get(&netns).map_err(wrap_raw(map::PODS))
     }
@@ -22,9 +22,9 @@ impl Maps {
     ///
     /// # Errors
     /// [`DatapathError`], a full map among them.
-    pub fn set_pod(&self, netns: u64, entry: PodEntry) -> Result<(), DatapathError> {
+    pub fn set_pod(&self, netns: u64, record: PodRecord) -> Result<(), DatapathError> {
         let pods = self.raw(map::PODS)?;
-        pods.set(&netns, &entry).map_err(wrap_raw(map::PODS))
+        pods.set(&netns, &record).map_err(wrap_raw(map::PODS))
     }
 
     /// An address is a pod's own.

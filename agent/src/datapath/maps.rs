@@ -20,7 +20,7 @@ use weir_common::listener::ListenerKey;
 use weir_common::local_pod::LocalPod;
 use weir_common::names::map;
 use weir_common::node::NodeSettings;
-use weir_common::pod::PodEntry;
+use weir_common::pod::PodRecord;
 use weir_common::ztunnel::{NodeContract, ZtunnelPlace};
 
 use super::sys::{self, RawMap};
@@ -70,7 +70,7 @@ impl Maps {
     ///
     /// # Errors
     /// [`DatapathError`] if the map is not there or of another shape.
-    pub fn pods(&self) -> Result<HashMap<MapData, u64, PodEntry>, DatapathError> {
+    pub fn pods(&self) -> Result<HashMap<MapData, u64, PodRecord>, DatapathError> {
         self.hash(map::PODS)
     }
 

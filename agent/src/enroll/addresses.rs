@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use weir_common::address::Address;
+use weir_common::pod::Shown;
 
 use super::EnrollError;
 use super::requests::Requests;
@@ -37,6 +39,12 @@ pub fn read(requests: &mut Requests) -> Result<Addresses, EnrollError> {
 }
 
 impl Addresses {
+    /// As they are shown to programs.
+    #[must_use]
+    pub fn shown(&self) -> Shown {
+        Shown::of(self.own.iter().copied().map(Address::from))
+    }
+
     fn take(&mut self, message: &AddressMessage, loopback_counts: bool) {
         let Some(address) = address_of(message).filter(|address| !address.is_loopback()) else {
             return;

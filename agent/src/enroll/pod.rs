@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use weir_common::pod::PodEntry;
+use weir_common::pod::{PodEntry, PodRecord, Shown};
 use weir_netdetect::choose::Contract;
 
 use super::addresses::{self, Addresses};
@@ -253,7 +253,7 @@ impl Enroller {
             // on; what is not captured yet stays so.
             sysctls::ensure(&mut settings, filters.uses_v6(&addresses), |switched| {
                 tracked.sysctls |= switched;
-                self.set_entry(cookie, tracked)
+                self.set_record(cookie, tracked, addresses.shown())
             })?;
             routing::ensure(requests, &addresses)?;
             let cautions = if timestamps {
@@ -289,22 +289,29 @@ impl Enroller {
 
     /// The pod's entry: ours, or that of another layout in whose hands it still is.
     pub(super) fn entry(&self, cookie: u64) -> Result<Option<PodEntry>, EnrollError> {
-        match self.own_entry(cookie)? {
+        match self.record(cookie)? {
             None => Ok(self.datapath.entry_elsewhere(cookie)?),
-            own => Ok(own),
+            Some(record) => Ok(Some(record.entry)),
         }
     }
 
-    fn own_entry(&self, cookie: u64) -> Result<Option<PodEntry>, EnrollError> {
+    fn record(&self, cookie: u64) -> Result<Option<PodRecord>, EnrollError> {
         Ok(self.datapath.maps().pod(cookie)?)
     }
 
+    /// Changes what is done with the pod's connections; the addresses that are shown stay.
     pub(super) fn set_entry(&self, cookie: u64, entry: PodEntry) -> Result<(), EnrollError> {
-        if self.own_entry(cookie)? == Some(entry) {
+        let shown = self.record(cookie)?.unwrap_or_default().shown;
+        self.set_record(cookie, entry, shown)
+    }
+
+    pub(super) fn set_record(&self, cookie: u64, entry: PodEntry, shown: Shown) -> Result<(), EnrollError> {
+        let record = PodRecord { entry, shown };
+        if self.record(cookie)? == Some(record) {
             return Ok(());
         }
         let maps = self.datapath.maps();
-        maps.set_pod(cookie, entry)?;
+        maps.set_pod(cookie, record)?;
         Ok(maps.begin_era()?)
     }
 }

@@ -35,7 +35,7 @@ const FLAGS: [(u32, &str); 13] = [
 /// [`DatapathError`] if it cannot be read.
 pub fn kernel_state(maps: &Maps, pins: &Pins, netns: u64) -> Result<Option<KernelState>, DatapathError> {
     match maps.pods()?.get(&netns, 0) {
-        Ok(entry) => state(entry, pins, netns).map(Some),
+        Ok(record) => state(record.entry, pins, netns).map(Some),
         Err(MapError::KeyNotFound) => Ok(None),
         Err(source) => Err(maps::wrap(map::PODS)(source)),
     }
@@ -72,14 +72,14 @@ pub fn read(pins: &Pins) -> Result<Pinned, DatapathError> {
     }
     let mut pinned = Vec::new();
     for entry in maps.pods()?.iter() {
-        let (netns, entry) = entry.map_err(maps::wrap(map::PODS))?;
+        let (netns, record) = entry.map_err(maps::wrap(map::PODS))?;
         let mut addresses = addresses.remove(&netns).unwrap_or_default();
         addresses.sort_unstable();
         let counts = counts.get(&netns);
         pinned.push(PinnedPod {
             netns,
             addresses,
-            kernel: state(entry, pins, netns)?,
+            kernel: state(record.entry, pins, netns)?,
             connections: counts.map(verdicts).unwrap_or_default(),
             reasons: counts.map(reasons).unwrap_or_default(),
         });

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use weir_common::pod::PodEntry;
+use weir_common::address::Address;
+use weir_common::pod::{PodEntry, PodRecord, Shown};
 use weir_common::ports;
 
 use super::check::{Check, Problem};
@@ -24,8 +25,8 @@ pub struct NodeFacts {
 /// What was found for one pod.
 #[derive(Clone, Debug, Default)]
 pub struct PodFacts {
-    /// The kernel side's entry.
-    pub entry: Option<PodEntry>,
+    /// What the kernel side knows of it.
+    pub record: Option<PodRecord>,
     /// Flags of the entry that settings of the netns ask for.
     pub flags: u32,
     /// The addresses in the netns.
@@ -56,8 +57,12 @@ pub struct Wanted {
 pub fn problems(wanted: Wanted, node: &NodeFacts, pod: &PodFacts) -> Vec<Problem> {
     let mut problems = Vec::new();
     let flags = wanted.flags | pod.flags;
-    problems.extend(entry(Wanted { flags, ..wanted }, pod.entry));
-    problems.extend(addresses(node.addresses.get(&wanted.cookie), &pod.addresses));
+    problems.extend(entry(
+        Wanted { flags, ..wanted },
+        pod.record.map(|record| record.entry),
+    ));
+    let known = node.addresses.get(&wanted.cookie);
+    problems.extend(addresses(known, &pod.addresses).or_else(|| shown(pod.record, &pod.addresses)));
     if !pod.routing {
         let detail = "a routing rule or route that leads captured connections to ztunnel is gone";
         problems.push(Problem::new(Check::Routing, detail));
@@ -121,6 +126,17 @@ pub(super) fn addresses(known: Option<&BTreeSet<IpAddr>>, held: &BTreeSet<IpAddr
                 list(known)
             ),
         )
+    })
+}
+
+/// Beside the entry programs may see others than those in the map.
+pub(super) fn shown(found: Option<PodRecord>, held: &BTreeSet<IpAddr>) -> Option<Problem> {
+    let shown = found?.shown;
+    let wanted = Shown::of(held.iter().copied().map(Address::from));
+    (shown.complete != 0 && shown != wanted).then(|| {
+        let list = shown.addresses.map(|address| IpAddr::from(address).to_string());
+        let detail = format!("programs take other addresses for the pod's: {}", list.join(", "));
+        Problem::new(Check::Addresses, detail)
     })
 }
 

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
-use aya::maps::MapError;
 use weir_common::names::map;
 use weir_common::pod::PodEntry;
 
@@ -73,7 +72,7 @@ pub(super) fn pod(
         )
     })?;
     Ok(PodFacts {
-        entry: entry(datapath, cookie)?,
+        record: datapath.maps().pod(cookie)?,
         flags: port_flags(timestamps?),
         addresses: addresses.own,
         routing,
@@ -89,12 +88,4 @@ pub(super) fn connect(targets: Vec<IpAddr>) -> Vec<(IpAddr, Option<String>)> {
         .into_iter()
         .map(|address| (address, active::connect(address)))
         .collect()
-}
-
-pub(super) fn entry(datapath: &Datapath, cookie: u64) -> Result<Option<PodEntry>, DatapathError> {
-    match datapath.maps().pods()?.get(&cookie, 0) {
-        Ok(entry) => Ok(Some(entry)),
-        Err(MapError::KeyNotFound) => Ok(None),
-        Err(source) => Err(maps::wrap(map::PODS)(source)),
-    }
 }

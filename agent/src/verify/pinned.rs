@@ -66,7 +66,10 @@ pub fn report(pins: &Pins, host_netns: &Path) -> Result<PinnedReport, PinnedErro
 fn entries(datapath: &Datapath) -> Result<BTreeMap<u64, PodEntry>, DatapathError> {
     let pods = datapath.maps().pods()?;
     pods.iter()
-        .map(|entry| entry.map_err(maps::wrap(map::PODS)))
+        .map(|record| {
+            let (netns, record) = record.map_err(maps::wrap(map::PODS))?;
+            Ok((netns, record.entry))
+        })
         .collect()
 }
 

@@ -22,7 +22,8 @@ pub(super) fn problems(view: &View, subject: &Subject) -> Result<Vec<Problem>, E
     let held = netlink::ask(netns, addresses::read)?;
     let targets = active::targets(held.first_v4.is_some(), held.first_v6.is_some(), &subject.filters);
     let tried = inside::run(netns, || look::connect(targets))?;
-    let entry = look::entry(&view.datapath, subject.cookie)?;
+    let record = view.datapath.maps().pod(subject.cookie)?;
+    let entry = record.map(|record| record.entry);
     let wanted = Wanted {
         cookie: subject.cookie,
         flags: subject.filters.entry_flags() | PodEntry::NODE | PodEntry::REDIRECTING | followed(entry),
@@ -31,6 +32,7 @@ pub(super) fn problems(view: &View, subject: &Subject) -> Result<Vec<Problem>, E
     let mut problems = Vec::new();
     problems.extend(facts::entry(wanted, entry));
     problems.extend(facts::addresses(Some(&found.addresses), &found.wanted));
+    problems.extend(facts::shown(record, &held.own));
     problems.extend(unattached(&found.unattached));
     if !detour::is_made(&view.datapath, subject.cookie)? {
         problems.extend(unturned(entry));

@@ -181,7 +181,7 @@ impl Scene {
     pub fn set_pod_of(&self, netns: u64, flags: u32) {
         let entry = PodEntry { flags, sysctls: 0 };
         let maps = &self.maps;
-        maps.pods().unwrap().insert(netns, entry, 0).unwrap();
+        maps.set_pod(netns, entry.into()).unwrap();
         maps.begin_era().unwrap();
     }
 

@@ -54,7 +54,7 @@ impl Tally {
     /// Whether the pod's connections are captured.
     pub fn is_captured(&self) -> bool {
         let pod = self.maps.pods().unwrap().get(&self.netns, 0);
-        pod.is_ok_and(|pod| pod.has(weir_common::pod::PodEntry::CAPTURING))
+        pod.is_ok_and(|pod| pod.entry.has(weir_common::pod::PodEntry::CAPTURING))
     }
 
     /// Everything that the maps hold for the pod, as words.

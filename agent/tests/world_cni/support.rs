@@ -104,7 +104,7 @@ impl Scene {
         let cookie = inside::cookie(pod.netns.as_fd()).unwrap();
         let maps = Maps::adopt(&Pins::new(self.mesh.agent.pin_root()));
         let entry = maps.pods().unwrap().get(&cookie, 0);
-        entry.is_ok_and(|entry| entry.has(PodEntry::CAPTURING))
+        entry.is_ok_and(|known| known.entry.has(PodEntry::CAPTURING))
     }
 
     /// What comes of a pod's first connection.

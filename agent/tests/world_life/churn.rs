@@ -142,7 +142,7 @@ fn an_agent_that_ends_lets_no_pod_go() {
     let let_go = all
         .iter()
         .flatten()
-        .filter(|(_, pod)| pod.has(PodEntry::DRAINING));
+        .filter(|(_, pod)| pod.entry.has(PodEntry::DRAINING));
     assert_eq!(let_go.count(), 0, "{}", mesh.agent.output());
 }
 

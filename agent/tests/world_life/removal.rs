@@ -49,7 +49,9 @@ fn all_alive(connections: &mut [Connection]) {
 /// The flags of the kernel's entry for a pod, if it has one.
 fn flags(mesh: &Mesh, netns: &Netns) -> Option<u32> {
     let pods = maps(mesh).pods().unwrap();
-    pods.get(&support::cookie(netns), 0).ok().map(|entry| entry.flags)
+    pods.get(&support::cookie(netns), 0)
+        .ok()
+        .map(|known| known.entry.flags)
 }
 
 fn is_draining(mesh: &Mesh, netns: &Netns) -> bool {

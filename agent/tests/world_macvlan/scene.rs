@@ -198,7 +198,7 @@ impl Scene {
     pub fn set_entry(&self, flags: u32) {
         let entry = PodEntry { flags, sysctls: 0 };
         let maps = self.datapath.maps();
-        maps.pods().unwrap().insert(self.client.cookie, entry, 0).unwrap();
+        maps.set_pod(self.client.cookie, entry.into()).unwrap();
         maps.begin_era().unwrap();
     }
 

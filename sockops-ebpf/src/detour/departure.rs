@@ -8,6 +8,7 @@ use weir_common::detour::{ClientEnd, Original};
 use weir_common::flow::SocketNote;
 use weir_common::reason::Reason;
 use weir_ebpf_shared::account::account;
+use weir_ebpf_shared::maps::is_own;
 use weir_ebpf_shared::place::{self, Place};
 use weir_sockops_ebpf::socket::bind_to_loopback;
 use weir_sockops_ebpf::stream::Stream;
@@ -62,7 +63,7 @@ fn remember(stream: &Stream, note: &SocketNote) {
 #[inline(always)]
 fn stop_unturned(stream: &Stream, netns: u64) {
     let (address, port) = stream.remote();
-    let Place::World = place::of(netns, address) else {
+    let Place::World = place::of(address, || is_own(netns, address)) else {
         return;
     };
     if exemption(netns, address, port).is_none() {

@@ -8,7 +8,7 @@ use weir_common::flow::SocketNote;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
-use weir_ebpf_shared::maps::pod;
+use weir_ebpf_shared::maps::{is_own, pod};
 use weir_ebpf_shared::place::{self, Place};
 use weir_sockops_ebpf::call::{Answer, Call, Family};
 use weir_sockops_ebpf::socket::unbind_from_device;
@@ -41,7 +41,7 @@ fn connect(call: &Call) -> Answer {
 #[inline(always)]
 fn decide(call: &Call, netns: u64, detour: &Detour) -> (Reason, Answer) {
     let (address, port) = (call.address(), call.port());
-    match place::of(netns, address) {
+    match place::of(address, || is_own(netns, address)) {
         Place::Own(reason) | Place::Uncaptured(reason) => (reason, Answer::Allow),
         Place::World => match exemption(netns, address, port) {
             Some(reason) => {

@@ -217,7 +217,7 @@ impl Enroller {
         let kept = had.flags & PodEntry::IMPLIED;
         let flags = filters.entry_flags() | PodEntry::NODE | detoured | open | kept;
         let entry = PodEntry { flags, sysctls: 0 };
-        self.set_entry(cookie, entry)?;
+        self.set_record(cookie, entry, addresses.shown())?;
         let bridge = side.current().and_then(|current| current.bridge);
         local::set(maps, cookie, &reach, bridge)?;
         let gateways = reach.beside.iter().flat_map(|beside| &beside.gateways);

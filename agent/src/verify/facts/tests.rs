@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
-use weir_common::pod::PodEntry;
+use weir_common::address::Address;
+use weir_common::pod::{PodEntry, PodRecord, Shown};
 
 use super::{NodeFacts, PodFacts, Wanted, problems};
 use crate::enroll::interfaces::Bare;
@@ -19,9 +20,12 @@ fn well() -> (NodeFacts, PodFacts) {
         unattached: Vec::new(),
     };
     let pod = PodFacts {
-        entry: Some(PodEntry {
-            flags: WANTED.flags,
-            sysctls: 5,
+        record: Some(PodRecord {
+            entry: PodEntry {
+                flags: WANTED.flags,
+                sysctls: 5,
+            },
+            shown: Shown::of(addresses.iter().copied().map(Address::from)),
         }),
         flags: 0,
         addresses,
@@ -52,8 +56,13 @@ fn nothing_is_wrong_with_what_is_right() {
 #[test]
 fn each_fact_has_its_problem() {
     type Break = fn(&mut NodeFacts, &mut PodFacts);
-    let cases: [(Break, Check, &str); 15] = [
-        (|_, pod| pod.entry = None, Check::Entry, "does not know the pod"),
+    let cases: [(Break, Check, &str); 16] = [
+        (|_, pod| pod.record = None, Check::Entry, "does not know the pod"),
+        (
+            |_, pod| pod.record.as_mut().unwrap().shown.addresses[2] = Address::LOOPBACK_V4,
+            Check::Addresses,
+            "programs take other addresses for the pod's: 10.0.0.1, fd00::1, 127.0.0.1",
+        ),
         (
             |_, pod| pod.bare.unguarded.push("eth0".to_owned()),
             Check::Guard,
@@ -65,7 +74,7 @@ fn each_fact_has_its_problem() {
             "virtual machines send by vm0",
         ),
         (
-            |_, pod| pod.entry.as_mut().unwrap().flags = PodEntry::DNS,
+            |_, pod| pod.record.as_mut().unwrap().entry.flags = PodEntry::DNS,
             Check::Entry,
             "flags dns, not capturing,dns",
         ),

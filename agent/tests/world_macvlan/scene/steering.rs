@@ -134,7 +134,7 @@ pub fn enrol(scene: &Scene, pod: &Child) {
         sysctls: 0,
     };
     let maps = scene.datapath.maps();
-    maps.pods().unwrap().insert(pod.cookie, entry, 0).unwrap();
+    maps.set_pod(pod.cookie, entry.into()).unwrap();
     maps.begin_era().unwrap();
 }
 
