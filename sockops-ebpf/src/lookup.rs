@@ -17,7 +17,6 @@ use weir_ebpf_shared::account::{Connection, account};
 use weir_ebpf_shared::listeners;
 use weir_ebpf_shared::maps::{self, PASSES};
 use weir_ebpf_shared::place;
-use weir_ebpf_shared::pod::Pod;
 use weir_sockops_ebpf::client_port::Client;
 use weir_sockops_ebpf::socket::LOOPBACK_INDEX;
 use weir_sockops_ebpf::{read_address, read_field};
@@ -66,15 +65,15 @@ fn decide(arrival: &Arrival) -> Delivery {
     if destination.is_loopback() {
         return Delivery::Pass(None);
     }
-    let Some(pod) = Pod::of(netns).filter(|pod| pod.has(PodEntry::CAPTURING)) else {
+    let Some(pod) = maps::pod(netns).filter(|pod| pod.has(PodEntry::CAPTURING)) else {
         return Delivery::Pass(None);
     };
-    let to_pod = pod.is_own(destination);
+    let to_pod = maps::is_own(netns, destination);
     let (source, _) = arrival.remote();
     // By loopback come what the routing rules captured, and ztunnel's connections to the application: those are bound
     // to it, where nothing from outside arrives.
     if arrival.interface() == LOOPBACK_INDEX {
-        return if !to_pod && pod.is_own(source) {
+        return if !to_pod && maps::is_own(netns, source) {
             Delivery::Ztunnel(ports::OUTBOUND, None)
         } else {
             Delivery::Pass(None)
@@ -84,7 +83,7 @@ fn decide(arrival: &Arrival) -> Delivery {
     if to_pod && source.is_loopback() {
         return Delivery::Pass(None);
     }
-    if pod.is_own(source) {
+    if maps::is_own(netns, source) {
         return if to_pod {
             Delivery::Pass(None)
         } else {
@@ -93,7 +92,7 @@ fn decide(arrival: &Arrival) -> Delivery {
     }
     // Whatever a virtual machine in the pod sends is outbound, wherever it goes.
     if maps::is_virtual(netns, arrival.interface()) {
-        return match place::virtual_exemption(netns, pod.entry, destination, port) {
+        return match place::virtual_exemption(netns, pod, destination, port) {
             Some(_) => Delivery::Pass(None),
             None => Delivery::Ztunnel(ports::OUTBOUND, None),
         };
@@ -103,7 +102,7 @@ fn decide(arrival: &Arrival) -> Delivery {
     if !to_pod && !pod.has(PodEntry::INBOUND_BYPASS) {
         return Delivery::Refuse(Reason::UnknownAddress);
     }
-    match inbound_exemption(arrival, &pod, port) {
+    match inbound_exemption(arrival, netns, pod, port) {
         Some(reason) => Delivery::Pass(Some(reason)),
         None => {
             let (client, port) = arrival.remote();
@@ -116,14 +115,14 @@ fn decide(arrival: &Arrival) -> Delivery {
 }
 
 #[inline(always)]
-fn inbound_exemption(arrival: &Arrival, pod: &Pod, port: u16) -> Option<Reason> {
+fn inbound_exemption(arrival: &Arrival, netns: u64, pod: PodEntry, port: u16) -> Option<Reason> {
     if port == ports::HBONE {
         Some(Reason::Hbone)
     } else if pod.has(PodEntry::INBOUND_BYPASS) {
         Some(Reason::InboundBypass)
-    } else if place::is_inbound_excluded(pod.netns, pod.entry, port) {
+    } else if place::is_inbound_excluded(netns, pod, port) {
         Some(Reason::ExcludedPort)
-    } else if is_probe(arrival, pod.netns) {
+    } else if is_probe(arrival, netns) {
         Some(Reason::Probe)
     } else {
         None

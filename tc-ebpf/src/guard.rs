@@ -17,7 +17,6 @@ use weir_common::reason::Reason;
 use weir_ebpf_shared::account::account;
 use weir_ebpf_shared::maps::{self, NOTES, ZTUNNELS, node};
 use weir_ebpf_shared::place::{self, Place};
-use weir_ebpf_shared::pod::Pod;
 use weir_tc_ebpf::packet::{Packet, Verdict};
 use weir_tc_ebpf::parse::{self, Link, Segment};
 
@@ -46,14 +45,14 @@ fn guard(packet: &Packet, link: Link) -> Verdict {
         return Verdict::GoOn;
     }
     let netns = crate::netns();
-    let Some(pod) = Pod::of(netns).filter(|pod| pod.has(PodEntry::CAPTURING)) else {
+    let Some(pod) = maps::pod(netns).filter(|pod| pod.has(PodEntry::CAPTURING)) else {
         return Verdict::GoOn;
     };
     if astray {
         account(&segment.connection(netns), Reason::Unrouted);
         return Verdict::Drop;
     }
-    if is_ztunnels(packet) || is_exempt(&pod, &segment) || was_excluded(packet) {
+    if is_ztunnels(packet) || is_exempt(netns, pod, &segment) || was_excluded(packet) {
         return Verdict::GoOn;
     }
     account(&segment.connection(netns), Reason::Leaked);
@@ -87,11 +86,12 @@ fn is_ztunnels(packet: &Packet) -> bool {
 }
 
 #[inline(always)]
-fn is_exempt(pod: &Pod, segment: &Segment) -> bool {
-    let (address, port) = (segment.destination, segment.destination_port);
-    match place::of(address, || pod.is_own(address)) {
+fn is_exempt(netns: u64, pod: PodEntry, segment: &Segment) -> bool {
+    match place::of(segment.destination, || maps::is_own(netns, segment.destination)) {
         Place::Own(_) | Place::Uncaptured(_) => true,
-        Place::World => place::outbound_exclusion(pod.netns, pod.entry, address, port).is_some(),
+        Place::World => {
+            place::outbound_exclusion(netns, pod, segment.destination, segment.destination_port).is_some()
+        }
     }
 }
 
