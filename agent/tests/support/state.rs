@@ -7,12 +7,13 @@ use std::process::Command;
 use weir_testbeds::netns::Netns;
 
 /// Settings that are changed for the sake of captured connections.
-const SETTINGS: [&str; 5] = [
+const SETTINGS: [&str; 6] = [
     "net.ipv4.tcp_fwmark_accept",
     "net.ipv4.fwmark_reflect",
     "net.ipv6.fwmark_reflect",
     "net.ipv4.tcp_max_tw_buckets",
     "net.ipv4.conf.all.accept_local",
+    "net.ipv4.ip_local_port_range",
 ];
 
 /// Rules, routes of all tables, settings, and programs at interfaces, each as a line.

@@ -66,7 +66,7 @@ pub fn place(
     let inner = joint.map(|joint| &joint.inner).into_iter();
     let inner = inner.chain(beside.map(|beside| &beside.inner));
     netlink::run(netns, async |handle| {
-        settings::ensure()?;
+        settings::ensure(slot)?;
         for interface in inner {
             routing::ensure_ztunnel(handle, &interface.name).await?;
         }
@@ -176,7 +176,7 @@ pub fn vacate(
             turned.and(routing::remove(handle).await)
         })
     });
-    let restored = netns.map_or(Ok(()), |netns| settings::restore(netns, host));
+    let restored = netns.map_or(Ok(()), |netns| settings::restore(netns, host, slot));
     emptied?;
     detached?;
     steering?;
