@@ -92,8 +92,46 @@ pub struct Ends {
 }
 shared!(Ends);
 
-/// Places for pairs of addresses, each of which says whether anything may be remembered of connections between them.
+/// Places for pairs of addresses, each of which says when something was last remembered of connections between them.
 pub const PAIRS: u32 = 8192;
+
+/// The one entry of the map of time by which places of [`PAIRS`] go: it is counted in renewals.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PairTime {
+    /// What is written to the place of a connection of which something is remembered.
+    pub now: u32,
+    /// Where no more than this is written, nothing is remembered any longer.
+    pub over: u32,
+}
+shared!(PairTime);
+
+impl PairTime {
+    /// What is written now; 0 stands where nothing ever was.
+    #[must_use]
+    #[inline(always)]
+    pub const fn written(&self) -> u32 {
+        if self.now > 1 { self.now } else { 1 }
+    }
+
+    /// As an agent begins, which does not know what was written by what: whatever is there counts.
+    #[must_use]
+    pub const fn begun(&self) -> Self {
+        Self {
+            now: self.written(),
+            over: 0,
+        }
+    }
+
+    /// Once all that is remembered has been written with `now`, and so has been for long all that was remembered since.
+    #[must_use]
+    pub const fn renewed(&self) -> Self {
+        Self {
+            now: self.written().saturating_add(1),
+            over: self.written() - 1,
+        }
+    }
+}
 
 impl Ends {
     /// Place of the two addresses; others may have the same one.

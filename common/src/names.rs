@@ -69,6 +69,8 @@ pub mod map {
     pub const FLOWS: &str = "weir_flows";
     /// Between which addresses something may be remembered of connections (node contract).
     pub const PAIRS: &str = "weir_pairs";
+    /// The time by which that is told (node contract): an array of one.
+    pub const PAIR_TIME: &str = "weir_pair_time";
     /// Where ztunnels are (node contract).
     pub const PLACES: &str = "weir_places";
     /// The era: another one begins when a pod or an address changes that connections are checked by (node contract).
@@ -87,11 +89,12 @@ pub mod map {
     pub const CONTRACT: &str = "weir_contract";
 
     /// Those that are there only while ztunnel has a netns of its own.
-    pub const OF_REDIRECT: [&str; 12] = [
+    pub const OF_REDIRECT: [&str; 13] = [
         LOCAL_PODS,
         HOST_INTERFACES,
         FLOWS,
         PAIRS,
+        PAIR_TIME,
         ERA,
         PLACES,
         CONTRACT,

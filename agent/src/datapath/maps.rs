@@ -182,30 +182,6 @@ impl Maps {
             .map_err(wrap(map::FLOWS))
     }
 
-    /// Remembers what was decided for connections, in an era that begins with it.
-    ///
-    /// # Errors
-    /// As [`Self::pods`].
-    pub fn remember(
-        &self,
-        connections: impl IntoIterator<Item = Ends>,
-        decided: Decided,
-    ) -> Result<(), DatapathError> {
-        let (mut pairs, mut flows) = (self.pairs()?, self.flows()?);
-        for ends in connections {
-            // Programs look only where this says that there may be something.
-            pairs.set(ends.pair(), 1, 0).map_err(wrap(map::PAIRS))?;
-            flows.insert(ends, decided, 0).map_err(wrap(map::FLOWS))?;
-        }
-        self.begin_era()
-    }
-
-    fn pairs(&self) -> Result<Array<MapData, u32>, DatapathError> {
-        Map::Array(self.data(map::PAIRS)?)
-            .try_into()
-            .map_err(wrap(map::PAIRS))
-    }
-
     /// Has connections checked anew: pods or addresses that they are checked by have changed. Without the map there
     /// are none.
     ///
@@ -296,7 +272,7 @@ impl Maps {
         Map::HashMap(self.data(name)?).try_into().map_err(wrap(name))
     }
 
-    fn data(&self, name: &'static str) -> Result<MapData, DatapathError> {
+    pub(super) fn data(&self, name: &'static str) -> Result<MapData, DatapathError> {
         let opened = match self.held(name) {
             Some(map) => MapData::from_fd(map?),
             None => MapData::from_pin(self.pins.map(name)),

@@ -16,6 +16,7 @@ pub mod maps;
 pub mod object;
 mod order;
 mod other_layout;
+mod pairs;
 pub mod pins;
 mod programs;
 mod qdisc;

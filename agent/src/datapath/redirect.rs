@@ -193,6 +193,7 @@ impl Datapath {
             none => {
                 self.maps.expect_redirects();
                 let object = none.insert(self.loader.load(object::REDIRECT)?);
+                self.maps.begin_pairs()?;
                 // An earlier agent may have ended between a change and the era that begins with it.
                 self.maps.begin_era()?;
                 work(object)

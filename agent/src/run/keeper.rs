@@ -37,6 +37,8 @@ use crate::zds::ZdsServer;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Every so many looks what ztunnel needs is put right.
 const LOOKS_PER_MENDING: u64 = 20;
+/// Every so many, 20 minutes, it is looked of which addresses nothing is remembered any longer.
+const LOOKS_PER_RENEWAL: u64 = 2400;
 
 /// What the keeper is told.
 pub(super) struct KeeperConfig {
@@ -155,6 +157,11 @@ impl Keeper {
         }
         if let Err(error) = self.decide(&newcomers) {
             warn!(%error, "which ztunnel takes new connections cannot be changed");
+        }
+        if self.looks % LOOKS_PER_RENEWAL == LOOKS_PER_RENEWAL - 1
+            && let Err(error) = self.datapath.maps().renew_pairs()
+        {
+            warn!(%error, "what is looked up for connections stays more than it has to be");
         }
         self.looks += 1;
     }

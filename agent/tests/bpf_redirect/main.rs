@@ -11,6 +11,7 @@ mod own_datapath;
 
 mod eras;
 mod implied;
+mod pairs;
 mod pod_in;
 mod pod_out;
 mod recent;

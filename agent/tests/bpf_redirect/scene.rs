@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use aya::maps::{Array, Map, MapData};
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
 use std::os::fd::AsFd as _;
@@ -255,6 +256,12 @@ impl Scene {
         maps.remember([ends(peer, pod)], decided).unwrap();
     }
 
+    /// Words of all pairs of addresses.
+    pub fn pairs(&self) -> Array<MapData, u32> {
+        let pin = self.own.datapath.pins().map(map::PAIRS);
+        Map::Array(MapData::from_pin(pin).unwrap()).try_into().unwrap()
+    }
+
     pub fn judge(&mut self, program: &str, packet: &Packet) -> Fate {
         self.judge_bytes(program, &packet.build(), 0)
     }
@@ -331,7 +338,7 @@ fn load(own: &OwnDatapath) -> Ebpf {
     loader.load(&object).unwrap()
 }
 
-fn ends(peer: &str, pod: &str) -> Ends {
+pub fn ends(peer: &str, pod: &str) -> Ends {
     let (peer, pod): (SocketAddr, SocketAddr) = (peer.parse().unwrap(), pod.parse().unwrap());
     Ends {
         peer: peer.ip().into(),

@@ -1,12 +1,12 @@
 //! What was decided for connections.
 
-use weir_common::flow::{Decided, Ends};
+use weir_common::flow::{Decided, Ends, PairTime};
 use weir_common::local_pod::LocalPod;
 use weir_common::ztunnel::{NodeContract, SLOTS};
 use weir_tc_ebpf::parse::Segment;
 
 use crate::known::Known;
-use crate::maps::{FLOWS, PAIRS, contract, ztunnel_at};
+use crate::maps::{FLOWS, PAIR_TIME, PAIRS, contract, ztunnel_at};
 use crate::recent::{self, Answer, Question, Site};
 
 /// Replaces whatever was decided for an earlier connection.
@@ -39,7 +39,12 @@ pub const fn to_pod(segment: &Segment) -> Ends {
 #[inline(always)]
 pub fn may_be_remembered(ends: &Ends) -> bool {
     // SAFETY: a live map value of four aligned bytes; volatile, so that it is read here.
-    pair(ends).is_none_or(|pair| unsafe { pair.read_volatile() } != 0)
+    pair(ends).is_none_or(|pair| unsafe { pair.read_volatile() } > time().over)
+}
+
+#[inline(always)]
+fn time() -> PairTime {
+    PAIR_TIME.get(0).copied().unwrap_or(PairTime { now: 0, over: 0 })
 }
 
 #[inline(always)]
@@ -59,7 +64,7 @@ pub fn recall(ends: &Ends) -> Option<Decided> {
 pub fn remember(ends: &Ends, decided: Decided) {
     if let Some(pair) = pair(ends) {
         // Before what it says is true. SAFETY: as above.
-        unsafe { pair.write_volatile(1) };
+        unsafe { pair.write_volatile(time().written()) };
     }
     // A map that makes room by itself takes everything.
     FLOWS.insert(ends, decided, ANY).unwrap_or_default();

@@ -3,7 +3,7 @@
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap};
 use aya_ebpf::macros::btf_map;
 use weir_common::address::Address;
-use weir_common::flow::{self, Decided, Ends};
+use weir_common::flow::{self, Decided, Ends, PairTime};
 use weir_common::local_pod::LocalPod;
 use weir_common::pod::PodEntry;
 use weir_common::ztunnel::{NodeContract, SLOTS, ZtunnelPlace};
@@ -23,6 +23,9 @@ pub static FLOWS: LruHashMap<Ends, Decided, 262144> = LruHashMap::new();
 
 #[btf_map(name = "weir_pairs")]
 pub static PAIRS: Array<u32, { flow::PAIRS as usize }> = Array::new();
+
+#[btf_map(name = "weir_pair_time")]
+pub static PAIR_TIME: Array<PairTime, 1> = Array::new();
 
 #[btf_map(name = "weir_era")]
 static ERA: Array<u64, 1> = Array::new();
