@@ -342,6 +342,42 @@ fn a_qdisc_without_a_place_for_what_leaves_is_told_of() {
     attach().unwrap();
 }
 
+/// The kernel keeps one kind of filters, for one protocol, at each priority.
+#[test]
+fn a_filter_of_another_kind_in_the_place_of_ours_is_told_of() {
+    let (own, pod) = (OwnDatapath::with_hook("occupied", Hook::Clsact), Pod::new());
+    tc(&pod.netns, &["qdisc", "add", "dev", "eth0", "clsact"]);
+    let all = netlink::ask(pod.netns.as_fd(), interfaces::list).unwrap();
+    let attach = || own.datapath.attach_guard(pod.netns.as_fd(), pod.cookie, &all);
+    let u32 = ["u32", "match", "u32", "0", "0", "flowid", "1:1"].as_slice();
+    let bpf = ["bpf", "bytecode", "1,6 0 0 4294967295,", "flowid", "1:1"].as_slice();
+    for (protocol, kind, told) in [
+        ("all", u32, "a filter `u32` (protocol 0x0003)"),
+        ("ip", u32, "a filter `u32` (protocol 0x0800)"),
+        ("ipv6", bpf, "a filter `bpf` (protocol 0x86dd)"),
+    ] {
+        let filter = |verb, pref, rest: &[&str]| {
+            let place = ["filter", verb, "dev", "eth0", "egress", "pref", pref];
+            tc(&pod.netns, &[&place, rest].concat());
+        };
+        let add = |pref| filter("add", pref, &[&["protocol", protocol], kind].concat());
+        let remove = |pref| filter("del", pref, &[]);
+        add("1");
+        let error = attach().unwrap_err().to_string();
+        assert!(
+            error.contains("at interface eth0: ") && error.contains(told),
+            "{error}"
+        );
+        remove("1");
+        add("2");
+        attach().unwrap();
+        own.datapath
+            .attach_guard(pod.netns.as_fd(), pod.cookie, &[])
+            .unwrap();
+        remove("2");
+    }
+}
+
 #[test]
 fn a_filter_is_replaced_and_not_doubled() {
     let (own, pod) = (OwnDatapath::with_hook("replaced", Hook::Clsact), Pod::new());

@@ -14,7 +14,7 @@ use super::interface::Role;
 use super::redirect::{POD_IN, POD_OUT, ZTUNNEL_GATE, ZTUNNEL_IN, ZTUNNEL_OUT};
 use super::steer::{STEER_BACK, STEER_FENCE, STEER_IN, STEER_OUT};
 use super::virtual_interface::VIRTUAL;
-use super::{DatapathError, qdisc};
+use super::{DatapathError, occupied, qdisc};
 use crate::inside;
 
 /// All that there are.
@@ -74,7 +74,12 @@ pub(super) fn upsert(
     interface: &str,
 ) -> Result<(), DatapathError> {
     qdisc::ensure(interface, role.direction).map_err(role.failed(interface))?;
-    replace_or_make(program, role, interface).map_err(role.failed(interface))
+    replace_or_make(program, role, interface).map_err(|error| {
+        match occupied::find(interface, role.direction, PRIORITY) {
+            Some(occupied) => role.failed(interface)(occupied),
+            None => role.failed(interface)(error),
+        }
+    })
 }
 
 fn replace_or_make(program: &mut SchedClassifier, role: Role, interface: &str) -> Result<(), ProgramError> {

@@ -14,6 +14,7 @@ mod listeners;
 pub mod lookup;
 pub mod maps;
 pub mod object;
+mod occupied;
 mod order;
 mod other_layout;
 mod pairs;

@@ -36,8 +36,8 @@ pub fn mesh(name: &str, wiring: Wiring) -> Mesh {
 }
 
 /// The same with the stand-in, whatever the environment asks for: the real ztunnel tells of a connection when it is
-/// over, opens tunnels to those with certificates, tunnels to itself always, and keeps the last bytes of a long stream
-/// until more come.
+/// over, opens tunnels to those with certificates, tunnels to itself always, and (in July 2024) loses what a socket does
+/// not take at once, as `CopyBuf` compares what is left the wrong way round.
 pub fn mesh_of_the_stand_in(name: &str, wiring: Wiring) -> Mesh {
     let kind = ProxyKind::stand_in().unwrap();
     builder(name, wiring).proxy_kind(kind).start().unwrap()
