@@ -257,6 +257,56 @@ fn steer_back_finds_connections_in_every_shape() {
     });
 }
 
+/// Between two pods of the node, to ztunnel's port; one is as far away as it has to be for the program.
+fn tunnels(source: [u8; 6]) -> Vec<Shape> {
+    let of = |pod: &str, other: &str| from_mac(packet(pod, other), source);
+    shapes(&|| of("10.1.0.5:40000", "10.1.0.6:15008"), &|| {
+        of("[fd01::5]:40000", "[fd01::6]:15008")
+    })
+}
+
+#[test]
+fn what_enters_a_pod_and_what_is_turned_back_is_found_in_every_shape() {
+    let mut scene = Scene::new("shapes_enter");
+    let whole = |whole: Fate| {
+        move |part: Part| match part {
+            Part::Segment => Fate {
+                counted: whole.counted.clone(),
+                ..whole
+            },
+            Part::Datagram | Part::Cut => Fate::goes_on(),
+        }
+    };
+    let of = |v6| both_ways(v6, [2, 0, 0, 0, 0, 2])[1].clone();
+    let entered = Fate::redirected(POD_MAC, GATEWAY).counted("to_application");
+    let into = shapes(&|| of(false), &|| of(true));
+    check_parts(&mut scene, "weir_ztunnel_out", &into, whole(entered));
+    let turned = |mark| {
+        Fate::redirected(ZTUNNEL_MAC, tag(2))
+            .mark(mark)
+            .counted("hairpin")
+    };
+    let own = tunnels(ZTUNNEL_MAC);
+    check_parts(&mut scene, "weir_ztunnel_out", &own, whole(turned(mark::TAGGED)));
+    check_parts(&mut scene, "weir_steer_back", &own, whole(turned(0)));
+}
+
+/// However little of it there is, and whatever it says.
+#[test]
+fn at_a_pods_own_interface_a_forged_tag_is_stopped_in_every_shape() {
+    let mut scene = Scene::new("shapes_tagged");
+    let of = |v6, source| both_ways(v6, source)[1].clone();
+    let tagged = |source| shapes(&|| of(false, source), &|| of(true, source));
+    let forged = |_: Part| Fate::dropped("forged_tag");
+    for source in [tag(1), tag(2), [2, 10, 3, 1, 2, 3]] {
+        check_parts(&mut scene, "weir_steer_in", &tagged(source), forged);
+    }
+    check_parts(&mut scene, "weir_steer_in", &tagged(tag(3)), |_| Fate::goes_on());
+    for source in [tag(1), tag(2), tag(3), [2, 10, 2, 1, 2, 3]] {
+        check_parts(&mut scene, "weir_steer_out", &tagged(source), forged);
+    }
+}
+
 #[test]
 fn what_is_no_tcp_or_malformed_goes_on() {
     let mut scene = Scene::new("shapes_others");
