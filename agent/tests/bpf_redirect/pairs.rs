@@ -22,6 +22,16 @@ impl Scene {
     }
 }
 
+/// A captured connection, and one that is excluded, between the same addresses.
+fn assert_goes_on_as_it_began(scene: &mut Scene) {
+    for (to, fate) in [
+        (PEER_END, Fate::redirected(ZTUNNEL_MAC, tag(1))),
+        (EXCLUDED, Fate::goes_on()),
+    ] {
+        assert_eq!(scene.judge(OUT, &packet(POD_END, to).flags(ACK)), fate, "{to}");
+    }
+}
+
 /// A node that has spoken with everybody: all is looked up, and found as ever.
 #[test]
 fn with_all_pairs_taken_all_is_decided_as_before() {
@@ -30,19 +40,11 @@ fn with_all_pairs_taken_all_is_decided_as_before() {
     for place in 0..PAIRS {
         pairs.set(place, 1, 0).unwrap();
     }
-    let captured = || Fate::redirected(ZTUNNEL_MAC, tag(1));
     for _ in 0..2 {
         scene.judge(OUT, &packet(POD_END, PEER_END));
         scene.judge(OUT, &packet(POD_END, EXCLUDED));
         for _ in 0..2 {
-            assert_eq!(
-                scene.judge(OUT, &packet(POD_END, PEER_END).flags(ACK)),
-                captured()
-            );
-            assert_eq!(
-                scene.judge(OUT, &packet(POD_END, EXCLUDED).flags(ACK)),
-                Fate::goes_on()
-            );
+            assert_goes_on_as_it_began(&mut scene);
         }
     }
     scene.maps.renew_pairs().unwrap();
@@ -52,14 +54,7 @@ fn with_all_pairs_taken_all_is_decided_as_before() {
         1,
         "only of the exclusion anything is remembered"
     );
-    assert_eq!(
-        scene.judge(OUT, &packet(POD_END, PEER_END).flags(ACK)),
-        captured()
-    );
-    assert_eq!(
-        scene.judge(OUT, &packet(POD_END, EXCLUDED).flags(ACK)),
-        Fate::goes_on()
-    );
+    assert_goes_on_as_it_began(&mut scene);
 }
 
 #[test]
