@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt as _;
@@ -185,7 +185,7 @@ pub fn read_sysctl(name: &str) -> io::Result<String> {
 /// # Errors
 /// The file's.
 pub fn write_sysctl(name: &str, value: &str) -> io::Result<()> {
-    Sysctls::default().open(name)?.write_all(value.as_bytes())
+    Sysctls::default().open(name)?.write(value)
 }
 
 /// Several sysctls of the namespace that the calling thread is in. Directories are found once: the kernel's cache of
@@ -201,26 +201,15 @@ impl Sysctls {
     /// # Errors
     /// The file's.
     pub fn read(&mut self, name: &str) -> io::Result<String> {
-        let mut file = self.file(name, OFlag::O_RDONLY)?;
-        read_line(&mut file)
+        Sysctl(self.file(name, OFlag::O_RDONLY)?).read()
     }
 
-    /// Writes `to` over the value `from` and no other; says whether it was there.
+    /// Opens one that may be written.
     ///
     /// # Errors
     /// The file's.
-    pub fn switch(&mut self, name: &str, from: &str, to: &str) -> io::Result<bool> {
-        let mut file = self.open(name)?;
-        if read_line(&mut file)? != from {
-            return Ok(false);
-        }
-        // These files take a value only at their beginning.
-        file.write_all_at(to.as_bytes(), 0)?;
-        Ok(true)
-    }
-
-    fn open(&mut self, name: &str) -> io::Result<File> {
-        self.file(name, OFlag::O_RDWR)
+    pub fn open(&mut self, name: &str) -> io::Result<Sysctl> {
+        Ok(Sysctl(self.file(name, OFlag::O_RDWR)?))
     }
 
     fn file(&mut self, name: &str, flags: OFlag) -> io::Result<File> {
@@ -245,10 +234,27 @@ fn open_directory(name: &str) -> io::Result<OwnedFd> {
     Ok(open(path.as_str(), flags, Mode::empty())?)
 }
 
-/// A value fits into one read.
-fn read_line(file: &mut File) -> io::Result<String> {
-    let mut buffer = [0; 128];
-    let length = file.read(&mut buffer)?;
-    let text = String::from_utf8_lossy(&buffer[..length]);
-    Ok(text.trim_end().to_owned())
+/// One sysctl. These files give and take a value only at their beginning.
+#[derive(Debug)]
+pub struct Sysctl(File);
+
+impl Sysctl {
+    /// Its value, which fits into one read.
+    ///
+    /// # Errors
+    /// The file's.
+    pub fn read(&self) -> io::Result<String> {
+        let mut buffer = [0; 128];
+        let length = self.0.read_at(&mut buffer, 0)?;
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        Ok(text.trim_end().to_owned())
+    }
+
+    /// Gives it a value.
+    ///
+    /// # Errors
+    /// The file's.
+    pub fn write(&self, value: &str) -> io::Result<()> {
+        self.0.write_all_at(value.as_bytes(), 0)
+    }
 }

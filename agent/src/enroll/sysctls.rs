@@ -69,17 +69,18 @@ pub fn ensure(
     v6: bool,
     note: impl FnOnce(Changed) -> Result<(), EnrollError>,
 ) -> Result<(), EnrollError> {
-    let mut wanted = 0;
+    let (mut wanted, mut off) = (0, Vec::new());
     for (bit, setting) in needed(v6) {
-        if sysctls.read(setting.name).map_err(failed(setting))? == setting.default {
+        // Most of what a setting takes is to find it, so it is found once.
+        let found = sysctls.open(setting.name).map_err(failed(setting))?;
+        if found.read().map_err(failed(setting))? == setting.default {
             wanted |= 1 << bit;
+            off.push((setting, found));
         }
     }
     note(wanted)?;
-    let switched = of(wanted).try_for_each(|setting| {
-        let switched = sysctls.switch(setting.name, setting.default, ON);
-        switched.map(drop).map_err(failed(setting))
-    });
+    let mut off = off.iter();
+    let switched = off.try_for_each(|(setting, found)| found.write(ON).map_err(failed(setting)));
     if switched.is_err() {
         restore(sysctls, wanted)?;
     }
@@ -92,8 +93,12 @@ pub fn ensure(
 /// [`EnrollError::Sysctl`].
 pub fn restore(sysctls: &mut Sysctls, changed: Changed) -> Result<(), EnrollError> {
     of(changed).try_for_each(|setting| {
-        let back = sysctls.switch(setting.name, ON, setting.default);
-        back.map(drop).map_err(failed(setting))
+        let found = sysctls.open(setting.name).map_err(failed(setting))?;
+        match found.read().map_err(failed(setting))?.as_str() {
+            ON => found.write(setting.default).map_err(failed(setting)),
+            // Somebody has chosen another value since.
+            _ => Ok(()),
+        }
     })
 }
 

@@ -41,3 +41,24 @@ fn bpf_nothing_is_switched_before_it_is_noted() {
         assert_eq!(values(sysctls), before);
     });
 }
+
+#[test]
+fn bpf_what_somebody_has_chosen_is_left_alone() {
+    const CHOSEN: &str = "net.ipv4.tcp_tw_reuse";
+    in_a_new_namespace(|sysctls| {
+        sysctls.open(CHOSEN).unwrap().write("0").unwrap();
+        let mut noted = 0;
+        ensure(sysctls, true, |changed| {
+            noted = changed;
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(sysctls.read(CHOSEN).unwrap(), "0");
+
+        let before = "net.ipv4.fwmark_reflect";
+        sysctls.open(before).unwrap().write("0").unwrap();
+        restore(sysctls, noted).unwrap();
+        let left: Vec<_> = values(sysctls);
+        assert_eq!(left, ["0", "0", "0", "0"]);
+    });
+}
