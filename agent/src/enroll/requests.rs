@@ -17,7 +17,8 @@ use super::EnrollError;
 
 /// The kernel sends no longer datagrams.
 const LONGEST: usize = 32 << 10;
-const HEADER: usize = 16;
+/// `struct nlmsghdr`.
+pub(super) const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const RTM_GETLINK: u16 = 18;

@@ -1,22 +1,21 @@
 //! Notices when what a pod's capture depends on changes: its addresses, interfaces, routes and rules.
 
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::route::{RouteAttribute, RouteMessage};
-use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use rtnetlink::MulticastGroup;
-use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
-use rtnetlink::sys::{AsyncSocket as _, SocketAddr, TokioSocket};
-use tokio::runtime::Handle;
+use rtnetlink::sys::{Socket, SocketAddr};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use weir_common::mark::TABLE;
 
 use super::EnrollError;
+use super::requests::{HEADER, attribute};
 use crate::burst::Burst;
 use crate::inside;
 
@@ -30,14 +29,18 @@ const GROUPS: [MulticastGroup; 7] = [
     MulticastGroup::Ipv6Rule,
 ];
 /// Longer messages are not read to their end: they say that something has changed, and what there is now is read from
-/// the namespace itself. A route fits.
+/// the namespace itself. What tells fits.
 const ENOUGH: usize = 512;
+/// `struct rtmsg` and `struct fib_rule_hdr`.
+const ROUTE: usize = 12;
 /// A pod whose addresses never rest is not looked at more often than this.
 const AT_MOST_EVERY: Duration = Duration::from_millis(50);
 
 /// A subscription to the changes of one netns: a socket with neither task nor buffer, as there is one per pod.
 pub struct NetnsWatch {
-    socket: TokioSocket,
+    socket: Arc<Socket>,
+    /// Once it is waited for: the runtime need not hear of what enrolment itself writes before.
+    polled: Option<AsyncFd<Arc<Socket>>>,
     last: Option<Instant>,
     /// What has not been told yet, and since when more is waited for.
     noticed: Option<(Change, Burst)>,
@@ -60,14 +63,10 @@ impl NetnsWatch {
     /// # Errors
     /// [`EnrollError`] if the namespace cannot be entered or the kernel refuses.
     pub fn start(netns: BorrowedFd<'_>) -> Result<Self, EnrollError> {
-        let runtime = Handle::current();
-        let subscribed = inside::run(netns, || {
-            let _context = runtime.enter();
-            subscribe()
-        })?;
-        let socket = subscribed.map_err(EnrollError::NetlinkSocket)?;
+        let socket = inside::run(netns, subscribe)?;
         Ok(Self {
-            socket,
+            socket: Arc::new(socket.map_err(EnrollError::NetlinkSocket)?),
+            polled: None,
             last: None,
             noticed: None,
         })
@@ -97,7 +96,7 @@ impl NetnsWatch {
         loop {
             let mut found = self.receive().await;
             // One change often brings several messages.
-            while let Some(change) = self.received() {
+            while let Ok(change) = received(&self.socket) {
                 found = found.max(change);
             }
             if found != Change::Ours {
@@ -106,16 +105,8 @@ impl NetnsWatch {
         }
     }
 
-    async fn receive(&self) -> Change {
-        // The buffer lives while it is looked, not while it is waited: that would be one for each pod.
-        let message = poll_fn(|context| {
-            let mut buffer = [0_u8; ENOUGH];
-            let mut rest = buffer.as_mut_slice();
-            let polled = self.socket.poll_recv(context, &mut rest);
-            let read = ENOUGH - rest.len();
-            polled.map_ok(|()| change_of(buffer.get(..read).unwrap_or_default()))
-        });
-        match message.await {
+    async fn receive(&mut self) -> Change {
+        match self.message().await {
             Ok(change) => change,
             Err(error) if was_overrun(&error) => Change::Reach,
             // The socket is of no use any more; the regular verification goes on looking.
@@ -123,54 +114,65 @@ impl NetnsWatch {
         }
     }
 
-    /// A further message, if one is there.
-    fn received(&self) -> Option<Change> {
-        let mut buffer = [0_u8; ENOUGH];
-        let mut rest = buffer.as_mut_slice();
-        self.socket
-            .socket_ref()
-            .recv(&mut rest, libc::MSG_DONTWAIT)
-            .ok()?;
-        let read = ENOUGH - rest.len();
-        Some(change_of(buffer.get(..read).unwrap_or_default()))
+    async fn message(&mut self) -> io::Result<Change> {
+        let polled = match &mut self.polled {
+            Some(polled) => polled,
+            unpolled => match received(&self.socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    unpolled.insert(polled(self.socket.clone())?)
+                }
+                received => return received,
+            },
+        };
+        let receive = |socket: &Arc<Socket>| received(socket);
+        polled.async_io(Interest::READABLE, receive).await
     }
 }
 
+/// What the next message says, if one is there. The buffer lives while it is looked, not while it is waited: that would
+/// be one for each pod.
+fn received(socket: &Socket) -> io::Result<Change> {
+    let mut buffer = [0_u8; ENOUGH];
+    let mut rest = buffer.as_mut_slice();
+    socket.recv(&mut rest, libc::MSG_DONTWAIT)?;
+    let read = ENOUGH - rest.len();
+    Ok(change_of(buffer.get(..read).unwrap_or_default()))
+}
+
+/// There is a message for each rule and route that enrolment writes, so only what tells is looked for in it.
 fn change_of(message: &[u8]) -> Change {
-    let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(message) else {
-        return Change::Reach;
-    };
-    match message.payload {
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) if is_ours(&route) => Change::Ours,
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRule(rule)) if leads_to_ours(&rule) => {
-            Change::Ours
+    let kind = message.get(4..6).and_then(|kind| kind.first_chunk().copied());
+    match kind.map(u16::from_ne_bytes) {
+        Some(libc::RTM_NEWROUTE | libc::RTM_NEWRULE) if is_ours(message) => Change::Ours,
+        Some(libc::RTM_NEWROUTE | libc::RTM_DELROUTE | libc::RTM_NEWRULE | libc::RTM_DELRULE) => {
+            Change::Routing
         }
-        NetlinkPayload::InnerMessage(
-            RouteNetlinkMessage::NewRoute(_)
-            | RouteNetlinkMessage::DelRoute(_)
-            | RouteNetlinkMessage::NewRule(_)
-            | RouteNetlinkMessage::DelRule(_),
-        ) => Change::Routing,
         _ => Change::Reach,
     }
 }
 
-/// The kernel tells of a route that is replaced by the same, which enrolment does each time.
-fn is_ours(route: &RouteMessage) -> bool {
-    route.attributes.contains(&RouteAttribute::Table(TABLE))
+/// The kernel tells of a route that is replaced by the same, which enrolment does each time. Routes and rules have
+/// headers of the same length, and say the table in the same way.
+fn is_ours(message: &[u8]) -> bool {
+    let attributes = message.get(HEADER + ROUTE..).unwrap_or_default();
+    attribute(attributes, libc::RTA_TABLE) == Some(TABLE.to_ne_bytes().as_slice())
 }
 
-fn leads_to_ours(rule: &RuleMessage) -> bool {
-    rule.attributes.contains(&RuleAttribute::Table(TABLE))
-}
-
-fn subscribe() -> io::Result<TokioSocket> {
-    let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
+fn subscribe() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
     // All of them are among those that fit into an address.
     let groups = GROUPS.iter().map(|group| 1 << (*group as u32 - 1));
     let groups = groups.fold(0, |all, group: u32| all | group);
-    socket.socket_mut().bind(&SocketAddr::new(0, groups))?;
+    socket.bind(&SocketAddr::new(0, groups))?;
     Ok(socket)
+}
+
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe for types that may change their descriptor; ours never do"
+)]
+fn polled(socket: Arc<Socket>) -> io::Result<AsyncFd<Arc<Socket>>> {
+    AsyncFd::with_interest(socket, Interest::READABLE)
 }
 
 /// More changes came than the socket could hold.

@@ -5,7 +5,6 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_netdetect::choose::Contract;
 
@@ -306,8 +305,7 @@ impl Tender {
         if !guarded {
             enroller = enroller.with_guard(false);
         }
-        let (is_new, runtime) = (self.in_mesh.is_none(), Handle::current());
-        if is_new {
+        if self.in_mesh.is_none() {
             self.shared.lull.end();
         }
         let unwatched = self
@@ -316,7 +314,6 @@ impl Tender {
             .is_none_or(|in_mesh| in_mesh.changes.is_none());
         let work = move || {
             // First, so that no change falls between what is read and what is noticed.
-            let _context = runtime.enter();
             let watch = || NetnsWatch::start(handle.as_fd()).ok();
             let changes = unwatched.then(watch).flatten();
             let enrolled = enroller.enroll(handle.as_fd(), cookie, (contract, &filters), before.as_ref())?;
