@@ -13,7 +13,7 @@ use weir_cni::protocol::{Attachment, Command, Outcome, Request};
 use super::CniTally;
 use super::find::find;
 use crate::inside;
-use crate::pods::netns::{Netns, NetnsError, NetnsId};
+use crate::pods::netns::{Netns, NetnsError};
 use crate::pods::pod::{PodEntry, PodName, PodUid};
 use crate::pods::select::{Selection, select};
 use crate::run::backoff::Backoff;
@@ -235,8 +235,7 @@ impl Desk {
 
     async fn take(&self, netns: Option<OwnedFd>) -> Result<Handed, DeskError> {
         let netns = netns.ok_or(DeskError::NoNetns)?;
-        let host = NetnsId::of_host(&self.view.config.host_netns)?;
-        let netns = Netns::adopt_unentered(Path::new("CNI_NETNS"), netns, host)?;
+        let netns = Netns::adopt_unentered(Path::new("CNI_NETNS"), netns, self.view.node.id)?;
         let netns = Arc::new(OwnedFd::from(netns));
         let cookie = inside::visit(netns.clone(), inside::current_cookie).await??;
         Ok(Handed { netns, cookie })

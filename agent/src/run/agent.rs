@@ -35,7 +35,7 @@ use crate::cni_server::CniTally;
 use crate::datapath::{Datapath, DatapathConfig, DatapathError, residue};
 use crate::enroll::Enroller;
 use crate::enroll::redirect::NodeSide;
-use crate::pods::netns::{NetnsError, NetnsId, Walks};
+use crate::pods::netns::{NetnsError, Walks};
 use crate::report::ReportTally;
 use crate::socket_file::BindError;
 use crate::trace::Tracer;
@@ -117,7 +117,7 @@ impl Agent {
             zds: zds.clone(),
             registry: registry.clone(),
             rules: config.rules.clone(),
-            host: NetnsId::of_host(&config.host_netns)?,
+            host: node.id,
             walks: Arc::new(Walks::new("/proc")),
             dns_capture: config.dns_capture,
             subjects: subjects.clone(),
@@ -312,7 +312,7 @@ fn keeper(
     let keeper = KeeperConfig {
         mode: config.contract,
         host: node.handle.clone(),
-        host_id: NetnsId::of_host(&config.host_netns)?,
+        host_id: node.id,
         named: config.ztunnel_netns.clone(),
         system_namespace: config.rules.system_namespace.clone(),
         fail_open: config.fail_open,

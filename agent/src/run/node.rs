@@ -14,6 +14,7 @@ use super::config::{AgentConfig, GuardMode, ProbeMode};
 use crate::cgroups::{Cgroup, CgroupError, Hierarchy, depth};
 use crate::datapath::{Datapath, DatapathError, maps};
 use crate::inside::{self, InsideError};
+use crate::pods::netns::NetnsId;
 
 /// Why the node's settings cannot be made up.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,8 @@ pub struct Node {
     pub host_netns: u64,
     /// That netns.
     pub handle: Arc<OwnedFd>,
+    /// Which one it is.
+    pub id: NetnsId,
     /// The cgroup hierarchy.
     pub hierarchy: Hierarchy,
     /// Where pods live in it, if that is known.
@@ -59,10 +62,11 @@ impl Node {
     /// [`NodeError`].
     pub fn read(config: &AgentConfig) -> Result<Self, NodeError> {
         let path = &config.host_netns;
-        let netns = File::open(path).map_err(|source| NodeError::HostNetns {
+        let failed = |source| NodeError::HostNetns {
             path: path.clone(),
             source,
-        })?;
+        };
+        let netns = File::open(path).map_err(failed)?;
         let hierarchy = Hierarchy::find()?;
         let pods_cgroup = match &config.pods_cgroup {
             Some(path) => Some(Cgroup::open(&hierarchy.root, path)?),
@@ -70,6 +74,7 @@ impl Node {
         };
         Ok(Self {
             host_netns: inside::cookie(netns.as_fd())?,
+            id: NetnsId::of(&netns).map_err(failed)?,
             handle: Arc::new(netns.into()),
             root_depth: root_depth(&hierarchy),
             hierarchy,

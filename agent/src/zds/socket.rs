@@ -76,25 +76,15 @@ impl Seqpacket {
 
     /// The next datagram. Cancelling it loses nothing.
     pub async fn receive(&self) -> Result<Vec<u8>, ReceiveError> {
-        let mut buffer = vec![0; MAX_DATAGRAM];
-        // With MSG_TRUNC the kernel tells the datagram's true length. Descriptors sent to us are dropped by it,
-        // as there is no room for them.
-        let length = self
-            .when_ready(tokio::io::Interest::READABLE, |fd| {
-                recv(fd.as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC)
-            })
-            .await
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::ConnectionReset => ReceiveError::Closed,
-                _ => ReceiveError::Io(error),
-            })?;
+        let received = self.when_ready(tokio::io::Interest::READABLE, datagram).await;
+        let (length, datagram) = received.map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionReset => ReceiveError::Closed,
+            _ => ReceiveError::Io(error),
+        })?;
         match length {
             0 => Err(ReceiveError::Closed),
             length if length > MAX_DATAGRAM => Err(ReceiveError::Oversized { length }),
-            length => {
-                buffer.truncate(length);
-                Ok(buffer)
-            }
+            _ => Ok(datagram),
         }
     }
 
@@ -126,15 +116,25 @@ impl Seqpacket {
             .is_empty())
     }
 
-    async fn when_ready(
+    async fn when_ready<T>(
         &self,
         interest: tokio::io::Interest,
-        mut call: impl FnMut(BorrowedFd<'_>) -> nix::Result<usize>,
-    ) -> io::Result<usize> {
+        mut call: impl FnMut(BorrowedFd<'_>) -> nix::Result<T>,
+    ) -> io::Result<T> {
         self.socket
             .async_io(interest, |socket| call(socket.as_fd()).map_err(io::Error::from))
             .await
     }
+}
+
+/// A datagram's true length, and as much of it as an answer has at most: the room for that is had while it is received,
+/// not while it is waited for.
+fn datagram(socket: BorrowedFd<'_>) -> nix::Result<(usize, Vec<u8>)> {
+    let mut buffer = [0; MAX_DATAGRAM];
+    // With MSG_TRUNC the kernel tells the true length. Descriptors sent to us are dropped by it, as there is no room
+    // for them.
+    let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC)?;
+    Ok((length, buffer[..length.min(MAX_DATAGRAM)].to_vec()))
 }
 
 /// Sorts errors that concern the descriptor only from those that end the connection.

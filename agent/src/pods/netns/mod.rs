@@ -37,7 +37,7 @@ pub struct NetnsId {
 }
 
 impl NetnsId {
-    fn of(file: &File) -> io::Result<Self> {
+    pub(crate) fn of(file: &File) -> io::Result<Self> {
         file.metadata().map(|metadata| Self {
             inode: metadata.ino(),
             device: metadata.dev(),
