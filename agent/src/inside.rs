@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt as _;
 use std::panic::resume_unwind;
@@ -12,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 use std::thread;
 
 use nix::fcntl::{OFlag, open, openat};
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::{Mode, fstat};
 
@@ -80,8 +81,9 @@ pub async fn visit<T: Send + 'static>(
 }
 
 const ENTER: &str = "enter it (CAP_SYS_ADMIN)";
-/// More would only wait for each other in the kernel.
-const VISITORS_AT_ONCE: usize = 16;
+/// As many as there are CPUs: more would wait for each other in the kernel, and each would be woken for a single visit.
+/// But never so few that one who waits there holds up all, and never more than a few.
+const VISITORS_AT_ONCE: RangeInclusive<usize> = 2..=16;
 
 /// Threads that go from namespace to namespace: to make one for each visit takes longer than most visits.
 struct Visitors {
@@ -90,9 +92,10 @@ struct Visitors {
 }
 
 static VISITORS: LazyLock<io::Result<Visitors>> = LazyLock::new(|| {
+    let cpus = thread::available_parallelism()?.get();
     let threads = Builder::new_current_thread()
         .thread_name("inside")
-        .max_blocking_threads(VISITORS_AT_ONCE)
+        .max_blocking_threads(cpus.clamp(*VISITORS_AT_ONCE.start(), *VISITORS_AT_ONCE.end()))
         .build()?;
     let home = File::open("/proc/self/ns/net")?;
     Ok(Visitors { threads, home })
@@ -152,6 +155,25 @@ fn identity(netns: BorrowedFd<'_>) -> Result<(u64, u64), InsideError> {
 /// [`InsideError`] if the namespace cannot be entered or the kernel has no cookies (before 5.14).
 pub fn cookie(netns: BorrowedFd<'_>) -> Result<u64, InsideError> {
     run(netns, current_cookie)?
+}
+
+/// The same without entering it, where [`tells_cookies`] says that it can be had so. Nothing if it is no network
+/// namespace.
+#[must_use]
+pub fn told_cookie(netns: BorrowedFd<'_>) -> Option<u64> {
+    sys::netns_id(netns).ok().flatten()
+}
+
+/// Whether the kernel tells a namespace's number, and that is its cookie (6.18). It is tried in a namespace made for it:
+/// those of the first one may be the same by chance.
+#[must_use]
+pub fn tells_cookies() -> bool {
+    let compare = || {
+        unshare(CloneFlags::CLONE_NEWNET).map_err(InsideError::at("make one to try it"))?;
+        Ok::<_, InsideError>(told_cookie(Visit::current()?.as_fd()) == Some(current_cookie()?))
+    };
+    let compared = thread::scope(|scope| scope.spawn(compare).join());
+    matches!(compared, Ok(Ok(true)))
 }
 
 /// The cookie of the namespace that the calling thread is in.

@@ -20,7 +20,26 @@ use weir_agent::datapath::sys::{
     RawMap, Register, Target, TestInput,
 };
 
+use weir_agent::inside;
+use weir_testbeds::netns::Netns;
+
 use cgroup::ChildCgroup;
+
+#[test]
+fn bpf_a_kernel_that_tells_cookies_tells_each_namespace_its_own() {
+    let other_kind = fs::File::open("/proc/self/ns/mnt").unwrap();
+    assert_eq!(inside::told_cookie(other_kind.as_fd()), None);
+    let no_namespace = fs::File::open("/dev/null").unwrap();
+    assert_eq!(inside::told_cookie(no_namespace.as_fd()), None);
+    let own = fs::File::open("/proc/self/ns/net").unwrap();
+    let tells = inside::told_cookie(own.as_fd()).is_some();
+    assert_eq!(inside::tells_cookies(), tells, "another number than the cookie is of no use");
+    for _ in 0..2 {
+        let netns = Netns::new().unwrap();
+        let cookie = inside::cookie(netns.as_fd()).unwrap();
+        assert_eq!(inside::told_cookie(netns.as_fd()), tells.then_some(cookie));
+    }
+}
 
 /// A `connect4` program that allows or refuses everything.
 fn connect4(name: &str, allow: bool) -> OwnedFd {

@@ -1,4 +1,4 @@
-//! What aya lacks of `bpf(2)`, three socket calls, and settings of the allocator: the only unsafe code of the user side.
+//! What aya lacks of `bpf(2)`, three socket calls, one on namespaces, and settings of the allocator: the only unsafe code of the user side.
 //!
 //! Everything here is safe to call. Sizes are checked before the kernel reads or writes a buffer, descriptors are
 //! owned, and every error names the call and what it was about.
@@ -12,6 +12,7 @@ mod kind;
 mod link;
 mod map;
 mod memory;
+mod namespace;
 mod object;
 mod program;
 mod socket;
@@ -27,6 +28,7 @@ pub use link::{
 };
 pub use map::{MapError, MapSpec, RawMap, map_create};
 pub use memory::{give_back, share_heaps};
+pub use namespace::netns_id;
 pub use object::{Objects, fd_by_id, obj_get, obj_pin, objects};
 pub use program::{
     Attached, ProgramSpec, TestInput, TestRun, prog_load, prog_query, prog_query_effective, prog_test_run,
