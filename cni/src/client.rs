@@ -3,10 +3,9 @@
 use std::fs::File;
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -16,9 +15,6 @@ use rustix::net::{
 };
 
 use crate::protocol::{self, Answer, LONGEST, Request};
-
-/// Between two attempts to reach a busy agent.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +55,8 @@ pub fn ask(
     deadline: Instant,
 ) -> Result<Answer, AskError> {
     let line = protocol::line(request).map_err(AskError::Answer)?;
-    let mut stream = UnixStream::from(connected(socket, deadline)?);
-    send(&mut stream, &line, netns, deadline).map_err(|error| ended_or(error, "send to the agent"))?;
+    let mut stream = connected(socket, deadline)?;
+    send(&mut stream, &line, netns).map_err(|error| ended_or(error, "send to the agent"))?;
     let line = receive(&mut stream, deadline)?;
     let answer: Answer = serde_json::from_slice(&line).map_err(AskError::Answer)?;
     match answer.version {
@@ -69,34 +65,30 @@ pub fn ask(
     }
 }
 
-/// A full backlog must not hold us up for ever, so the socket does not block until it is connected.
-fn connected(path: &Path, deadline: Instant) -> Result<OwnedFd, AskError> {
-    let failed = |step| {
-        move |source: Errno| AskError::Io {
-            step,
-            source: source.into(),
-        }
-    };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket =
-        socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(failed("make a socket"))?;
-    let address = SocketAddrUnix::new(path).map_err(failed("name the agent's socket"))?;
+/// A socket that has until the deadline to connect: a full backlog must not hold us up for ever.
+fn connected(path: &Path, deadline: Instant) -> Result<UnixStream, AskError> {
+    let failed = |step| move |source: io::Error| AskError::Io { step, source };
+    let kind = SocketType::STREAM;
+    let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None);
+    let socket = UnixStream::from(socket.map_err(io::Error::from).map_err(failed("make a socket"))?);
+    let address = SocketAddrUnix::new(path).map_err(io::Error::from);
+    let address = address.map_err(failed("name the agent's socket"))?;
     loop {
+        let left = left(deadline).map_err(|_| AskError::Late)?;
+        let timed = socket.set_write_timeout(Some(left));
+        timed.map_err(failed("wait on the socket"))?;
         match connect(&socket, &address) {
-            Ok(()) => break,
-            Err(Errno::AGAIN | Errno::INTR) if Instant::now() < deadline => sleep(PAUSE),
+            Ok(()) => return Ok(socket),
+            Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => return Err(AskError::Late),
             Err(error @ (Errno::NOENT | Errno::CONNREFUSED)) => return Err(AskError::Away(error.into())),
-            Err(error) => return Err(failed("connect to the agent")(error)),
+            Err(error) => return Err(failed("connect to the agent")(error.into())),
         }
     }
-    rustix::io::ioctl_fionbio(&socket, false).map_err(failed("wait on the socket"))?;
-    Ok(socket)
 }
 
 /// The descriptor goes with the first byte.
-fn send(stream: &mut UnixStream, line: &[u8], netns: Option<&File>, deadline: Instant) -> io::Result<()> {
-    stream.set_write_timeout(Some(left(deadline)?))?;
+fn send(stream: &mut UnixStream, line: &[u8], netns: Option<&File>) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let descriptor: Option<[BorrowedFd<'_>; 1]> = netns.map(|netns| [netns.as_fd()]);

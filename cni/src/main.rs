@@ -12,7 +12,9 @@ use weir_cni::plugin::{self, Outcome};
 use weir_cni::{config, version};
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|flag| flag == "--version") {
+    // Had until the end: the allocator would give all of its room back with them, and get it anew for what comes next.
+    let mut arguments = std::env::args_os();
+    if arguments.nth(1).is_some_and(|flag| flag == "--version") {
         println!(
             "weir-cni {}, CNI {}",
             env!("CARGO_PKG_VERSION"),

@@ -1,10 +1,11 @@
 //! What the plugin answers, and what it asks.
 
 use std::collections::BTreeSet;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use super::support::{Call, PREVIOUS, Scratch, agent, error, run, stammering_agent};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
 use serde_json::{Value, json};
 use weir_cni::last_word::LastWord;
 use weir_cni::protocol::{Command, Outcome};
@@ -45,6 +46,21 @@ fn a_pod_does_not_start_when_the_agent_says_no() {
         assert_eq!(object["details"], "the reason");
         assert_eq!(object["cniVersion"], "1.0.0");
     }
+}
+
+#[test]
+fn an_agent_with_a_full_backlog_is_waited_for_in_vain_no_longer_than_for_an_answer() {
+    let scratch = Scratch::new();
+    let path = scratch.path("cni.sock");
+    let busy = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    bind(&busy, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    listen(&busy, 0).unwrap();
+    let _waits = UnixStream::connect(&path).unwrap();
+    let begun = Instant::now();
+    let object = error(&Call::new(&scratch, "ADD").run());
+    assert_eq!(object["code"], 11, "{object}");
+    assert!(object["details"].as_str().unwrap().contains("in time"), "{object}");
+    assert!(begun.elapsed() >= Duration::from_millis(900), "it was waited for");
 }
 
 #[test]
