@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use weir_testbeds::netns::Netns;
+use weir_testbeds::publish::Published;
 
 use super::cpu_time::CpuTime;
 use super::name;
@@ -52,12 +52,12 @@ impl Plugin {
         &self,
         namespace: &str,
         numbers: Range<usize>,
-        pods: &[Netns],
+        pods: &[Published],
     ) -> Result<(Vec<Duration>, CpuTime)> {
         self.all(numbers.len(), |index| {
             let number = numbers.start + index;
             let name = name(number);
-            let command = called(&self.program, namespace, &name, &pods[number].path());
+            let command = called(&self.program, namespace, &name, pods[number].path());
             self.run(command, PREVIOUS).with_context(|| format!("pod {name}"))
         })
     }
