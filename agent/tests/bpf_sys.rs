@@ -33,7 +33,11 @@ fn bpf_a_kernel_that_tells_cookies_tells_each_namespace_its_own() {
     assert_eq!(inside::told_cookie(no_namespace.as_fd()), None);
     let own = fs::File::open("/proc/self/ns/net").unwrap();
     let tells = inside::told_cookie(own.as_fd()).is_some();
-    assert_eq!(inside::tells_cookies(), tells, "another number than the cookie is of no use");
+    assert_eq!(
+        inside::tells_cookies(),
+        tells,
+        "another number than the cookie is of no use"
+    );
     for _ in 0..2 {
         let netns = Netns::new().unwrap();
         let cookie = inside::cookie(netns.as_fd()).unwrap();

@@ -59,7 +59,10 @@ fn an_agent_with_a_full_backlog_is_waited_for_in_vain_no_longer_than_for_an_answ
     let begun = Instant::now();
     let object = error(&Call::new(&scratch, "ADD").run());
     assert_eq!(object["code"], 11, "{object}");
-    assert!(object["details"].as_str().unwrap().contains("in time"), "{object}");
+    assert!(
+        object["details"].as_str().unwrap().contains("in time"),
+        "{object}"
+    );
     assert!(begun.elapsed() >= Duration::from_millis(900), "it was waited for");
 }
 
