@@ -1,4 +1,5 @@
-//! What aya lacks of `bpf(2)`, three socket calls, one on namespaces, and settings of the allocator: the only unsafe code of the user side.
+//! What aya lacks of `bpf(2)`, three socket calls, one on namespaces, and settings of the allocator: the only unsafe
+//! code of the user side.
 //!
 //! Everything here is safe to call. Sizes are checked before the kernel reads or writes a buffer, descriptors are
 //! owned, and every error names the call and what it was about.
