@@ -18,7 +18,6 @@ use aya::maps::{Array, Map, MapData};
 use serve::serve;
 use tally::Tally;
 use weir_agent::datapath::{Maps, Pins};
-use weir_agent::enroll::requests::Requests;
 use weir_agent::enroll::{netlink, routing};
 use weir_common::claim::Claim;
 use weir_common::given_ports;
@@ -70,12 +69,7 @@ fn assert_left_out(mesh: &Mesh, pod: &str, map: &str, flag: &str) {
 }
 
 fn has_rules(mesh: &Mesh, pod: &str) -> bool {
-    let addresses = weir_agent::enroll::addresses::Addresses {
-        first_v4: mesh.pod(pod).addresses().v4,
-        ..Default::default()
-    };
-    let look = |requests: &mut Requests| routing::is_complete(requests, &addresses);
-    netlink::ask(mesh.pod(pod).netns.as_fd(), look).unwrap()
+    netlink::ask(mesh.pod(pod).netns.as_fd(), routing::is_complete).unwrap()
 }
 
 #[test]

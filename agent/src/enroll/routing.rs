@@ -16,39 +16,42 @@ use super::requests::{Making, Requests};
 
 /// Loopback has this index in every network namespace.
 pub(super) const LOOPBACK_INDEX: u32 = 1;
-/// The marks that lead to our table, each by a rule of its own preference.
-const RULES: [(u32, u32); 2] = [
-    (mark::OUTBOUND, RULE_PREFERENCE),
-    (mark::TO_APPLICATION, RULE_PREFERENCE + 1),
+/// What becomes of the marks, each by a rule of its own preference: they lead to our table, and what finds no route there
+/// goes nowhere. It would leave by the pod's own routes, in clear.
+const RULES: [(u32, u32, RuleAction); 4] = [
+    (mark::OUTBOUND, RULE_PREFERENCE, RuleAction::ToTable),
+    (mark::TO_APPLICATION, RULE_PREFERENCE + 1, RuleAction::ToTable),
+    (mark::OUTBOUND, RULE_PREFERENCE + 3, RuleAction::Unreachable),
+    (mark::TO_APPLICATION, RULE_PREFERENCE + 4, RuleAction::Unreachable),
 ];
 /// The preference of the rules for virtual interfaces.
 const VIRTUAL_PREFERENCE: u32 = RULE_PREFERENCE + 2;
 
-/// Makes rules and routes for the families that the pod has addresses of.
+/// Makes routes for the families that the pod has addresses of, and rules for both: connections are marked whatever
+/// their family, and the first address of the other one may come when nobody looks.
 ///
 /// # Errors
 /// [`EnrollError`]; what was made stays, [`remove`] takes it away.
 pub fn ensure(requests: &mut Requests, addresses: &Addresses) -> Result<(), EnrollError> {
-    let existing = requests.rules(families(addresses))?;
+    let existing = requests.rules(AddressFamily::Unspec)?;
     let mut missing = Vec::new();
     for (family, route) in [
         (AddressFamily::Inet, addresses.first_v4.map(route_v4)),
         (AddressFamily::Inet6, addresses.first_v6.map(route_v6)),
     ] {
-        let Some(route) = route else { continue };
-        missing.push(Making {
+        missing.extend(route.map(|route| Making {
             message: RouteNetlinkMessage::NewRoute(route),
             replaces: true,
             step: "add a local route",
             fine: &[],
-        });
-        for (mark, preference) in RULES {
+        }));
+        for (mark, preference, action) in RULES {
             let mut known = existing.iter().filter(|rule| rule.header.family == family);
             match known.find(|rule| preference_of(rule) == Some(preference)) {
                 Some(rule) if is_ours(rule) => {}
                 Some(_) => return Err(EnrollError::RuleTaken { preference }),
                 None => missing.push(Making {
-                    message: RouteNetlinkMessage::NewRule(rule(family, mark, preference, None)),
+                    message: RouteNetlinkMessage::NewRule(rule(family, (mark, preference, action), None)),
                     replaces: false,
                     step: ADD_RULE,
                     fine: RULE_IS_FINE,
@@ -57,15 +60,6 @@ pub fn ensure(requests: &mut Requests, addresses: &Addresses) -> Result<(), Enro
         }
     }
     requests.make(missing)
-}
-
-/// Whose rules matter.
-const fn families(addresses: &Addresses) -> AddressFamily {
-    match (addresses.first_v4, addresses.first_v6) {
-        (Some(_), None) => AddressFamily::Inet,
-        (None, Some(_)) => AddressFamily::Inet6,
-        _ => AddressFamily::Unspec,
-    }
 }
 
 /// Makes the rules that lead marked packets from exactly these interfaces, behind which virtual machines are, to our
@@ -162,20 +156,25 @@ pub async fn remove(handle: &Handle) -> Result<(), EnrollError> {
     Ok(())
 }
 
-/// Whether rules of the families that the pod has addresses of are there.
+/// Whether the rules are there, of each family that has any: a kernel without IPv6 has none of it.
 ///
 /// # Errors
 /// [`EnrollError::Refused`].
-pub fn is_complete(requests: &mut Requests, addresses: &Addresses) -> Result<bool, EnrollError> {
-    let existing = requests.rules(families(addresses))?;
-    let is_there = |family, preference| {
-        existing.iter().any(|rule| {
-            rule.header.family == family && is_ours(rule) && preference_of(rule) == Some(preference)
-        })
-    };
-    let are_there = |family| RULES.iter().all(|(_, preference)| is_there(family, *preference));
-    Ok((addresses.first_v4.is_none() || are_there(AddressFamily::Inet))
-        && (addresses.first_v6.is_none() || are_there(AddressFamily::Inet6)))
+pub fn is_complete(requests: &mut Requests) -> Result<bool, EnrollError> {
+    let existing = requests.rules(AddressFamily::Unspec)?;
+    Ok([AddressFamily::Inet, AddressFamily::Inet6]
+        .into_iter()
+        .all(|family| {
+            let of_family: Vec<_> = existing
+                .iter()
+                .filter(|rule| rule.header.family == family)
+                .collect();
+            let is_there = |preference| {
+                let mut ours = of_family.iter().filter(|rule| is_ours(rule));
+                ours.any(|rule| preference_of(rule) == Some(preference))
+            };
+            of_family.is_empty() || RULES.iter().all(|(_, preference, _)| is_there(*preference))
+        }))
 }
 
 async fn add_rule(
@@ -190,17 +189,22 @@ async fn add_rule(
         IpVersion::V6 => AddressFamily::Inet6,
     };
     let mut request = handle.rule().add();
-    *request.message_mut() = rule(family, mark, preference, interface);
+    *request.message_mut() = rule(family, (mark, preference, RuleAction::ToTable), interface);
     tolerate(request.execute().await, RULE_IS_FINE, ADD_RULE)
 }
 
 const ADD_RULE: &str = "add a routing rule";
 const RULE_IS_FINE: &[i32] = &[EEXIST, EAFNOSUPPORT];
 
-fn rule(family: AddressFamily, mark: u32, preference: u32, interface: Option<&str>) -> RuleMessage {
+/// One that leads nowhere names our table all the same: that is what it is known by.
+fn rule(
+    family: AddressFamily,
+    (mark, preference, action): (u32, u32, RuleAction),
+    interface: Option<&str>,
+) -> RuleMessage {
     let mut rule = RuleMessage::default();
     rule.header.family = family;
-    rule.header.action = RuleAction::ToTable;
+    rule.header.action = action;
     rule.attributes = vec![
         RuleAttribute::Table(TABLE),
         RuleAttribute::Priority(preference),
@@ -225,7 +229,7 @@ pub(super) async fn existing_rules(
         .map_err(EnrollError::netlink("list routing rules"))
 }
 
-/// Nobody else leads to our table.
+/// Nobody else names our table.
 fn is_ours(rule: &RuleMessage) -> bool {
     rule.attributes.contains(&RuleAttribute::Table(TABLE))
 }

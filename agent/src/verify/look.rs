@@ -54,7 +54,7 @@ pub(super) fn pod(
 ) -> Result<PodFacts, EnrollError> {
     let (addresses, routing, interfaces) = netlink::ask(netns, |requests| {
         let addresses = addresses::read(requests)?;
-        let routing = routing::is_complete(requests, &addresses)?;
+        let routing = routing::is_complete(requests)?;
         Ok((addresses, routing, interfaces::list(requests)?))
     })?;
     let (v4, v6) = (addresses.first_v4.is_some(), addresses.first_v6.is_some());

@@ -1,7 +1,7 @@
 //! Addresses that a pod gets and loses.
 
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,9 +9,12 @@ use std::time::{Duration, Instant};
 use ipnetwork::IpNetwork;
 use tokio::time::timeout;
 use weir_agent::enroll::watch::NetnsWatch;
+use weir_common::mark::TABLE;
+use weir_testbeds::capture::{Capture, Segment};
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::netns::Netns;
 use weir_testbeds::route::Route;
+use weir_testbeds::traffic::Client;
 use weir_testbeds::world::{Family, Wiring};
 
 use crate::support::{self, PATIENCE, exchange, maps, serve, wait};
@@ -117,6 +120,94 @@ fn addresses_that_come_during_enrolment_are_the_pods() {
         });
         mesh.unlist_bare().unwrap();
     }
+}
+
+/// Orders of iproute2 in a pod's netns.
+fn ip(pod: &Netns, orders: &[&str]) {
+    for order in orders {
+        let done = pod.run(|| Command::new("ip").args(order.split(' ')).status().unwrap());
+        assert!(done.success(), "ip {order}");
+    }
+}
+
+/// What leaves the pod when something in it connects from one of its addresses, whether or not that is refused.
+fn leaves_the_pod(pod: &Netns, from: IpAddr, to: IpAddr) -> Vec<Segment> {
+    let on_wire = Capture::start(pod, "eth0").unwrap();
+    // ztunnel's own connection comes from another port.
+    let from = SocketAddr::new(from, 40_003);
+    let soon = Duration::from_millis(500);
+    Client::connect(pod, &support::spec(to).from_port(from).deadline(soon)).ok();
+    let mut syns = on_wire.tcp_syns();
+    syns.retain(|syn| syn.source == from);
+    syns
+}
+
+/// The kernel takes the IPv6 routes over it away.
+#[test]
+fn a_pod_whose_loopback_was_down_while_no_agent_runs_says_nothing_in_clear() {
+    let mut mesh = start("loopback-down");
+    let client = mesh.pod("client").netns.clone();
+    let server = mesh.pod("server").addresses();
+    mesh.agent.kill();
+    ip(&client, &["link set lo down", "link set lo up"]);
+    for to in server.iter().chain(mesh.world.remote.addresses.iter()) {
+        let from = mesh.pod("client").address_like(to).unwrap();
+        let left = leaves_the_pod(&client, from, to);
+        assert!(left.is_empty(), "left the pod in clear: {left:?}");
+    }
+    mesh.agent.restart().unwrap();
+    for to in server.iter() {
+        let route = format!("src {} ", mesh.pod("client").address_like(to).unwrap());
+        wait("it is captured again", || {
+            routes_of_ours(&client).contains(&route)
+        });
+        let _app = serve(&mesh, "server", to);
+        let seen = exchange(&client, to);
+        assert!(seen.was_captured(), "{seen:?}");
+    }
+}
+
+/// Its connections are marked, whatever the family.
+#[test]
+fn a_pod_that_gets_its_first_ipv6_address_while_no_agent_runs_says_nothing_in_clear() {
+    let mut mesh = Mesh::builder("addresses-v6")
+        .wiring(Wiring::PointToPoint)
+        .family(Family::V4)
+        .enrolled("client")
+        .start()
+        .unwrap();
+    let client = mesh.pod("client").netns.clone();
+    mesh.agent.kill();
+    let nobody = "fd00:99::1";
+    ip(
+        &client,
+        &[
+            "addr add fd00:99::7/64 dev eth0 nodad",
+            &format!("neigh add {nobody} lladdr 02:00:00:00:00:99 dev eth0"),
+            &format!("-6 route add default via {nobody} dev eth0"),
+        ],
+    );
+    let [from, to] = ["fd00:99::7", "fd00:77::1"].map(|text| text.parse().unwrap());
+    let left = leaves_the_pod(&client, from, to);
+    assert!(left.is_empty(), "left the pod in clear: {left:?}");
+    mesh.agent.restart().unwrap();
+    wait("it is captured by IPv6 too", || {
+        routes_of_ours(&client).contains("src fd00:99::7 ")
+    });
+}
+
+fn routes_of_ours(pod: &Netns) -> String {
+    let list = |family: &str| {
+        let table = TABLE.to_string();
+        let listed = pod.run(|| {
+            let mut ip = Command::new("ip");
+            ip.args([family, "route", "show", "table", &table])
+                .output()
+                .unwrap()
+        });
+        String::from_utf8(listed.stdout).unwrap()
+    };
+    list("-4") + &list("-6")
 }
 
 /// A pod's task does, when it is time for what nobody waits for.

@@ -17,7 +17,7 @@ use weir_testbeds::traffic::{Connection, Exchange, Failure};
 use weir_testbeds::world::{Family, Wiring};
 
 use crate::support::{
-    cookie, exchange, go_on, links, load, open, rules_of_ours, serve, wait, wait_for_guards,
+    RULES, cookie, exchange, go_on, links, load, open, rules_of_ours, serve, wait, wait_for_guards,
 };
 
 const HBONE: u16 = 15008;
@@ -223,7 +223,7 @@ fn pods_that_left_or_went_meanwhile_are_let_go_from_the_other_layout() {
     mesh.settled().unwrap();
     wait("the other layout is gone", || is_taken_over(&mesh, OLDER));
     all_alive(&mut held);
-    assert_eq!(rules_of_ours(&client), 2, "open connections need the rules");
+    assert_eq!(rules_of_ours(&client), RULES, "open connections need the rules");
     // One that was made since is none of those.
     let mut later = open(&client, to[0]);
     drop(held);

@@ -154,7 +154,7 @@ fn a_pod_that_comes_back_while_it_drains_is_captured_again() {
         flags(&mesh, &client).map(|flags| flags & PodEntry::SERVED),
         Some(PodEntry::CAPTURING)
     );
-    assert_eq!(rules_of_ours(&client), 2);
+    assert_eq!(rules_of_ours(&client), support::RULES);
 }
 
 #[test]

@@ -106,7 +106,10 @@ fn pods_that_came_and_went_meanwhile_are_caught_up_with() {
             .flatten()
             .all(|key| key.netns == support::cookie(&plain))
     );
-    assert_eq!((rules_of_ours(&client), rules_of_ours(&plain)), (0, 2));
+    assert_eq!(
+        (rules_of_ours(&client), rules_of_ours(&plain)),
+        (0, support::RULES)
+    );
     assert_eq!(client.sysctl_get("net.ipv4.tcp_fwmark_accept").unwrap(), "0");
     let to = mesh.pod("client").address();
     let _server = serve(&mesh, "client", to);

@@ -67,6 +67,9 @@ pub fn counted(mesh: &Mesh, netns: &Netns, reason: Reason) -> u64 {
         .map_or(0, |values| values.iter().copied().sum())
 }
 
+/// How many rules of ours an enrolled pod has of each family.
+pub const RULES: usize = 4;
+
 /// How many routing rules by mark a netns has.
 pub fn rules_of_ours(netns: &Netns) -> usize {
     let listed = netns.run(|| Command::new("ip").args(["rule", "show"]).output().unwrap());
