@@ -15,14 +15,18 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use aya::maps::{Array, Map, MapData};
+use ipnetwork::IpNetwork;
 use serve::serve;
 use tally::Tally;
 use weir_agent::datapath::{Maps, Pins};
 use weir_agent::enroll::{netlink, routing};
+use weir_agent::inside;
+use weir_common::address::Address;
 use weir_common::claim::Claim;
 use weir_common::given_ports;
 use weir_common::listener::{ListenerKey, SLOTS};
 use weir_common::names::map;
+use weir_common::pod::Shown;
 use weir_common::reason::Reason;
 use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::link::Device;
@@ -101,6 +105,46 @@ fn more_addresses_than_there_is_room_for() {
         .unwrap();
     mesh.change("pod", PodLine::enrol).unwrap();
     assert_left_out(&mesh, "pod", "weir_own", "--max-addresses-per-pod");
+}
+
+/// As long as the one that has gone counts as the pod's, what the pod says to it goes uncaptured.
+#[test]
+fn an_address_that_goes_makes_room_for_another() {
+    let mesh = mesh(
+        "full-exchange",
+        &["--max-pods", "1", "--max-addresses-per-pod", "8"],
+    )
+    .family(Family::V4)
+    .enrolled("pod")
+    .start()
+    .unwrap();
+    let netns = mesh.pod("pod").netns.clone();
+    let [gone, come]: [IpNetwork; 2] =
+        ["198.51.100.7/32", "198.51.100.8/32"].map(|text| text.parse().unwrap());
+    let tally = Tally::of(&mesh, "pod");
+    let is_own = |address: &IpNetwork| tally.entries().contains(&format!("own {}", address.ip()));
+    netns
+        .netlink(async |netlink| netlink.add_address("eth0", gone).await)
+        .unwrap();
+    eventually(PATIENCE, || is_own(&gone).then_some(())).unwrap();
+    let maps = Maps::adopt(&Pins::new(mesh.agent.pin_root()));
+    let mut full = (0..).map(|number| maps.set_own_address(1, Address::from_v4(number)));
+    assert!(full.any(|filled| filled.is_err()));
+    netns
+        .netlink(async |netlink| netlink.add_address("eth0", come).await)
+        .unwrap();
+    mesh.wait_state("pod", "failed").unwrap();
+    let shown = maps
+        .pod(inside::cookie(netns.as_fd()).unwrap())
+        .unwrap()
+        .unwrap()
+        .shown;
+    assert_eq!(shown, Shown::default(), "what is shown is not what there is");
+    netns
+        .netlink(async |netlink| netlink.delete_address("eth0", gone).await)
+        .unwrap();
+    eventually(PATIENCE, || (is_own(&come) && !is_own(&gone)).then_some(()))
+        .unwrap_or_else(|late| panic!("{late}: {}", mesh.agent.output()));
 }
 
 #[test]

@@ -32,17 +32,18 @@ pub fn set(maps: &Maps, netns: u64, addresses: &Addresses, known: Known<'_>) -> 
         Known::Unclear => of(maps, netns)?,
     };
     held.retain(|address| !wanted.contains(address));
+    // What goes makes room for what comes.
+    for address in held {
+        unlist(maps, netns, address)?;
+        let mut own = maps.own_addresses()?;
+        entries::remove(&mut own, &OwnAddress { netns, address }, map::OWN_ADDRESSES)?;
+    }
     for &address in &wanted {
         maps.set_own_address(netns, address)?;
         // Link-local addresses are not unique on the node; nobody probes them.
         if !is_link_local(address) {
             maps.set_pod_by_address(address, netns)?;
         }
-    }
-    for address in held {
-        unlist(maps, netns, address)?;
-        let mut own = maps.own_addresses()?;
-        entries::remove(&mut own, &OwnAddress { netns, address }, map::OWN_ADDRESSES)?;
     }
     Ok(())
 }

@@ -241,6 +241,7 @@ impl Enroller {
             if addresses.own.is_empty() {
                 return Err(EnrollError::NoAddress);
             }
+            self.hide_others(cookie, addresses.shown())?;
             own::set(self.datapath.maps(), cookie, &addresses, known)?;
             filters::apply(self.datapath.maps(), cookie, filters, had.has(PodEntry::RULES))?;
             let mut settings = Sysctls::default();
@@ -303,6 +304,15 @@ impl Enroller {
     pub(super) fn set_entry(&self, cookie: u64, entry: PodEntry) -> Result<(), EnrollError> {
         let shown = self.record(cookie)?.unwrap_or_default().shown;
         self.set_record(cookie, entry, shown)
+    }
+
+    /// Has programs go by the map while it is changed, if other addresses than these are shown to them: should that fail,
+    /// one that is the pod's no more would else go on as its own.
+    fn hide_others(&self, cookie: u64, shown: Shown) -> Result<(), EnrollError> {
+        match self.record(cookie)? {
+            Some(record) if record.shown != shown => self.set_record(cookie, record.entry, Shown::default()),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn set_record(&self, cookie: u64, entry: PodEntry, shown: Shown) -> Result<(), EnrollError> {

@@ -119,6 +119,9 @@ impl Tally {
             address: address.into(),
         };
         self.maps.own_addresses().unwrap().remove(&own).unwrap();
+        // Programs go by the map where no addresses are shown to them.
+        let record = self.maps.pod(self.netns).unwrap().unwrap();
+        self.maps.set_pod(self.netns, record.entry.into()).unwrap();
     }
 
     /// Forgets ztunnel's listeners in the pod.
