@@ -154,9 +154,13 @@ impl Enroller {
     /// Lets the kernel capture the pod's new connections.
     ///
     /// # Errors
-    /// [`EnrollError::NotEnrolled`], [`EnrollError::Datapath`].
+    /// [`EnrollError::NotEnrolled`], also if another pod of the netns has let go of it meanwhile: half of what capturing
+    /// at the sockets needs is gone then, and the rest goes soon. [`EnrollError::Datapath`].
     pub fn capture(&self, cookie: u64) -> Result<(), EnrollError> {
         let mut entry = self.entry(cookie)?.ok_or(EnrollError::NotEnrolled)?;
+        if entry.has(PodEntry::DRAINING) && !entry.has(PodEntry::NODE) {
+            return Err(EnrollError::NotEnrolled);
+        }
         entry.flags |= if entry.has(PodEntry::NODE) {
             PodEntry::REDIRECTING
         } else {
