@@ -1,7 +1,8 @@
 //! What the kernel side is told of pods that are to be captured.
-
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
     dead_code,
     reason = "a test fails by panicking; each uses its part of what tests share"
 )]
