@@ -89,8 +89,8 @@ impl From<&io::Error> for Cause {
         match Errno::from_raw(code) {
             Errno::ECONNREFUSED => Self::Refused,
             Errno::ECONNRESET | Errno::EPIPE | Errno::ECONNABORTED => Self::Reset,
-            // A blocking connect reports its send timeout as EINPROGRESS.
-            Errno::EINPROGRESS => Self::TimedOut,
+            // A blocking connect reports its send timeout as EINPROGRESS, as EALREADY one that a signal interrupted.
+            Errno::EINPROGRESS | Errno::EALREADY => Self::TimedOut,
             Errno::EPERM | Errno::EACCES => Self::NotPermitted,
             Errno::EHOSTUNREACH | Errno::ENETUNREACH => Self::Unreachable,
             Errno::EADDRINUSE => Self::AddressInUse,
