@@ -111,6 +111,17 @@ fn world_without_net_admin_no_pod_can_be_enrolled() {
 }
 
 #[test]
+fn world_without_net_raw_machines_cannot_join_a_running_pod() {
+    let mut mesh = taken_over_with("rights-raw", &all_but("net_raw"));
+    mesh.settled().unwrap();
+    let annotation = "istio.io/reroute-virtual-interfaces";
+    mesh.change("client", |line| line.annotate(annotation, "vm0"))
+        .unwrap();
+    mesh.wait_state("client", "failed").unwrap();
+    assert_says(&mesh, &["NET_RAW", "not permitted"]);
+}
+
+#[test]
 fn world_without_sys_ptrace_no_namespace_of_a_process_can_be_opened() {
     let mesh = taken_over_with("rights-ptrace", &all_but("sys_ptrace"));
     mesh.wait_state("client", "failed").unwrap();

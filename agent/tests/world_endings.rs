@@ -16,11 +16,15 @@ mod wire;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpRepair;
 use socket2::{Domain, SockRef, Socket, Type};
 use streams::{Ending, accept, dial, drain, listen};
 use tally::Tally;
+use weir_agent::datapath::sys::{pidfd_getfd, pidfd_open};
 use weir_common::reason::Reason;
 use weir_testbeds::actor::Actor;
 use weir_testbeds::capture::Segment;
@@ -260,6 +264,44 @@ fn a_client_killed_with_data_in_flight_ends_the_server() {
         assert_eq!(ended.unwrap().len(), 1);
         route.assert_no_strays(local);
     });
+}
+
+/// A reset that overtakes data counts for nothing, and whoever has sent it is gone: what is said to it then has to be
+/// answered, and the answer heard by a socket that is bound to loopback.
+#[test]
+fn a_server_whose_client_is_gone_without_a_word_hears_of_it() {
+    let mut mesh = mesh("wordless", Wiring::PointToPoint);
+    let open: Vec<_> = [true, false]
+        .into_iter()
+        .zip(FIRST_PORT..)
+        .map(|(v4, port)| Route::new(&mesh, Way::Inbound, v4, port).pair())
+        .collect();
+    for (_, server) in &open {
+        silence(mesh.proxy.id().unwrap(), server.peer_addr().unwrap());
+    }
+    mesh.proxy.kill();
+    mesh.proxy.restart().unwrap();
+    mesh.proxy.wait_ready(PATIENCE).unwrap();
+    for (_, server) in &open {
+        write_until_broken(server);
+    }
+}
+
+/// Has a process's socket end without a word when it is closed.
+fn silence(process: u32, local: SocketAddr) {
+    let pidfd = pidfd_open(process).unwrap();
+    let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+    let mut sockets = descriptors.filter_map(|entry| {
+        let number = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        Some(Socket::from(pidfd_getfd(pidfd.as_fd(), number).ok()?))
+    });
+    let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+    let is_it = |socket: &Socket| {
+        let own = socket.local_addr().ok().and_then(|own| own.as_socket());
+        own.is_some_and(|own| canonical(own) == local)
+    };
+    let socket = sockets.find(is_it).unwrap();
+    setsockopt(&socket, TcpRepair, &1).unwrap();
 }
 
 /// A connect that is given up at once: whatever is in flight then must find its end in the pod.

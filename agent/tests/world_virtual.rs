@@ -114,7 +114,11 @@ impl Home {
             .netns
             .sysctl_set("net.ipv6.conf.all.forwarding", "1")
             .unwrap();
-        home.pod.enroll(&home.own, filters);
+        let filters = Filters {
+            virtual_interfaces: vec![INNER.to_owned()],
+            ..filters.clone()
+        };
+        home.pod.enroll(&home.own, &filters);
         home.ensure();
         home
     }

@@ -123,6 +123,8 @@ impl PodEntry {
     pub const PORTS_REST: u32 = 1 << 11;
     /// There is no ztunnel, and the pod's own connections go their own way meanwhile instead of nowhere.
     pub const OPEN: u32 = 1 << 12;
+    /// Virtual machines are behind interfaces of the pod.
+    pub const VIRTUAL: u32 = 1 << 13;
     /// ztunnel's connections to the application are looked after.
     pub const SERVED: u32 = Self::CAPTURING | Self::DRAINING;
     /// A connection of which nothing is remembered is captured (node contract): before that was so, each was remembered.

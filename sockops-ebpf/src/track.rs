@@ -146,9 +146,9 @@ fn accepted_from_client(stream: &Stream, netns: u64) {
 #[inline(always)]
 fn listening(stream: &Stream) {
     let netns = stream.netns();
-    if maps::pod(netns).is_none_or(|pod| pod.has(PodEntry::DRAINING)) {
+    let Some(pod) = maps::pod(netns).filter(|pod| !pod.has(PodEntry::DRAINING)) else {
         return;
-    }
+    };
     let (_, port) = stream.local();
     if mark::ours(stream.mark()) != mark::ZTUNNEL || !(ports::is_ztunnel(port) || port == ports::DNS_CAPTURE)
     {
@@ -156,6 +156,20 @@ fn listening(stream: &Stream) {
         let_marks_through(stream);
     } else if ports::takes_captured(port) && bound_by_ztunnel(stream) {
         note_listener(stream, netns, u32::from(port));
+        if port == ports::OUTBOUND && !pod.has(PodEntry::VIRTUAL) {
+            speak_by_loopback(stream);
+        }
+    }
+}
+
+/// What the application says to a client for which ztunnel has no socket any more meets this listener, and its refusal
+/// has to reach a socket that is bound to loopback. What it accepts comes by loopback too, but from virtual machines.
+#[inline(always)]
+fn speak_by_loopback(stream: &Stream) {
+    let mark = mark::replaced(stream.mark(), mark::OUTBOUND);
+    // In this order: without the mark its answers would find no route by loopback.
+    if set_mark(stream.helper_context(), mark) {
+        bind_to_loopback(stream.helper_context());
     }
 }
 

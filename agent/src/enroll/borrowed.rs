@@ -8,10 +8,13 @@ use std::os::fd::{AsFd as _, OwnedFd, RawFd};
 use std::path::Path;
 
 use socket2::SockRef;
+use weir_common::mark;
 
 use super::socket_table::Socket;
 use crate::datapath::sys;
 use crate::pods::netns::start_time;
+
+const LOOPBACK: &[u8] = b"lo";
 
 /// Who has which socket.
 #[derive(Debug, Default)]
@@ -92,6 +95,21 @@ pub(super) fn make_transparent(socket: &OwnedFd) -> io::Result<()> {
 /// Lets the application listen again on the ports of what the socket accepts from now on, which inherits that.
 pub(super) fn allow_address_reuse(socket: &OwnedFd) -> io::Result<()> {
     SockRef::from(socket).set_reuse_address(true)
+}
+
+/// Has the socket take and answer connections by loopback alone, or by any interface again. What it accepts from now on
+/// inherits that.
+pub(super) fn speak_by_loopback(socket: &OwnedFd, alone: bool) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    let mark = socket.mark()?;
+    if alone {
+        // In this order: without the mark its answers would find no route by loopback.
+        socket.set_mark(mark::replaced(mark, mark::OUTBOUND))?;
+        socket.bind_device(Some(LOOPBACK))
+    } else {
+        socket.bind_device(None)?;
+        socket.set_mark(mark::replaced(mark, mark::ZTUNNEL))
+    }
 }
 
 /// A process that is gone has no sockets either, whatever its age.

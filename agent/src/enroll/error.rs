@@ -73,6 +73,11 @@ pub enum EnrollError {
         /// Why not.
         source: io::Error,
     },
+    /// ztunnel's listener speaks by loopback alone, and virtual machines do not come by it.
+    #[error(
+        "ztunnel's outbound listener cannot be freed from loopback, which virtual machines do not come by: {0}; give the agent NET_RAW, SYS_PTRACE and the node's processes (hostPID)"
+    )]
+    Bound(io::Error),
     /// A listener of ztunnel's takes no setting.
     #[error(
         "a listener of ztunnel's in the pod cannot be set up (SO_REUSEADDR): {0}; a security module may forbid it"

@@ -111,6 +111,9 @@ impl Filters {
     #[must_use]
     pub fn entry_flags(&self) -> u32 {
         let mut flags = self.flags;
+        if !self.virtual_interfaces.is_empty() {
+            flags |= PodEntry::VIRTUAL;
+        }
         if !self.ranges.is_empty()
             || self
                 .ports

@@ -7,9 +7,11 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use weir_common::given_ports;
 use weir_common::listener::{ListenerKey, PortKey, SLOTS};
 use weir_common::names::map;
+use weir_common::pod::PodEntry;
 use weir_common::ports;
 
 use super::borrowed::{self, Owners};
+use super::routing::LOOPBACK_INDEX;
 use super::socket_table::{self, Socket, States};
 use super::{EnrollError, entries};
 use crate::datapath::{Maps, maps};
@@ -104,12 +106,21 @@ pub fn repair(
         known(port) < there.count().min(processes.len()).min(SLOTS as usize)
     };
     let opaque = listening.iter().any(|socket| !socket.transparent);
-    if !opaque && !PORTS.into_iter().any(unknown) {
+    let by_loopback = !maps
+        .pod(cookie)?
+        .is_some_and(|pod| pod.entry.has(PodEntry::VIRTUAL));
+    let misled = |socket: &&Socket| {
+        socket.local.port() == ports::OUTBOUND && (socket.interface == LOOPBACK_INDEX) != by_loopback
+    };
+    if !opaque && !listening.iter().any(|socket| misled(&socket)) && !PORTS.into_iter().any(unknown) {
         return Ok(Repaired::Nothing);
     }
     let owners = Owners::of(processes, &listening);
     for socket in listening.iter().filter(|socket| !socket.transparent) {
         make_transparent(&owners, socket)?;
+    }
+    for socket in listening.iter().filter(misled) {
+        speak_by_loopback(&owners, socket, by_loopback)?;
     }
     for port in PORTS.into_iter().filter(|port| unknown(*port)) {
         let on_port = listening.iter().filter(|socket| socket.local.port() == port);
@@ -139,6 +150,19 @@ fn make_transparent(owners: &Owners, listener: &Socket) -> Result<(), EnrollErro
             port: listener.local.port(),
             source,
         })
+}
+
+/// As the kernel side does with listeners that begin while the pod is tracked. One that may not be looked at stays as it
+/// is: only virtual machines need it otherwise.
+fn speak_by_loopback(owners: &Owners, listener: &Socket, alone: bool) -> Result<(), EnrollError> {
+    let changed = match owners.borrow(listener.inode) {
+        Some(copy) => copy.and_then(|copy| borrowed::speak_by_loopback(&copy, alone)),
+        None => Ok(()),
+    };
+    match changed {
+        Err(source) if !alone => Err(EnrollError::Bound(source)),
+        _ => Ok(()),
+    }
 }
 
 /// Notes these listeners, the newest last, in the place of those that were noted, which are among them. It begins with

@@ -46,6 +46,8 @@ pub struct Socket {
     pub local: SocketAddr,
     /// Its other end's.
     pub remote: SocketAddr,
+    /// The index of the interface that it is bound to; 0 if it is bound to none.
+    pub interface: u32,
     /// By which a process's descriptors show it.
     pub inode: u64,
     /// Whether it may have addresses that are not the namespace's (`IP_TRANSPARENT`).
@@ -130,10 +132,12 @@ fn socket(message: &[u8]) -> Option<Socket> {
         ))
     };
     let inode = u32::from_ne_bytes(bytes(message, 68)?).into();
+    let interface = u32::from_ne_bytes(bytes(message, 40)?);
     let options = attribute(message.get(ANSWER..)?, INET_DIAG_SOCKOPT);
     Some(Socket {
         local: end(4, 8)?,
         remote: end(6, 24)?,
+        interface,
         inode,
         transparent: options
             .and_then(<[u8]>::first)

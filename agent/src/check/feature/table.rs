@@ -50,7 +50,7 @@ features! {
     "CAP_PERFMON" Probe::Capability(Perfmon), &[];
         "the verifier adds checks against speculation"; CONTAINER;
     "CAP_NET_RAW" Probe::Capability(NetRaw), &[];
-        "verification cannot send frames of its own"; CONTAINER;
+        "frees ztunnel's listener from loopback when virtual machines join a running pod"; CONTAINER;
 
     "map hash" Probe::Map(MapType::HASH), Path::ALL;
         "pods, own addresses"; "a kernel with CONFIG_BPF_SYSCALL";

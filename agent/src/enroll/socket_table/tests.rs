@@ -54,6 +54,16 @@ fn world_transparent_listeners_are_told_from_others() {
 }
 
 #[test]
+fn a_binding_to_an_interface_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let local = listener.local_addr().unwrap();
+    let interface = || found(States::LISTENING, local)[0].interface;
+    assert_eq!(interface(), 0);
+    SockRef::from(&listener).bind_device(Some(b"lo")).unwrap();
+    assert_eq!(interface(), 1);
+}
+
+#[test]
 fn answers_that_make_no_sense_end_nothing() {
     let mut sockets = Vec::new();
     for nonsense in [
