@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use weir_testbeds::proxy::ProxyKind;
 
+use crate::awake::Awake;
 use crate::cli::Cli;
 use crate::column::{Column, Numbers};
 use crate::load::client::Kind;
@@ -108,7 +109,10 @@ fn measure(stage: &Stage, cli: &Cli) -> Result<(Numbers, u64)> {
     };
     let connections = run(Kind::NewConnections, CLIENTS, CLOSE_PORT)?;
     let requests = run(Kind::Requests, CLIENTS, KEEP_ALIVE_PORT)?;
-    let lone = run(Kind::Requests, 1, KEEP_ALIVE_PORT)?;
+    let lone = {
+        let _awake = Awake::begin()?;
+        run(Kind::Requests, 1, KEEP_ALIVE_PORT)?
+    };
     let one = run(Kind::Bulk, 1, SINK_PORT)?;
     let four = run(Kind::Bulk, 4, SINK_PORT)?;
     let mut numbers = Numbers::from([

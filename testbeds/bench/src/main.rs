@@ -1,6 +1,7 @@
 //! Measures Weir against iptables rules that do the same, and against no redirection at all.
 #![forbid(unsafe_code)]
 
+mod awake;
 mod baseline;
 mod bpf;
 mod cli;
