@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
+use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt as _;
@@ -92,10 +93,12 @@ struct Visitors {
 }
 
 static VISITORS: LazyLock<io::Result<Visitors>> = LazyLock::new(|| {
-    let cpus = thread::available_parallelism()?.get();
+    let least = *VISITORS_AT_ONCE.start();
+    // A node that does not tell its CPUs is one that pods run on all the same.
+    let cpus = thread::available_parallelism().map_or(least, NonZero::get);
     let threads = Builder::new_current_thread()
         .thread_name("inside")
-        .max_blocking_threads(cpus.clamp(*VISITORS_AT_ONCE.start(), *VISITORS_AT_ONCE.end()))
+        .max_blocking_threads(cpus.clamp(least, *VISITORS_AT_ONCE.end()))
         .build()?;
     let home = File::open("/proc/self/ns/net")?;
     Ok(Visitors { threads, home })
