@@ -125,8 +125,10 @@ impl PodEntry {
     pub const OPEN: u32 = 1 << 12;
     /// Virtual machines are behind interfaces of the pod.
     pub const VIRTUAL: u32 = 1 << 13;
+    /// The pod has come back while it was draining; it is not captured again yet.
+    pub const RETURNING: u32 = 1 << 14;
     /// ztunnel's connections to the application are looked after.
-    pub const SERVED: u32 = Self::CAPTURING | Self::DRAINING;
+    pub const SERVED: u32 = Self::CAPTURING | Self::DRAINING | Self::RETURNING;
     /// A connection of which nothing is remembered is captured (node contract): before that was so, each was remembered.
     pub const IMPLIED: u32 = Self::REDIRECTING | Self::DRAINING;
     /// The pod has rules in the maps of ports or ranges.

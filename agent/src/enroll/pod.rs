@@ -161,6 +161,7 @@ impl Enroller {
         if entry.has(PodEntry::DRAINING) && !entry.has(PodEntry::NODE) {
             return Err(EnrollError::NotEnrolled);
         }
+        entry.flags &= !PodEntry::RETURNING;
         entry.flags |= if entry.has(PodEntry::NODE) {
             PodEntry::REDIRECTING
         } else {
@@ -251,7 +252,7 @@ impl Enroller {
             let mut settings = Sysctls::default();
             let timestamps = sysctls::has_timestamps(&mut settings)?;
             let mut tracked = PodEntry {
-                flags: filters.entry_flags() | port_flags(timestamps) | (had.flags & PodEntry::CAPTURING),
+                flags: filters.entry_flags() | port_flags(timestamps) | still_served(had),
                 sysctls: had.sysctls,
             };
             // The entry is where it is kept which settings are switched on. And ztunnel's listeners are noted from now
@@ -328,6 +329,16 @@ impl Enroller {
         maps.set_pod(cookie, record)?;
         Ok(maps.begin_era()?)
     }
+}
+
+/// Connections that are open go on, whether the pod was captured or about to be let go.
+const fn still_served(had: PodEntry) -> u32 {
+    let returning = if had.has(PodEntry::DRAINING) {
+        PodEntry::RETURNING
+    } else {
+        had.flags & PodEntry::RETURNING
+    };
+    returning | (had.flags & PodEntry::CAPTURING)
 }
 
 /// Flags of the entry of a pod with, or without, TCP timestamps.

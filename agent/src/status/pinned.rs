@@ -13,7 +13,7 @@ use crate::api::status::{KernelState, Pinned, PinnedPod};
 use crate::datapath::{DatapathError, Maps, Pins, counters, lookup, maps};
 
 /// The flags of a pod's entry, by name.
-const FLAGS: [(u32, &str); 14] = [
+const FLAGS: [(u32, &str); 15] = [
     (PodEntry::CAPTURING, "capturing"),
     (PodEntry::INBOUND_BYPASS, "inbound-bypass"),
     (PodEntry::DNS, "dns"),
@@ -28,6 +28,7 @@ const FLAGS: [(u32, &str); 14] = [
     (PodEntry::DETOURED, "detoured"),
     (PodEntry::OPEN, "open"),
     (PodEntry::VIRTUAL, "virtual"),
+    (PodEntry::RETURNING, "returning"),
 ];
 
 /// The kernel's entry for a pod, if there is one.

@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use weir_common::pod::PodEntry;
-use weir_testbeds::mesh::Mesh;
+use weir_testbeds::mesh::{Mesh, PodLine};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::traffic::{Connection, Server};
 use weir_testbeds::world::{Family, Wiring};
@@ -155,6 +157,27 @@ fn a_pod_that_comes_back_while_it_drains_is_captured_again() {
         Some(PodEntry::CAPTURING)
     );
     assert_eq!(rules_of_ours(&client), support::RULES);
+}
+
+/// What comes by a tunnel that is open needs that.
+#[test]
+fn a_pod_that_comes_back_while_it_drains_is_served_until_it_is_captured() {
+    let mut mesh = start("drain-served", true, true);
+    let _servers = servers(&mesh);
+    let client = mesh.pod("client").netns.clone();
+    let held = open_all(&mesh);
+    mesh.relabel("client", false).unwrap();
+    assert!(is_draining(&mesh, &client));
+    let proxy = Pid::from_raw(mesh.proxy.id().unwrap().cast_signed());
+    kill(proxy, Signal::SIGSTOP).unwrap();
+    mesh.change("client", PodLine::enrol).unwrap();
+    let is = |flag| flags(&mesh, &client).is_some_and(|flags| flags & flag != 0);
+    wait("the pod is enrolled again", || !is(PodEntry::DRAINING));
+    assert!(is(PodEntry::SERVED) && !is(PodEntry::CAPTURING));
+    kill(proxy, Signal::SIGCONT).unwrap();
+    wait("ztunnel takes over", || is(PodEntry::CAPTURING));
+    assert!(!is(PodEntry::RETURNING));
+    drop(held);
 }
 
 #[test]
