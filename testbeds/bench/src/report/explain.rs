@@ -105,7 +105,10 @@ pub const CAVEATS: &str = "
 ## What these numbers do not say
 
 - Clients, server and proxy share the machine's cores, so a rate is the cost of the whole path, not of redirection alone.
-- A real proxy spends most of its time on TLS, HTTP/2 and system calls. What redirection saves is small beside that.
+- A real proxy spends most of its time on TLS, HTTP/2 and system calls. What redirection saves is small beside that. Samples of two
+  cores that make new connections through ztunnel in the pods (`perf`, Linux 6.18) found 17 % in netfilter and what it asks for
+  again, such as routes, with the rules; with Weir 2 % in programs and in calls that there would be none of without it. The rest is
+  TCP and ztunnel, so no redirector can make much more than 1.2 times as many: expect 1.2 there, 1.3 and more of what is open.
 - Istio also needs a rule in the node's namespace for probes, and nodes have rules of other software. Neither is here.
 - CPU time is counted in ticks of 10 ms, and the machine's includes whatever else runs on it.
 ";
