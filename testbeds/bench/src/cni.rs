@@ -202,6 +202,8 @@ impl Node {
             .collect::<Result<_>>()?;
         let named = pods.iter().map(|pod| pod.publish(&unique::name("bench-cni")));
         let named = named.collect::<Result<_, _>>().context("naming pods")?;
+        // It may connect after the peer, and would then be the one that new pods are told to.
+        mesh.proxy.kill();
         zds_peer::connect(&mesh.agent.zds_socket(), pods.clone())?;
         mesh.add((0..pods.len()).map(|number| line(number, number < in_mesh)))?;
         let agent = mesh.agent.id().context("the agent has ended")?;
