@@ -85,11 +85,13 @@ pub mod map {
     pub const TURNS: &str = "weir_turns";
     /// Connections that ztunnels were lately seen to have: an array of words.
     pub const KNOWN: &str = "weir_known";
+    /// Listeners of ztunnels that were found (node contract).
+    pub const FOUND: &str = "weir_found";
     /// Settings of the node contract: an array of one.
     pub const CONTRACT: &str = "weir_contract";
 
     /// Those that are there only while ztunnel has a netns of its own.
-    pub const OF_REDIRECT: [&str; 13] = [
+    pub const OF_REDIRECT: [&str; 14] = [
         LOCAL_PODS,
         HOST_INTERFACES,
         FLOWS,
@@ -103,6 +105,7 @@ pub mod map {
         BEHIND,
         TURNS,
         KNOWN,
+        FOUND,
     ];
 
     /// Those that one layout hands on to another, as what they hold cannot be found out anew: who listens, what sockets

@@ -1,6 +1,7 @@
 //! ztunnel's listeners in a pod, the newest first.
 
 use core::ffi::c_void;
+use core::ptr::from_ref;
 
 use aya_ebpf::helpers::generated::{bpf_map_lookup_elem, bpf_sk_release};
 use weir_common::listener::{ListenerKey, PortKey, SLOTS};
@@ -21,7 +22,8 @@ pub fn offer(netns: u64, port: u16, take: impl Fn(*mut c_void) -> bool) -> bool 
     let mut age = 0;
     while age < SLOTS {
         let slot = (newest + SLOTS - age) % SLOTS;
-        if offer_one(&ListenerKey { netns, port, slot }, &take) {
+        let key = ListenerKey { netns, port, slot };
+        if offer_one(&LISTENERS, &key, &take) {
             return true;
         }
         age += 1;
@@ -29,15 +31,11 @@ pub fn offer(netns: u64, port: u16, take: impl Fn(*mut c_void) -> bool) -> bool 
     false
 }
 
+/// Offers the socket that a map of sockets has under this key to `take`; says whether it took it.
 #[inline(always)]
-fn offer_one(key: &ListenerKey, take: &impl Fn(*mut c_void) -> bool) -> bool {
-    // SAFETY: the key is a live struct of the map's key type.
-    let socket = unsafe {
-        bpf_map_lookup_elem(
-            (&raw const LISTENERS).cast_mut().cast(),
-            core::ptr::from_ref(key).cast(),
-        )
-    };
+pub fn offer_one<M, K>(sockets: &'static M, key: &K, take: impl FnOnce(*mut c_void) -> bool) -> bool {
+    // SAFETY: both are live, and the verifier checks that they are a map and of the size of its keys.
+    let socket = unsafe { bpf_map_lookup_elem(from_ref(sockets).cast_mut().cast(), from_ref(key).cast()) };
     if socket.is_null() {
         return false;
     }

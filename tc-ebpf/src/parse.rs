@@ -84,10 +84,11 @@ impl Segment {
         self.flags & (SYN | ACK) == ACK
     }
 
-    /// The same segment, to another port.
+    /// The same segment to another port, from a port that no connection has: only a listener can have it.
     #[inline(always)]
-    pub const fn to_port(&self, port: u16) -> Self {
+    pub const fn to_listener(&self, port: u16) -> Self {
         Self {
+            source_port: 0,
             destination_port: port,
             ..*self
         }

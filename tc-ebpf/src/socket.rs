@@ -38,6 +38,17 @@ pub fn with<T>(packet: &Packet, segment: &Segment, borrow: impl FnOnce(*mut bpf_
     Some(result)
 }
 
+/// Lends the listener on this port that would have what a segment asks for, if there is one.
+#[inline(always)]
+pub fn with_listener<T>(
+    packet: &Packet,
+    segment: &Segment,
+    port: u16,
+    borrow: impl FnOnce(*mut bpf_sock) -> T,
+) -> Option<T> {
+    with(packet, &segment.to_listener(port), borrow)
+}
+
 /// Whether the socket that sent a segment is of this netns: a packet may keep it on its way out of another.
 #[inline(always)]
 pub fn is_here(packet: &Packet, segment: &Segment, sender: *const bpf_sock) -> bool {

@@ -24,10 +24,10 @@ on_every_wiring! {
 
 /// Less than connections rest, and enough for a SYN that was lost by accident.
 const SOON: Duration = Duration::from_secs(5);
-const SOURCE: u16 = 23456;
+pub const SOURCE: u16 = 23456;
 
 /// Whoever hangs up first has the end that rests: here the server, and so ztunnel towards the client.
-fn hang_up_first(netns: &Netns) {
+pub fn hang_up_first(netns: &Netns) {
     let listener = netns
         .run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT)))
         .unwrap();
@@ -38,14 +38,18 @@ fn hang_up_first(netns: &Netns) {
     });
 }
 
-fn call(from: SocketAddr, to: SocketAddr) -> io::Result<String> {
+pub fn connect(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&from.into())?;
     socket.connect_timeout(&to.into(), SOON)?;
     socket.set_read_timeout(Some(SOON))?;
+    Ok(socket.into())
+}
+
+pub fn call(from: SocketAddr, to: SocketAddr) -> io::Result<String> {
     let mut said = String::new();
-    TcpStream::from(socket).read_to_string(&mut said)?;
+    connect(from, to)?.read_to_string(&mut said)?;
     Ok(said)
 }
 

@@ -54,6 +54,7 @@ mod foreign;
 mod forged;
 mod heavy;
 mod life;
+mod listeners;
 mod macvlan;
 mod mixed;
 mod narrow;

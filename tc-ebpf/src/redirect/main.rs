@@ -9,6 +9,7 @@ mod flow;
 mod hand_over;
 mod inbound;
 mod known;
+mod listeners;
 mod maps;
 mod near;
 mod outbound;

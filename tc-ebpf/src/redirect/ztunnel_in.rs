@@ -14,7 +14,7 @@ use weir_tc_ebpf::parse::{self, Datagram, Link, Segment};
 use weir_tc_ebpf::socket;
 
 use crate::known::Known;
-use crate::{flow, maps};
+use crate::{flow, listeners, maps};
 
 const ETHERNET_SOURCE: u32 = 6;
 /// Whoever sent it is no pod that we know.
@@ -123,11 +123,11 @@ fn offer(packet: &Packet, direction: Direction, netns: u64, segment: &Segment) -
         Direction::Inbound if segment.destination_port == ports::HBONE => ports::HBONE,
         Direction::Inbound | Direction::Served => ports::INBOUND,
     };
-    let assigned = socket::with(packet, &segment.to_port(port), |listener| {
-        // SAFETY: the context is the kernel's, and the socket is held by the caller.
+    let assigned = listeners::offer(packet, segment, port, |listener| {
+        // SAFETY: the context is the kernel's, and the socket is held by the caller. One of another netns is refused.
         unsafe { bpf_sk_assign(packet.helper_context().cast(), listener.cast(), 0) == 0 }
     });
-    if assigned == Some(true) {
+    if assigned {
         return deliver(packet);
     }
     account(&segment.connection(netns), Reason::NoListener);
