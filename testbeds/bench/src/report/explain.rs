@@ -30,7 +30,7 @@ Kernel {}, {} cores ({}), load average {} at the start, {}.{others}
 2. The variants take turns, {} rounds, another one first in each; {:.1} s per number after a warm-up. Medians; (min to max).
 3. Clients are tasks of one thread in the client's pod, in closed loops, the server one thread in its own namespace; 64 bytes there
    and back. A new connection is connect, request, answer, and end of file from the server. Cores do not sleep while a lone client
-   is measured (`/dev/cpu_dma_latency`), as to wake them would be most of its time.
+   is measured (`/dev/cpu_dma_latency`, if it is there), as to wake them would be most of its time.
 4. {} Before each measurement a connection proves its way.
 5. \"Better by\" compares the last variant with the one before it round by round, above 1 is better, whichever direction is; direct is
    what no mesh costs.
