@@ -9,6 +9,7 @@ use serde::Serialize;
 use weir_common::names::map;
 
 use crate::datapath::{Datapath, DatapathError, OtherLayout, Pins, remove_filters, residue, shapes};
+use crate::enroll::loopback::{self, StillBound};
 use crate::enroll::redirect::{NodeSide, ztunnel};
 use crate::enroll::{EnrollError, Enroller, clear_namespace};
 use crate::pods::netns::{ListError, find_by_cookies, open_host};
@@ -24,7 +25,12 @@ pub struct Removed {
     pub files: Vec<PathBuf>,
     /// The directory of pins, if there was one.
     pub pins: Option<PathBuf>,
+    /// Listeners of ztunnel's in these pods that could not be made what they were before Weir.
+    pub still_bound: Vec<StillBound>,
 }
+
+/// Pods' namespaces that were found, by cookie.
+type Namespaces = BTreeMap<u64, OwnedFd>;
 
 /// Why something is left.
 #[derive(Debug, thiserror::Error)]
@@ -61,17 +67,32 @@ pub enum CleanupError {
 /// it.
 ///
 /// # Errors
-/// The first [`CleanupError`]; pods that could be cleared are.
-pub fn run(root: &Path, host_netns: &Path) -> Result<Removed, CleanupError> {
-    let mut removed = Removed::default();
+/// The first [`CleanupError`]; pods that could be cleared are, and `removed` tells of them.
+pub fn run(root: &Path, host_netns: &Path, removed: &mut Removed) -> Result<(), CleanupError> {
     if !root.exists() {
-        return Ok(removed);
+        return Ok(());
     }
+    let mut found = Namespaces::new();
+    let cleared = clear_layouts(root, host_netns, removed, &mut found);
+    // Whatever else has failed: a pod that was cleared is not found again.
+    removed.still_bound = loopback::free(&found);
+    cleared?;
+    residue::remove(root)?;
+    removed.pins = Some(root.to_owned());
+    Ok(())
+}
+
+fn clear_layouts(
+    root: &Path,
+    host_netns: &Path,
+    removed: &mut Removed,
+    found: &mut Namespaces,
+) -> Result<(), CleanupError> {
     for pins in residue::layouts(root)? {
         if shapes::are_ours(&pins)? {
-            clear_layout(pins, host_netns, &mut removed)?;
+            clear_layout(pins, host_netns, removed, found)?;
         } else {
-            clear_unread(pins, host_netns, &mut removed)?;
+            clear_unread(pins, host_netns, removed, found)?;
         }
     }
     for pods in [&mut removed.pods, &mut removed.gone] {
@@ -79,13 +100,16 @@ pub fn run(root: &Path, host_netns: &Path) -> Result<Removed, CleanupError> {
         pods.sort_unstable();
         pods.dedup();
     }
-    residue::remove(root)?;
-    removed.pins = Some(root.to_owned());
-    Ok(removed)
+    Ok(())
 }
 
 /// A layout whose maps are as ours.
-fn clear_layout(pins: Pins, host_netns: &Path, removed: &mut Removed) -> Result<(), CleanupError> {
+fn clear_layout(
+    pins: Pins,
+    host_netns: &Path,
+    removed: &mut Removed,
+    found: &mut Namespaces,
+) -> Result<(), CleanupError> {
     let cookies = residue::known_netns(&pins)?;
     let has_places = pins.map(map::PLACES).exists();
     let datapath = Arc::new(Datapath::adopt(pins));
@@ -100,7 +124,7 @@ fn clear_layout(pins: Pins, host_netns: &Path, removed: &mut Removed) -> Result<
         .chain(cookies.clone())
         .collect();
     let namespaces = if wanted.is_empty() {
-        BTreeMap::new()
+        Namespaces::new()
     } else {
         find_by_cookies(&wanted)?
     };
@@ -120,12 +144,18 @@ fn clear_layout(pins: Pins, host_netns: &Path, removed: &mut Removed) -> Result<
             Err(source) => _ = failure.get_or_insert(CleanupError::Pod { netns, source }),
         }
     }
+    found.extend(namespaces);
     failure.map_or(Ok(()), Err)
 }
 
 /// A layout whose maps cannot be read but for who its pods are: links go with their pins, and what is in namespaces is
 /// known by its names and numbers.
-fn clear_unread(pins: Pins, host_netns: &Path, removed: &mut Removed) -> Result<(), CleanupError> {
+fn clear_unread(
+    pins: Pins,
+    host_netns: &Path,
+    removed: &mut Removed,
+    found: &mut Namespaces,
+) -> Result<(), CleanupError> {
     let layout = OtherLayout::open(pins)?;
     let cookies = layout.cookies()?;
     let namespaces = find_by_cookies(&cookies)?;
@@ -141,6 +171,7 @@ fn clear_unread(pins: Pins, host_netns: &Path, removed: &mut Removed) -> Result<
             Some(Err(source)) => _ = failure.get_or_insert(CleanupError::Pod { netns, source }),
         }
     }
+    found.extend(namespaces);
     let host = open_host(host_netns)?;
     remove_filters(host.as_fd())?;
     failure.map_or(Ok(()), Err)

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use weir_agent::cleanup;
+use weir_agent::cleanup::{self, Removed};
 use weir_agent::datapath::sys::{self, MapSpec, MapType, RawMap};
 use weir_agent::datapath::{Datapath, DatapathConfig, DatapathError, Hook, Pins, Sizes, residue};
 use weir_common::names::{LAYOUT_VERSION, map};
@@ -229,7 +229,8 @@ fn cleaning_up_takes_what_it_cannot_read_too() {
         pods.update(&gone.to_ne_bytes(), &bytes(PodEntry::default(), 24))
             .unwrap();
     }
-    let removed = cleanup::run(&place.pin_root, Path::new("/proc/self/ns/net")).unwrap();
+    let mut removed = Removed::default();
+    cleanup::run(&place.pin_root, Path::new("/proc/self/ns/net"), &mut removed).unwrap();
     assert_eq!(removed.gone, [POD + u64::from(OLDER), POD + u64::from(NEWER)]);
     assert!(!place.pin_root.exists());
 }

@@ -1,9 +1,10 @@
 //! The rights that deploy/all-in-one.yaml grants are enough for the agent, and none of them is too much.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -41,13 +42,21 @@ fn taken_over_with(name: &str, capabilities: &[String]) -> Mesh {
         .unwrap();
     mesh.agent.kill();
     fs::remove_dir_all(mesh.agent.pin_root()).unwrap();
-    let bounding = capabilities
-        .iter()
-        .fold("-all".to_owned(), |set, name| set + ",+" + name);
     mesh.agent
-        .restart_under(&["setpriv", "--no-new-privs", "--bounding-set", &bounding])
+        .restart_under(&[
+            "setpriv",
+            "--no-new-privs",
+            "--bounding-set",
+            &bounding(capabilities),
+        ])
         .unwrap();
     mesh
+}
+
+fn bounding(capabilities: &[String]) -> String {
+    capabilities
+        .iter()
+        .fold("-all".to_owned(), |set, name| set + ",+" + name)
 }
 
 fn all_but(name: &str) -> Vec<String> {
@@ -95,6 +104,56 @@ fn world_what_is_granted_is_enough() {
             "not captured: {seen:?}"
         );
     }
+}
+
+/// What `weir cleanup` says that runs with these rights in a container that shares the node's processes, as the image
+/// does: exit code, then what it has removed.
+fn cleaned_up_with(name: &str, capabilities: &[String]) -> (Option<i32>, Value) {
+    let mut mesh = Mesh::builder(name).enrolled("client").start().unwrap();
+    let mut idle = Command::new("sleep");
+    idle.arg("60");
+    let _process = mesh.pod("client").netns.spawn(idle).unwrap();
+    mesh.agent.kill();
+    let weir = mesh.agent.command("cleanup").unwrap();
+    let contained = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec \"$@\"";
+    let output = Command::new("unshare")
+        .args(["--mount", "--cgroup", "sh", "-c", contained, "sh"])
+        .args([
+            "setpriv",
+            "--no-new-privs",
+            "--bounding-set",
+            &bounding(capabilities),
+        ])
+        .arg(weir.get_program())
+        .args(weir.get_args())
+        .args(["-o", "json"])
+        .output()
+        .unwrap();
+    assert!(!mesh.agent.pin_root().exists(), "{output:?}");
+    let removed = serde_json::from_slice(&output.stdout);
+    (
+        output.status.code(),
+        removed.unwrap_or_else(|_| panic!("{output:?}")),
+    )
+}
+
+#[test]
+fn world_what_is_granted_is_enough_to_clean_up() {
+    let (code, removed) = cleaned_up_with("rights-cleanup", &granted());
+    assert_eq!(code, Some(0), "{removed:#}");
+    assert_eq!(removed["pods"].as_array().unwrap().len(), 1, "{removed:#}");
+}
+
+#[test]
+fn world_without_net_raw_a_cleanup_tells_of_listeners_that_it_cannot_free() {
+    let (code, removed) = cleaned_up_with("rights-bound", &all_but("net_raw"));
+    assert_eq!(code, Some(1), "{removed:#}");
+    assert_eq!(
+        removed["still_bound"][0]["netns"], removed["pods"][0],
+        "{removed:#}"
+    );
+    let why = removed["still_bound"][0]["why"].as_str().unwrap();
+    assert!(why.contains("NET_RAW") && why.contains("not permitted"), "{why}");
 }
 
 #[test]

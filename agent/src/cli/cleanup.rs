@@ -18,7 +18,8 @@ use super::output::Output;
 
 /// Takes away all that Weir has put into the kernel of this node, and nothing else. Pods are out of the mesh then.
 ///
-/// Exit code 0: nothing of Weir is left, 1: an agent runs, or something could not be removed.
+/// Exit code 0: nothing of Weir is left, 1: an agent runs, something could not be removed, or a listener of
+/// ztunnel's stays bound to loopback.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Even while an agent answers, which puts back what it misses or fails.
@@ -57,12 +58,20 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     // First, so that no pod starts that waits for an agent.
     let last_word = last_word::beside(&args.cni_socket);
     let files = cni_conf::remove(&args.cni_conf_dir, &args.cni_bin_dir, &last_word)?;
-    let removed = Removed {
+    let mut removed = Removed {
         files,
-        ..cleanup::run(&args.at.pin_root, &args.host_netns)?
+        ..Removed::default()
     };
-    output.print(&removed, |_| text(&removed))?;
-    Ok(ExitCode::SUCCESS)
+    let done = cleanup::run(&args.at.pin_root, &args.host_netns, &mut removed);
+    if done.is_ok() || removed != Removed::default() {
+        output.print(&removed, |_| text(&removed))?;
+    }
+    done?;
+    Ok(if removed.still_bound.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn text(removed: &Removed) -> String {
@@ -83,12 +92,19 @@ fn text(removed: &Removed) -> String {
         .pins
         .iter()
         .map(|pins| format!("removed programs and maps below {}\n", pins.display()));
-    files.chain(pods).chain(gone).chain(pins).collect()
+    let still_bound = removed.still_bound.iter().map(|listener| format!("{listener}\n"));
+    files
+        .chain(pods)
+        .chain(gone)
+        .chain(pins)
+        .chain(still_bound)
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use weir_agent::cleanup::Removed;
+    use weir_agent::enroll::loopback::StillBound;
 
     use super::text;
 
@@ -100,6 +116,10 @@ mod tests {
             gone: vec![18],
             files: vec!["/etc/cni/net.d/0-weir.conflist".into()],
             pins: Some("/sys/fs/bpf/weir".into()),
+            still_bound: vec![StillBound {
+                netns: 17,
+                why: "as a test".into(),
+            }],
         });
         let mut lines: Vec<&str> = told.lines().collect();
         assert_eq!(lines.remove(0), "removed /etc/cni/net.d/0-weir.conflist");
@@ -112,5 +132,8 @@ mod tests {
             "{told}"
         );
         assert_eq!(lines[2], "removed programs and maps below /sys/fs/bpf/weir");
+        for told in ["port 15001", "cookie 17", "as a test", "restart ztunnel"] {
+            assert!(lines[3].contains(told), "{}", lines[3]);
+        }
     }
 }

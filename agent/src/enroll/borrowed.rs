@@ -7,12 +7,13 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd, RawFd};
 use std::path::Path;
 
+use nix::sys::stat::fstat;
 use socket2::SockRef;
 use weir_common::mark;
 
 use super::socket_table::Socket;
 use crate::datapath::sys;
-use crate::pods::netns::start_time;
+use crate::pods::netns::{ListError, processes, start_time};
 
 const LOOPBACK: &[u8] = b"lo";
 
@@ -47,6 +48,17 @@ impl Owners {
         owners
     }
 
+    /// The same among all processes that can be seen.
+    pub(super) fn among_all(sockets: &[Socket]) -> Self {
+        match processes() {
+            Ok(processes) => Self::of(&processes, sockets),
+            Err(ListError { source, .. }) => Self {
+                closed: Some((0, source.kind())),
+                ..Self::default()
+            },
+        }
+    }
+
     fn take(&mut self, process: u32, descriptors: Vec<(u64, RawFd)>, sockets: &[Socket]) {
         let wanted = |inode| sockets.iter().any(|socket| socket.inode == inode);
         let found = descriptors.into_iter().filter(|(inode, _)| wanted(*inode));
@@ -79,7 +91,8 @@ impl Owners {
         let copy = sys::pidfd_open(owner.process)
             .and_then(|pidfd| sys::pidfd_getfd(pidfd.as_fd(), owner.descriptor));
         match copy {
-            Ok(copy) => Some(Ok(copy)),
+            // The number of a descriptor, and that of a process, may have been given anew.
+            Ok(copy) => is_socket(&copy, inode).then_some(Ok(copy)),
             Err(error) if is_gone(&error.source) => None,
             Err(error) => Some(Err(io::Error::new(error.source.kind(), error.to_string()))),
         }
@@ -110,6 +123,10 @@ pub(super) fn speak_by_loopback(socket: &OwnedFd, alone: bool) -> io::Result<()>
         socket.bind_device(None)?;
         socket.set_mark(mark::replaced(mark, mark::ZTUNNEL))
     }
+}
+
+fn is_socket(descriptor: &OwnedFd, inode: u64) -> bool {
+    fstat(descriptor).is_ok_and(|stat| stat.st_ino == inode)
 }
 
 /// A process that is gone has no sockets either, whatever its age.

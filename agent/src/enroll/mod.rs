@@ -8,6 +8,7 @@ mod error;
 pub mod filters;
 pub mod interfaces;
 pub mod listeners;
+pub mod loopback;
 pub mod netlink;
 mod own;
 mod pod;

@@ -20,6 +20,7 @@ const NLMSG_HEADER: usize = 16;
 const REQUEST: usize = 56;
 /// `struct inet_diag_msg`.
 const ANSWER: usize = 72;
+const INET_DIAG_MARK: u16 = 15;
 const INET_DIAG_SOCKOPT: u16 = 22;
 /// The bit of `IP_TRANSPARENT` in the first byte of `struct inet_diag_sockopt`.
 const TRANSPARENT: u8 = if cfg!(target_endian = "little") {
@@ -48,6 +49,8 @@ pub struct Socket {
     pub remote: SocketAddr,
     /// The index of the interface that it is bound to; 0 if it is bound to none.
     pub interface: u32,
+    /// Its mark, which the kernel tells those who have `NET_ADMIN`; to others it is 0.
+    pub mark: u32,
     /// By which a process's descriptors show it.
     pub inode: u64,
     /// Whether it may have addresses that are not the namespace's (`IP_TRANSPARENT`).
@@ -133,11 +136,14 @@ fn socket(message: &[u8]) -> Option<Socket> {
     };
     let inode = u32::from_ne_bytes(bytes(message, 68)?).into();
     let interface = u32::from_ne_bytes(bytes(message, 40)?);
-    let options = attribute(message.get(ANSWER..)?, INET_DIAG_SOCKOPT);
+    let attributes = message.get(ANSWER..)?;
+    let mark = attribute(attributes, INET_DIAG_MARK).and_then(|mark| bytes(mark, 0));
+    let options = attribute(attributes, INET_DIAG_SOCKOPT);
     Some(Socket {
         local: end(4, 8)?,
         remote: end(6, 24)?,
         interface,
+        mark: mark.map_or(0, u32::from_ne_bytes),
         inode,
         transparent: options
             .and_then(<[u8]>::first)

@@ -64,6 +64,16 @@ fn a_binding_to_an_interface_is_told() {
 }
 
 #[test]
+fn world_the_mark_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let local = listener.local_addr().unwrap();
+    let mark = || found(States::LISTENING, local)[0].mark;
+    assert_eq!(mark(), 0);
+    SockRef::from(&listener).set_mark(0x222).unwrap();
+    assert_eq!(mark(), 0x222);
+}
+
+#[test]
 fn answers_that_make_no_sense_end_nothing() {
     let mut sockets = Vec::new();
     for nonsense in [
@@ -83,7 +93,7 @@ fn answers_that_make_no_sense_end_nothing() {
     let mut short_attribute = vec![2; ANSWER];
     short_attribute.extend([200, 0, 22, 0, 0xff]);
     take(&datagram(20, &short_attribute), &mut sockets).unwrap();
-    assert!(!sockets[0].transparent);
+    assert_eq!((sockets[0].transparent, sockets[0].mark), (false, 0));
 }
 
 #[test]

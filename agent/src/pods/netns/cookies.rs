@@ -61,12 +61,18 @@ pub fn find_by_cookies(cookies: &BTreeSet<u64>) -> Result<BTreeMap<u64, OwnedFd>
     Ok(found)
 }
 
+/// All processes that can be seen.
+pub(crate) fn processes() -> Result<Vec<u32>, ListError> {
+    let entries = entries(Path::new("/proc"))?.into_iter();
+    Ok(entries
+        .filter_map(|path| path.file_name()?.to_str()?.parse().ok())
+        .collect())
+}
+
 /// Paths that may lead to namespaces.
 fn handles() -> Result<Vec<PathBuf>, ListError> {
-    let processes = entries(Path::new("/proc"))?.into_iter().filter_map(|path| {
-        let is_process = path.file_name()?.to_str()?.parse::<u32>().is_ok();
-        is_process.then(|| path.join("ns/net"))
-    });
+    let processes = processes()?.into_iter();
+    let processes = processes.map(|process| PathBuf::from(format!("/proc/{process}/ns/net")));
     let named = match entries(Path::new(NAMED)) {
         Err(ListError { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
         other => other?,

@@ -19,6 +19,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{FsType, fstatfs};
 
+pub(crate) use cookies::processes;
 pub use cookies::{ListError, find_by_cookies, open_host};
 pub use find::{FindError, ProcIndex, find_by_proc};
 pub(crate) use process::start_time;
