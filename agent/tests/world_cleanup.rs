@@ -10,6 +10,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use state::{ip, state};
@@ -157,6 +159,21 @@ fn the_same_after_the_cleanup_of_a_layout_that_cannot_be_read() {
     pod.update(&cookie.to_ne_bytes(), &[0; 24]).unwrap();
     let told = clean_up(&mesh);
     assert_eq!(told["pods"][0], cookie, "{told:#}");
+    assert_next_redirection_reaches_ztunnel(&mesh);
+}
+
+/// A ztunnel that is told keeps no listener; one that is not there when the agent leaves keeps it for the next.
+#[test]
+fn the_same_after_removal_on_exit_that_ztunnel_is_not_told_of() {
+    let (mut mesh, _process) = mesh_of_client("next-exit", &["--remove-on-exit"]);
+    let proxy = Pid::from_raw(mesh.proxy.id().unwrap().cast_signed());
+    kill(proxy, Signal::SIGSTOP).unwrap();
+    mesh.agent.kill();
+    mesh.agent.restart().unwrap();
+    mesh.wait_state("client", "pending").unwrap();
+    mesh.agent.terminate().unwrap();
+    assert!(!mesh.agent.pin_root().exists(), "{}", mesh.agent.output());
+    kill(proxy, Signal::SIGCONT).unwrap();
     assert_next_redirection_reaches_ztunnel(&mesh);
 }
 

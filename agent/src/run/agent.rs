@@ -1,10 +1,12 @@
 //! The agent from start to end.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, interval_at};
 use tracing::{info, warn};
 
@@ -18,7 +20,7 @@ use super::lull::Lull;
 use super::node::{Node, NodeError, change_settings};
 use super::orphans::Sweeper;
 use super::registry::Registry;
-use super::release::Releaser;
+use super::release::{Releaser, SharedNetns};
 use super::restock;
 use super::sandboxes::Sandboxes;
 use super::source::{self, Cluster};
@@ -34,6 +36,7 @@ use crate::cni_conf;
 use crate::cni_server::CniTally;
 use crate::datapath::{Datapath, DatapathConfig, DatapathError, residue};
 use crate::enroll::Enroller;
+use crate::enroll::loopback;
 use crate::enroll::redirect::NodeSide;
 use crate::pods::netns::{NetnsError, Walks};
 use crate::report::ReportTally;
@@ -220,7 +223,9 @@ impl Agent {
         self.view.datapath.end_restocking();
         // Who only starts anew leaves its pods in the mesh.
         let remove = config.remove_on_exit && panicked.is_none();
+        let mut pods = BTreeMap::new();
         if remove {
+            pods = self.sweeper.living().await;
             uninstall(&config);
             self.tending.remove_all().await;
             // Without a keeper nobody hears it.
@@ -235,6 +240,7 @@ impl Agent {
             cluster.take_back(&self.view.source).await;
         }
         if remove {
+            free_listeners(pods).await;
             match residue::remove(self.view.datapath.pins().root()) {
                 Ok(()) => info!("data plane removed"),
                 Err(error) => {
@@ -282,6 +288,15 @@ fn uninstall(config: &AgentConfig) {
     match cni_conf::remove(&install.conf_dir, &install.bin_dir, &install.last_word) {
         Ok(_) => info!("the CNI plugin is removed"),
         Err(error) => warn!(%error, "the CNI plugin stays; `weir cleanup` tries again"),
+    }
+}
+
+/// Those that ztunnel has not closed: one that is not there to be told that a pod has left goes on listening in it, and
+/// keeps the listener for whoever tells it of the pod again.
+async fn free_listeners(pods: BTreeMap<u64, SharedNetns>) {
+    let left = spawn_blocking(move || loopback::free(&pods)).await;
+    for listener in left.unwrap_or_default() {
+        warn!("{listener}");
     }
 }
 

@@ -66,6 +66,16 @@ impl Sweeper {
         Ok(())
     }
 
+    /// All namespaces that the kernel side holds something for, and that are still there.
+    pub(super) async fn living(&self) -> BTreeMap<u64, SharedNetns> {
+        let datapath = self.datapath.clone();
+        let living = spawn_blocking(move || Ok(find(&known(&datapath).map_err(EnrollError::from)?)));
+        let living: Result<_, ReleaseError> = living.await.map_err(ReleaseError::from).flatten();
+        living
+            .inspect_err(|error| warn!(%error, "which pods there are cannot be told"))
+            .unwrap_or_default()
+    }
+
     fn all_known(&self) -> bool {
         self.registry
             .pods()

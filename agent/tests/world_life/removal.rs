@@ -1,10 +1,11 @@
 //! Connections that are open when a pod enters the mesh or leaves it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use weir_common::pod::PodEntry;
+use weir_common::ports;
 use weir_testbeds::mesh::{Mesh, PodLine};
 use weir_testbeds::netns::Netns;
 use weir_testbeds::traffic::{Connection, Server};
@@ -180,6 +181,24 @@ fn a_pod_that_comes_back_while_it_drains_is_served_until_it_is_captured() {
     drop(held);
 }
 
+/// Asked over loopback; while the pod is captured that is refused, whoever listens.
+fn ztunnel_listens(netns: &Netns) -> bool {
+    netns.run(|| TcpStream::connect((Ipv4Addr::LOCALHOST, ports::OUTBOUND)).is_ok())
+}
+
+/// Until then what it has accepted goes on.
+#[test]
+fn ztunnel_closes_its_listeners_with_the_last_connection() {
+    let mut mesh = start("drain-listens", true, true);
+    let _servers = servers(&mesh);
+    let client = mesh.pod("client").netns.clone();
+    let held = open_all(&mesh);
+    mesh.relabel("client", false).unwrap();
+    assert!(is_draining(&mesh, &client) && ztunnel_listens(&client));
+    drop(held);
+    wait("ztunnel is told", || !ztunnel_listens(&client));
+}
+
 #[test]
 fn removal_on_exit_leaves_nothing_although_connections_are_open() {
     let mut mesh = Mesh::builder("exit")
@@ -197,5 +216,6 @@ fn removal_on_exit_leaves_nothing_although_connections_are_open() {
         let netns = &mesh.pod(pod).netns;
         assert_eq!(rules_of_ours(netns), 0);
         assert_eq!(netns.sysctl_get("net.ipv4.tcp_fwmark_accept").unwrap(), "0");
+        wait("ztunnel is told", || !ztunnel_listens(netns));
     }
 }
