@@ -22,6 +22,8 @@ use own_datapath::OwnDatapath;
 use socket2::SockRef;
 use weir_agent::enroll::Enroller;
 use weir_agent::enroll::filters::Filters;
+use weir_agent::enroll::listeners::Repaired;
+use weir_common::mark;
 use weir_netdetect::choose::Contract;
 use weir_testbeds::deadline::PATIENCE;
 use weir_testbeds::mesh::Mesh;
@@ -114,6 +116,11 @@ fn a_listener_that_cannot_be_reached_is_named() {
         .unwrap();
     let listener = pod.netns.run(|| TcpListener::bind("[::]:15001")).unwrap();
     let repair = |process| enroller.repair_listeners(pod.netns.as_fd(), pod.cookie, &[process]);
+    // What has no mark of ztunnel's is not even looked for among its descriptors.
+    for process in [0, own_process()] {
+        assert_eq!(repair(process).unwrap(), Repaired::Nothing);
+    }
+    SockRef::from(&listener).set_mark(mark::ZTUNNEL).unwrap();
     // What belongs to no ztunnel is left alone.
     let stranger = own_process() + 1_000_000_000;
     repair(stranger).unwrap();

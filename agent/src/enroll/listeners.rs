@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
 use weir_common::given_ports;
 use weir_common::listener::{ListenerKey, PortKey, SLOTS};
+use weir_common::mark;
 use weir_common::names::map;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
@@ -98,7 +99,7 @@ pub fn repair(
 ) -> Result<Repaired, EnrollError> {
     let mut listening = socket_table::read(netns, States::LISTENING)?;
     note_ports(maps, &listening)?;
-    listening.retain(|socket| PORTS.contains(&socket.local.port()));
+    listening.retain(|socket| PORTS.contains(&socket.local.port()) && is_ztunnels(socket));
     let registered = registered(maps, cookie)?;
     let known = |port: u16| registered.get(&port).copied().unwrap_or(0);
     let unknown = |port: u16| {
@@ -137,11 +138,17 @@ pub fn repair(
     Ok(Repaired::Some)
 }
 
+/// By its mark, or by ours, which has taken its place. What else listens there is no business of ours, as nothing is ever
+/// handed to it, and looking for who has it would lead nowhere each time.
+fn is_ztunnels(listener: &Socket) -> bool {
+    matches!(mark::ours(listener.mark), mark::ZTUNNEL | mark::OUTBOUND)
+}
+
 /// ztunnel sets `IP_TRANSPARENT` itself unless it was told not to show applications their clients' addresses
 /// (`ENABLE_ORIG_SRC=false`). Without it the kernel does not answer a captured connection to a foreign IPv4 address,
 /// as that is the address it would have to answer from.
 fn make_transparent(owners: &Owners, listener: &Socket) -> Result<(), EnrollError> {
-    // A listener of somebody else's is none of our business: nothing is ever handed to it.
+    // Not of a ztunnel that we know, though it has the mark.
     let Some(copy) = owners.borrow(listener.inode) else {
         return Ok(());
     };
