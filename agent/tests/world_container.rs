@@ -1,11 +1,30 @@
 //! What a container runtime keeps from the agent, and what the agent makes of it. The container is made by hand: a process
 //! namespace whose first process stands for the node, and in it a mount and a cgroup namespace of its own.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    dead_code,
+    reason = "a test that cannot go on says so by a panic; each uses its part of what tests share"
+)]
 
+mod enrolled;
+mod own_datapath;
+
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::thread;
 
+use enrolled::Pod;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use own_datapath::OwnDatapath;
 use serde_json::Value;
+use weir_agent::enroll::filters::Filters;
+use weir_agent::enroll::{EnrollError, Enroller};
+use weir_netdetect::choose::Contract;
 use weir_testbeds::unique;
 
 /// Runs `script` as a container's only process would run. `$WEIR` is the program, `$NODE` a directory of this test's own.
@@ -80,4 +99,33 @@ fn world_pins_that_would_end_with_the_container_are_refused() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = text(&output.stderr);
     assert!(said.contains("mount it on the node"), "{said}");
+}
+
+/// Has the calling thread, and those that it starts, see sysctls read-only, as a runtime does.
+fn lock_sysctls() {
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let (none, sysctls): (Option<&str>, _) = (None, "/proc/sys");
+    let mounted = |source, at, flags| mount(source, at, none, flags, none).unwrap();
+    mounted(none, "/", MsFlags::MS_REC | MsFlags::MS_PRIVATE);
+    mounted(Some(sysctls), sysctls, MsFlags::MS_BIND);
+    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    mounted(none, sysctls, read_only);
+}
+
+/// What would be noted as switched on could never be switched back, and the pod's entry would stay for it.
+#[test]
+fn world_an_enrolment_that_may_not_switch_settings_leaves_nothing() {
+    let (own, pod) = (OwnDatapath::new("locked"), Pod::new());
+    let enroller = Enroller::new(Arc::clone(&own.datapath), 0);
+    let locked = || {
+        lock_sysctls();
+        let wanted = (Contract::InPod, &Filters::default());
+        enroller.enroll(pod.netns.as_fd(), pod.cookie, wanted, None)
+    };
+    let enrolled = thread::scope(|scope| scope.spawn(locked).join().unwrap());
+    assert!(
+        matches!(enrolled, Err(EnrollError::Sysctl { .. })),
+        "{enrolled:?}"
+    );
+    assert!(!enroller.knows(pod.cookie).unwrap());
 }
