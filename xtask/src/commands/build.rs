@@ -28,19 +28,20 @@ const IN_IMAGES: &[(&str, &str)] = &[
 
 fn static_binaries() -> Result<()> {
     let (plugin, others): (Vec<_>, Vec<_>) = IN_IMAGES.iter().partition(|(_, program)| *program == PLUGIN);
-    let wanted = build_static(&others, "--bins", GLIBC)?;
-    build_static(&plugin, "--bins", c_library_of_plugin()?)?;
+    let wanted = build_static(&others, "--bins", &ordinary(GLIBC))?;
+    build_static(&plugin, "--bins", &as_plugin(c_library_of_plugin()?))?;
     println!("{}", wanted.display());
     Ok(())
 }
 
 const PLUGIN: &str = "weir-cni";
 
-/// The plugin as it is shipped, and a program that does nothing, to measure it by.
+/// The plugin as it is shipped, and a program that does nothing, to measure it by. That one is no plugin: it stays the program that
+/// Rust makes of nothing, so that whatever is done to the plugin shows.
 pub(super) fn static_plugin() -> Result<()> {
     let library = c_library_of_plugin()?;
-    build_static(&[(PLUGIN, PLUGIN)], "--bins", library)?;
-    build_static(&[(PLUGIN, "examples/nothing")], "--examples", library).map(drop)
+    build_static(&[(PLUGIN, PLUGIN)], "--bins", &as_plugin(library))?;
+    build_static(&[(PLUGIN, "examples/nothing")], "--examples", &ordinary(library)).map(drop)
 }
 
 const GLIBC: &str = "gnu";
@@ -67,22 +68,46 @@ fn target(library: &str) -> String {
     format!("{}-unknown-linux-{library}", std::env::consts::ARCH)
 }
 
-fn build_static(programs: &[(&str, &str)], kind: &str, library: &str) -> Result<PathBuf> {
-    // Naming the target keeps the flags away from build scripts, and the objects away from those of other builds.
-    let target = target(library);
+/// How a static program is built.
+struct Way {
+    target: String,
+    profile: &'static str,
+    /// In place of those that `.cargo/config.toml` has for the target.
+    flags: Option<&'static str>,
+}
+
+const STATIC: &str = "-C target-feature=+crt-static";
+
+fn ordinary(library: &str) -> Way {
+    Way {
+        target: target(library),
+        profile: "release",
+        flags: Some(STATIC),
+    }
+}
+
+/// With musl as in `deploy/Dockerfile`.
+fn as_plugin(library: &str) -> Way {
+    Way {
+        target: target(library),
+        profile: "plugin",
+        flags: (library != MUSL).then_some(STATIC),
+    }
+}
+
+fn build_static(programs: &[(&str, &str)], kind: &str, way: &Way) -> Result<PathBuf> {
     let mut cargo = workspace::cargo()?;
-    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").args([
-        "build",
-        "--release",
-        kind,
-        "--target",
-        &target,
-    ]);
+    match way.flags {
+        Some(flags) => cargo.env("RUSTFLAGS", flags),
+        None => cargo.env_remove("RUSTFLAGS"),
+    };
+    // Naming the target keeps the flags away from build scripts, and the objects away from those of other builds.
+    cargo.args(["build", "--profile", way.profile, kind, "--target", &way.target]);
     for (package, _) in programs {
         cargo.args(["--package", package]);
     }
     process::run(&mut cargo)?;
-    let built = workspace::target_dir()?.join(target).join("release");
+    let built = workspace::target_dir()?.join(&way.target).join(way.profile);
     let wanted = workspace::target_dir()?.join("static");
     fs::create_dir_all(&wanted).with_context(|| wanted.display().to_string())?;
     for (_, program) in programs {
