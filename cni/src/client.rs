@@ -1,17 +1,18 @@
 //! Asks the agent.
 
 use std::fs::File;
-use std::io::{self, IoSlice, Read as _, Write as _};
+use std::io::{self, IoSlice, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
-    SocketType, connect, sendmsg, socket_with,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, connect, recv, sendmsg, socket_with,
 };
 
 use crate::protocol::{self, Answer, LONGEST, Request};
@@ -57,7 +58,7 @@ pub fn ask(
     let line = protocol::line(request).map_err(AskError::Answer)?;
     let mut stream = connected(socket, deadline)?;
     send(&mut stream, &line, netns).map_err(|error| ended_or(error, "send to the agent"))?;
-    let line = receive(&mut stream, deadline)?;
+    let line = receive(&stream, deadline)?;
     let answer: Answer = serde_json::from_slice(&line).map_err(AskError::Answer)?;
     match answer.version {
         protocol::VERSION => Ok(answer),
@@ -99,17 +100,20 @@ fn send(stream: &mut UnixStream, line: &[u8], netns: Option<&File>) -> io::Resul
     stream.write_all(&line[sent.min(line.len())..])
 }
 
-fn receive(stream: &mut UnixStream, deadline: Instant) -> Result<Vec<u8>, AskError> {
-    let mut line = Vec::new();
-    let mut part = [0; 4096];
+/// Most answers fit.
+const USUAL: usize = 256;
+
+fn receive(stream: &UnixStream, deadline: Instant) -> Result<Vec<u8>, AskError> {
+    let mut line = Vec::with_capacity(USUAL);
     while !line.ends_with(b"\n") {
+        line.reserve(1);
         let read = left(deadline).and_then(|left| {
             stream.set_read_timeout(Some(left))?;
-            stream.read(&mut part)
+            Ok(recv(stream, spare_capacity(&mut line), RecvFlags::empty())?)
         });
         match read {
-            Ok(0) => return Err(AskError::Ended),
-            Ok(length) if (line.len() + length) as u64 <= LONGEST => line.extend_from_slice(&part[..length]),
+            Ok((_, 0)) => return Err(AskError::Ended),
+            Ok(_) if line.len() as u64 <= LONGEST => {}
             Ok(_) => {
                 let source = io::Error::new(io::ErrorKind::InvalidData, "it has no end");
                 return Err(AskError::Io {

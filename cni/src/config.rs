@@ -29,8 +29,7 @@ pub struct Config<'a> {
     pub previous: Option<&'a RawValue>,
     /// Where the agent listens.
     pub socket: PathBuf,
-    /// Where its last word stands.
-    pub last_word: PathBuf,
+    last_word: Option<PathBuf>,
     /// How long the agent may take.
     pub timeout: Duration,
     /// Pods that the agent is never asked about.
@@ -129,17 +128,23 @@ impl<'a> Config<'a> {
             return Err(invalid("exempt.pods is wrong")
                 .because(format!("{pod:?} has no '/': write NAMESPACE/BEGINNING-OF-NAME")));
         }
-        let socket = written.socket.unwrap_or_else(|| protocol::SOCKET.into());
         Ok(Self {
             version,
             network,
             previous: written.prev_result.filter(|previous| previous.get() != "null"),
-            last_word: written.last_word.unwrap_or_else(|| last_word::beside(&socket)),
-            socket,
+            last_word: written.last_word,
+            socket: written.socket.unwrap_or_else(|| protocol::SOCKET.into()),
             timeout,
             exempt: written.exempt,
             sandboxes: written.valid_attachments.or(written.attachments).map(ids),
         })
+    }
+
+    /// Where the agent's last word stands.
+    #[must_use]
+    pub fn last_word(&self) -> PathBuf {
+        let named = self.last_word.clone();
+        named.unwrap_or_else(|| last_word::beside(&self.socket))
     }
 
     /// What the plugins before this one have done; a chained plugin hands it on.

@@ -5,6 +5,7 @@ use std::io;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 
+use rustix::buffer::spare_capacity;
 use rustix::io::{read, retry_on_intr, write};
 use rustix::stdio::{stdin, stdout};
 use weir_cni::failure::{Code, Failure};
@@ -32,12 +33,11 @@ fn main() -> ExitCode {
 
 /// Most configurations fit. The standard library's streams have buffers of their own, which a program that lives for a
 /// moment has to get from the system each time.
-const USUAL: usize = 4096;
+const USUAL: usize = 2048;
 
 fn run() -> Outcome {
-    let (mut usual, mut long) = ([0; USUAL], Vec::new());
-    match listen(&mut usual, &mut long) {
-        Ok(input) => plugin::run(&|name| std::env::var_os(name), input),
+    match listen() {
+        Ok(input) => plugin::run(&|name| std::env::var_os(name), &input),
         Err(error) => {
             let unread = Failure::new(Code::Io, "the network configuration cannot be read from stdin");
             Outcome::failed(version::NEWEST, &unread.because(error))
@@ -45,23 +45,16 @@ fn run() -> Outcome {
     }
 }
 
-/// What is said on stdin, in the first place if there is room for it; no more than is too much.
-fn listen<'a>(usual: &'a mut [u8], long: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-    let mut length = 0;
-    while length < usual.len() {
-        match retry_on_intr(|| read(stdin(), &mut usual[length..]))? {
-            0 => return Ok(&usual[..length]),
-            more => length += more,
+/// What is said on stdin; no more than is too much.
+fn listen() -> io::Result<Vec<u8>> {
+    let mut said = Vec::with_capacity(USUAL);
+    while said.len() as u64 <= config::LARGEST {
+        said.reserve(1);
+        if retry_on_intr(|| read(stdin(), spare_capacity(&mut said)))? == 0 {
+            break;
         }
     }
-    long.extend_from_slice(usual);
-    while long.len() as u64 <= config::LARGEST {
-        match retry_on_intr(|| read(stdin(), &mut *usual))? {
-            0 => break,
-            more => long.extend_from_slice(&usual[..more]),
-        }
-    }
-    Ok(long)
+    Ok(said)
 }
 
 fn say(mut answer: &[u8]) -> io::Result<()> {

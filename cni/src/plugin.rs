@@ -141,7 +141,7 @@ fn ask_for_start(
 }
 
 fn may_start_alone(config: &Config<'_>, pod: &Attachment) -> bool {
-    LastWord::read(&config.last_word).is_some_and(|word| word.is_outside(&pod.namespace))
+    LastWord::read(&config.last_word()).is_some_and(|word| word.is_outside(&pod.namespace))
 }
 
 fn check(container: &Container, config: &Config<'_>, ask: &Ask<'_>) -> Result<(), Failure> {

@@ -197,7 +197,7 @@ fn what_is_installed_is_what_the_plugin_reads_and_goes_again() {
     let ours = ours.to_string();
     let read = weir_cni::config::Config::read(ours.as_bytes()).unwrap();
     assert_eq!(read.socket, config.socket);
-    assert_eq!(read.last_word, config.last_word);
+    assert_eq!(read.last_word(), config.last_word);
     assert!(read.exempt.covers("kube-system", "x") && read.exempt.covers("istio-system", "ztunnel-x"));
     assert_eq!(
         fs::metadata(&conflist).unwrap().permissions().mode() & 0o777,

@@ -49,6 +49,15 @@ fn a_pod_does_not_start_when_the_agent_says_no() {
 }
 
 #[test]
+fn a_long_reason_is_handed_on_whole() {
+    let scratch = Scratch::new();
+    let why = "x".repeat(100_000);
+    let _questions = agent(&scratch.path("cni.sock"), Outcome::Refused { why: why.clone() });
+    let object = error(&Call::new(&scratch, "ADD").run());
+    assert_eq!(object["details"], why);
+}
+
+#[test]
 fn an_agent_with_a_full_backlog_is_waited_for_in_vain_no_longer_than_for_an_answer() {
     let scratch = Scratch::new();
     let path = scratch.path("cni.sock");
