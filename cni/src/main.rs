@@ -5,6 +5,7 @@ use std::io;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 
+use dlmalloc::GlobalDlmalloc;
 use rustix::buffer::spare_capacity;
 use rustix::io::{read, retry_on_intr, write};
 use rustix::stdio::{stdin, stdout};
@@ -12,10 +13,12 @@ use weir_cni::failure::{Code, Failure};
 use weir_cni::plugin::{self, Outcome};
 use weir_cni::{config, version};
 
+/// musl's asks the system five times before it has a byte to give, and gives room back that is wanted again in a moment.
+#[global_allocator]
+static MEMORY: GlobalDlmalloc = GlobalDlmalloc;
+
 fn main() -> ExitCode {
-    // Had until the end: the allocator would give all of its room back with them, and get it anew for what comes next.
-    let mut arguments = std::env::args_os();
-    if arguments.nth(1).is_some_and(|flag| flag == "--version") {
+    if std::env::args_os().nth(1).is_some_and(|flag| flag == "--version") {
         println!(
             "weir-cni {}, CNI {}",
             env!("CARGO_PKG_VERSION"),
