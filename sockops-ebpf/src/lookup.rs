@@ -71,12 +71,13 @@ fn decide(arrival: &Arrival) -> Delivery {
     let to_pod = maps::is_own(netns, destination);
     let (source, _) = arrival.remote();
     // By loopback come what the routing rules captured, and ztunnel's connections to the application: those are bound
-    // to it, where nothing from outside arrives.
+    // to it, where nothing from outside arrives. What is captured may have any source: an address of the pod that is
+    // not known yet, or one that an application borrows.
     if arrival.interface() == LOOPBACK_INDEX {
-        return if !to_pod && maps::is_own(netns, source) {
-            Delivery::Ztunnel(ports::OUTBOUND, None)
-        } else {
+        return if to_pod || stays_inside(source, destination) {
             Delivery::Pass(None)
+        } else {
+            Delivery::Ztunnel(ports::OUTBOUND, None)
         };
     }
     // The kernel takes packets from loopback addresses only from inside.
@@ -112,6 +113,12 @@ fn decide(arrival: &Arrival) -> Delivery {
             Delivery::Ztunnel(ports::INBOUND, Some(Reason::Inbound))
         }
     }
+}
+
+/// Whether a connection is one to an address that is local by a route alone: the kernel then gives both ends the same.
+#[inline(always)]
+const fn stays_inside(source: Address, destination: Address) -> bool {
+    source.is(destination)
 }
 
 #[inline(always)]

@@ -14,18 +14,20 @@ use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::mesh::Mesh;
 use weir_testbeds::netns::Netns;
 use weir_testbeds::proxy::Member;
-use weir_testbeds::traffic::{Client, ClientSpec, Exchange};
+use weir_testbeds::traffic::{Client, ClientSpec, Exchange, Server, ServerSpec};
 use weir_testbeds::world::Wiring;
 
 use crate::dialogue::{converse, greeted};
 use crate::scene::{
-    PORT, assert_inbound, assert_outbound, builder, captured_soon, mesh, plain, remote, serve, serve_remote,
+    PORT, any, assert_inbound, assert_outbound, builder, captured_soon, mesh, plain, remote, serve,
+    serve_remote,
 };
 
 on_every_wiring! {
     v4_over_a_v6_socket,
     sources_and_ports_chosen_first,
     a_second_address_of_the_pod,
+    a_source_that_is_not_known_as_the_pods,
     connects_that_do_not_block,
     data_in_the_first_packet,
     data_in_the_first_packet_to_a_pod,
@@ -88,6 +90,22 @@ fn a_second_address_of_the_pod(wiring: Wiring) {
         let seen = captured_soon(&client.netns, &ClientSpec::to(to).from(second.ip()));
         assert_outbound(&mesh, &seen, to);
         assert_eq!(seen.local.ip(), second.ip());
+    }
+}
+
+/// As one has that is newer than what the agent knows, or that an application borrows: its connection must not come back
+/// to what listens in the pod on the same port.
+fn a_source_that_is_not_known_as_the_pods(wiring: Wiring) {
+    let mesh = mesh("unknown-source", wiring);
+    let _remote = serve_remote(&mesh);
+    let client = &mesh.pod("client").netns;
+    let mut own = ServerSpec::new("own", any(PORT));
+    own.transparent = true;
+    let _own = Server::start(client, &own).unwrap();
+    for (to, source) in remote(&mesh).zip(["10.99.0.9", "fd99::9"]) {
+        let source = source.parse().unwrap();
+        let seen = ask(&mesh, &ClientSpec::to(to).from(source).transparent());
+        assert_eq!(seen.local.ip(), source);
     }
 }
 
