@@ -113,7 +113,7 @@ reasons! {
     ZtunnelPort = 32, Refused, "ztunnel_port";
     /// ztunnel does not listen in the pod: the connection waits for it and is never let through.
     NoListener = 33, Refused, "no_listener";
-    /// The socket is bound to a device and the binding could not be undone.
+    /// The socket is bound to a device, and the binding could not be undone, or not in time for its first DNS query.
     BoundDevice = 34, Refused, "bound_device";
     /// The kernel refused to mark the socket.
     MarkRefused = 35, Refused, "mark_refused";

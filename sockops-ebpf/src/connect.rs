@@ -13,9 +13,9 @@ use weir_ebpf_shared::place::{self, Place};
 use weir_ebpf_shared::pod::Pod;
 use weir_sockops_ebpf::call::{Answer, Call, Family};
 use weir_sockops_ebpf::making;
-use weir_sockops_ebpf::socket::{bind_to_loopback, set_mark, unbind_from_device};
+use weir_sockops_ebpf::socket::{bind_to_loopback, set_mark};
 
-use crate::{bind, dns, probe, ztunnel};
+use crate::{bind, device, dns, probe, ztunnel};
 
 #[cgroup_sock_addr(connect4)]
 pub fn weir_connect4(context: SockAddrContext) -> i32 {
@@ -161,10 +161,8 @@ fn from_application(call: &Call, pod: &Pod) -> (Reason, Answer) {
 
 #[inline(always)]
 fn captured(call: &Call, netns: u64) -> (Reason, Answer) {
-    // SAFETY: the kernel guarantees a socket in this hook.
-    let device = unsafe { (*call.socket()).bound_dev_if };
-    // A socket bound to a device would not follow the rule; ztunnel makes the real connection anyway.
-    if device != 0 && !unbind_from_device(call.helper_context()) {
+    // It would not follow the rule.
+    if !device::release(call) {
         return (Reason::BoundDevice, Answer::Refuse);
     }
     if set_mark(

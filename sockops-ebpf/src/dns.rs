@@ -11,7 +11,7 @@ use weir_ebpf_shared::place::{self, Place};
 use weir_ebpf_shared::pod::Pod;
 use weir_sockops_ebpf::call::{Answer, Call, Family};
 
-use crate::ztunnel;
+use crate::{device, ztunnel};
 
 #[cgroup_sock_addr(sendmsg4)]
 pub fn weir_sendmsg4(context: SockAddrContext) -> i32 {
@@ -50,14 +50,20 @@ fn send(call: &Call) -> Answer {
     }
     let netns = call.netns();
     match Pod::of(netns) {
-        Some(pod) if pod.has(PodEntry::CAPTURING) && call.is_udp() => query(call, &pod),
+        Some(pod) if pod.has(PodEntry::CAPTURING) && call.is_udp() => ask(call, &pod, turn_datagram),
         _ => Answer::Allow,
     }
 }
 
-/// A UDP connect or datagram of an enrolled pod.
+/// A UDP connect of an enrolled pod.
 #[inline(always)]
 pub fn query(call: &Call, pod: &Pod) -> Answer {
+    ask(call, pod, |call| turn_to_ztunnel(call, Reason::DnsUdp))
+}
+
+/// A UDP connect or datagram of an enrolled pod, which `turn` sends to ztunnel if it is a query to the world.
+#[inline(always)]
+fn ask(call: &Call, pod: &Pod, turn: impl FnOnce(&Call) -> (Reason, Answer)) -> Answer {
     if call.port() != ports::DNS || !pod.has(PodEntry::DNS) || ztunnel::calls(call) {
         return Answer::Allow;
     }
@@ -67,14 +73,29 @@ pub fn query(call: &Call, pod: &Pod) -> Answer {
     };
     // Before the address is replaced.
     let asked = call.connection(pod.netns);
-    let (reason, answer) = turn_to_ztunnel(call, Reason::DnsUdp);
+    let (reason, answer) = turn(call);
     call.account(&asked, reason);
     answer
+}
+
+/// By which device a datagram leaves the kernel has noted before it asks: whoever is bound to one has to send it again.
+#[inline(always)]
+fn turn_datagram(call: &Call) -> (Reason, Answer) {
+    let is_late = device::binds(call);
+    let turned = turn_to_ztunnel(call, Reason::DnsUdp);
+    if is_late {
+        (Reason::BoundDevice, Answer::Refuse)
+    } else {
+        turned
+    }
 }
 
 /// Sends the call to ztunnel's DNS port for `reason`, and notes on the socket where it was meant to go.
 #[inline(always)]
 pub fn turn_to_ztunnel(call: &Call, reason: Reason) -> (Reason, Answer) {
+    if !device::release(call) {
+        return (Reason::BoundDevice, Answer::Refuse);
+    }
     let address = call.address();
     let note = SocketNote {
         kind: SocketNote::DNS,

@@ -4,6 +4,7 @@
 
 mod bind;
 mod connect;
+mod device;
 mod dns;
 mod listener;
 mod probe;

@@ -1,8 +1,10 @@
 //! DNS: queries go to the proxy, and answers come from whom was asked.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use socket2::{Domain, Socket, Type};
 use weir_common::reason::Reason;
 use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::mesh::Mesh;
@@ -20,6 +22,7 @@ on_every_wiring! {
     one_socket_asks_two_servers,
     a_socket_of_both_families_asks_a_v4_server,
     a_query_that_cannot_be_noted_goes_nowhere,
+    a_socket_bound_to_a_device_asks_the_proxy_too,
     the_own_proxy_queries_go_out,
     pods_may_opt_out,
     a_resolver_inside_the_pod_is_left_alone,
@@ -179,6 +182,41 @@ fn a_query_that_cannot_be_noted_goes_nowhere(wiring: Wiring) {
     }
     assert_eq!(tally.count(Reason::Unnoted), before + refused);
     assert_eq!(tally.count(Reason::DnsUdp) + tally.count(Reason::DnsTcp), 0);
+}
+
+/// By its device the query would leave the pod, and nobody would answer. Of a datagram the kernel has noted the device
+/// before it asks: the first one is refused.
+fn a_socket_bound_to_a_device_asks_the_proxy_too(wiring: Wiring) {
+    let mesh = builder("device-dns", wiring).dns(answers()).start().unwrap();
+    if !is_stand_in(&mesh) {
+        return eprintln!("a ztunnel answers only what a control plane tells it");
+    }
+    let client = &mesh.pod("client").netns;
+    for server in ["192.0.2.1:53", "[2001:db8::1]:53"] {
+        let server: SocketAddr = server.parse().unwrap();
+        let bound = |kind| {
+            let socket = client
+                .run(|| Socket::new(Domain::for_address(server), kind, None))
+                .unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.bind_device(Some(b"eth0")).unwrap();
+            socket
+        };
+        let connected = bound(Type::DGRAM);
+        connected.connect(&server.into()).unwrap();
+        connected.send(&question(1)).unwrap();
+        assert_eq!(answer(&connected.into()), (1, server));
+        let unconnected = UdpSocket::from(bound(Type::DGRAM));
+        let refused = unconnected.send_to(&question(2), server).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+        unconnected.send_to(&question(3), server).unwrap();
+        assert_eq!(answer(&unconnected), (3, server));
+        let stream = bound(Type::STREAM);
+        stream.connect(&server.into()).unwrap();
+        assert_eq!(stream.peer_addr().unwrap().as_socket(), Some(server));
+    }
+    let counted = Tally::of(&mesh, "client");
+    assert_eq!(counted.count(Reason::BoundDevice), 2, "each first datagram");
 }
 
 fn question(number: u8) -> Vec<u8> {
