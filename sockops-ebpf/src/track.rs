@@ -14,7 +14,7 @@ use weir_common::mark;
 use weir_common::pod::PodEntry;
 use weir_common::ports;
 use weir_common::reason::Reason;
-use weir_ebpf_shared::account::{account, count};
+use weir_ebpf_shared::account::count;
 use weir_ebpf_shared::maps::{self, LISTENERS, NEWEST, PASSES, node};
 use weir_ebpf_shared::pod::Pod;
 use weir_sockops_ebpf::client_port::Client;
@@ -77,8 +77,8 @@ fn let_probe_pass(stream: &Stream) {
     let expiry = unsafe { bpf_ktime_get_ns() } + PASS_LIFETIME_NS;
     let flow = stream.flow(note.netns);
     if PASSES.insert(flow, expiry, 0).is_ok() {
+        // It is counted where it arrives and is let through.
         stream.watch_state();
-        account(&stream.connection(note.netns), Reason::Probe);
     } else {
         count(note.netns, Reason::PassesFull);
     }

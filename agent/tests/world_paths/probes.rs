@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
+use weir_common::reason::Reason;
 use weir_testbeds::actor::Actor;
 use weir_testbeds::cgroup::Cgroup;
 use weir_testbeds::deadline::{PATIENCE, eventually};
@@ -68,6 +69,8 @@ fn the_node_probes_pods_with_its_own_address(wiring: Wiring) {
             assert_direct(&Client::exchange(&mesh.world.node.netns, &mapped).unwrap());
         }
     }
+    let counted = Tally::of(&mesh, "server").count(Reason::Probe);
+    assert_eq!(counted, 3, "each once");
     assert_eq!(mesh.proxy.connections(), [], "the proxy took part");
 }
 
