@@ -2,14 +2,20 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use ipnetwork::IpNetwork;
+use weir_testbeds::route::Route;
 use weir_testbeds::traffic::{Cause, Client, ClientSpec, Step};
 use weir_testbeds::world::Wiring;
 
 use crate::scene::{PORT, any, assert_direct, exchange, mesh, serve};
 
+/// RT_TABLE_LOCAL.
+const LOCAL_TABLE: u32 = 255;
+
 on_every_wiring! {
     loopback_and_own_addresses_are_left_alone,
     loopback_keeps_both_ends,
+    an_address_that_is_local_by_a_route_alone_is_left_alone,
     the_own_proxy_ports_are_refused,
 }
 
@@ -64,6 +70,20 @@ fn loopback_keeps_both_ends(wiring: Wiring) {
             assert_eq!((seen.local.ip(), seen.peer.ip()), (from, to));
         }
     }
+    assert_eq!(mesh.proxy.connections(), [], "the proxy took part");
+}
+
+/// No interface has it, so nobody knows it as the pod's; the kernel gives such a connection the same address at both ends.
+fn an_address_that_is_local_by_a_route_alone_is_left_alone(wiring: Wiring) {
+    let mesh = mesh("any-ip", wiring);
+    let pod = mesh.pod("client");
+    let _server = serve(&pod.netns, any(PORT));
+    let range: IpNetwork = "10.98.0.0/24".parse().unwrap();
+    let route = Route::to(range).local().dev("lo").table(LOCAL_TABLE);
+    pod.netns
+        .netlink(async |netlink| netlink.add_route(&route).await)
+        .unwrap();
+    assert_direct(&exchange(&pod.netns, "10.98.0.7:8080".parse().unwrap()));
     assert_eq!(mesh.proxy.connections(), [], "the proxy took part");
 }
 
