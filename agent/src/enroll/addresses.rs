@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
 use weir_common::address::Address;
 use weir_common::pod::Shown;
 
@@ -16,9 +16,9 @@ use super::routing::LOOPBACK_INDEX;
 pub struct Addresses {
     /// Every address but loopback's.
     pub own: BTreeSet<IpAddr>,
-    /// The first global IPv4 address.
+    /// The first global IPv4 address that may be used.
     pub first_v4: Option<std::net::Ipv4Addr>,
-    /// The first global IPv6 address.
+    /// The first global IPv6 address that may be used.
     pub first_v6: Option<std::net::Ipv6Addr>,
 }
 
@@ -51,7 +51,8 @@ impl Addresses {
         };
         self.own.insert(address);
         let on_loopback = message.header.index == LOOPBACK_INDEX;
-        if message.header.scope != AddressScope::Universe || (on_loopback && !loopback_counts) {
+        let is_global = message.header.scope == AddressScope::Universe;
+        if !is_global || (on_loopback && !loopback_counts) || is_tentative(message) {
             return;
         }
         match address {
@@ -59,6 +60,13 @@ impl Addresses {
             IpAddr::V6(v6) => _ = self.first_v6.get_or_insert(v6),
         }
     }
+}
+
+/// Whether somebody else may have the address, as far as the kernel knows: nothing comes from it then, and no route may
+/// name it as a source.
+fn is_tentative(message: &AddressMessage) -> bool {
+    let flags = message.header.flags;
+    flags.contains(AddressHeaderFlags::Tentative) && !flags.contains(AddressHeaderFlags::Optimistic)
 }
 
 /// On point-to-point links the attribute `Address` is the peer's; `Local` is ours wherever it is given.

@@ -130,6 +130,39 @@ fn ip(pod: &Netns, orders: &[&str]) {
     }
 }
 
+/// For a second at least after it came the kernel asks whether somebody else has it, and for good where somebody does.
+#[test]
+fn an_address_that_may_not_be_used_yet_keeps_no_pod_out() {
+    let mut mesh = Mesh::builder("addresses-tentative")
+        .wiring(Wiring::PointToPoint)
+        .family(Family::Dual)
+        .enrolled("client")
+        .enrolled("server")
+        .outside("late")
+        .start()
+        .unwrap();
+    for pod in ["client", "late"] {
+        let netns = &mesh.pod(pod).netns;
+        for (key, value) in [
+            ("all.accept_dad", "1"),
+            ("eth0.accept_dad", "1"),
+            ("eth0.dad_transmits", "1000"),
+        ] {
+            netns.sysctl_set(&format!("net.ipv6.conf.{key}"), value).unwrap();
+        }
+        ip(netns, &["addr add fd00:98::7/128 dev eth0"]);
+    }
+    let tentative = "fd00:98::7".parse().unwrap();
+    wait("the address is the pod's", || owns(&mesh, "client", tentative));
+    mesh.relabel("late", true).unwrap();
+    for to in mesh.pod("server").addresses().iter() {
+        let _app = serve(&mesh, "server", to);
+        let seen = exchange(&mesh.pod("client").netns, to);
+        assert!(seen.was_captured(), "{seen:?}");
+        assert_eq!(Some(seen.local.ip()), mesh.pod("client").address_like(to));
+    }
+}
+
 /// What leaves the pod when something in it connects from one of its addresses, whether or not that is refused.
 fn leaves_the_pod(pod: &Netns, from: IpAddr, to: IpAddr) -> Vec<Segment> {
     let on_wire = Capture::start(pod, "eth0").unwrap();
