@@ -43,7 +43,7 @@ pub fn ensure(requests: &mut Requests, addresses: &Addresses) -> Result<(), Enro
             message: RouteNetlinkMessage::NewRoute(route),
             replaces: true,
             step: "add a local route",
-            fine: &[],
+            fine: ROUTE_IS_FINE,
         }));
         for (mark, preference, action) in RULES {
             let mut known = existing.iter().filter(|rule| rule.header.family == family);
@@ -193,6 +193,8 @@ async fn add_rule(
     tolerate(request.execute().await, RULE_IS_FINE, ADD_RULE)
 }
 
+/// Where IPv6 is off on loopback there is no such route, and by the rules what is marked goes nowhere.
+const ROUTE_IS_FINE: &[i32] = &[EACCES];
 const ADD_RULE: &str = "add a routing rule";
 const RULE_IS_FINE: &[i32] = &[EEXIST, EAFNOSUPPORT];
 

@@ -229,6 +229,29 @@ fn a_pod_that_gets_its_first_ipv6_address_while_no_agent_runs_says_nothing_in_cl
     });
 }
 
+/// As it is where a runtime switches IPv6 off, and somebody switches it on again for an interface only.
+#[test]
+fn a_pod_without_ipv6_on_loopback_is_captured_by_ipv4_and_says_nothing_in_clear() {
+    let mut mesh = Mesh::builder("addresses-lo-v6")
+        .wiring(Wiring::PointToPoint)
+        .family(Family::Dual)
+        .outside("late")
+        .start()
+        .unwrap();
+    let late = mesh.pod("late").netns.clone();
+    late.sysctl_set("net.ipv6.conf.lo.disable_ipv6", "1").unwrap();
+    mesh.relabel("late", true).unwrap();
+    assert!(routes_of_ours(&late).contains("local default dev lo "));
+    for to in mesh.world.remote.addresses.iter() {
+        let from = mesh.pod("late").address_like(to).unwrap();
+        let left = leaves_the_pod(&late, from, to);
+        assert!(left.is_empty(), "left the pod in clear: {left:?}");
+    }
+    let status = mesh.agent.run("status", &["late"]).unwrap();
+    let status = String::from_utf8(status.stdout).unwrap();
+    assert!(status.contains("net.ipv6.conf.lo.disable_ipv6=1"), "{status}");
+}
+
 fn routes_of_ours(pod: &Netns) -> String {
     let list = |family: &str| {
         let table = TABLE.to_string();
