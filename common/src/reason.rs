@@ -119,7 +119,7 @@ reasons! {
     MarkRefused = 35, Refused, "mark_refused";
     /// The guard saw a TCP connection leave the pod that had not gone through ztunnel.
     Leaked = 36, Refused, "leaked";
-    /// A captured connection was about to leave the pod because the routing rule that leads it to ztunnel is gone.
+    /// A captured connection was about to leave the pod: its rule is gone, or its socket was bound to a device since.
     Unrouted = 37, Refused, "unrouted";
     /// A connection to an address of the pod that is not known as its own, or not yet.
     UnknownAddress = 38, Refused, "unknown_address";
