@@ -13,14 +13,17 @@ mod tally;
 #[path = "support/wire.rs"]
 mod wire;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd as _;
 
 use futures::TryStreamExt as _;
-use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
-use rtnetlink::IpVersion;
+use netlink_packet_route::route::{RouteScope, RouteType};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::{IpVersion, RouteMessageBuilder};
 use serve::serve;
 use tally::Tally;
+use weir_agent::enroll::requests::Making;
 use weir_agent::enroll::{EnrollError, netlink};
 use weir_common::mark::{RULE_PREFERENCE, TABLE};
 use weir_common::reason::Reason;
@@ -259,4 +262,46 @@ fn remove_rule(netns: &Netns, preference: u32) {
         Ok(())
     })
     .unwrap();
+}
+
+#[test]
+fn one_of_many_requests_that_is_refused_is_told_of_and_the_others_are_carried_out() {
+    let netns = Netns::new().unwrap();
+    let wanted = |interface| {
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .table_id(TABLE)
+            .kind(RouteType::Local)
+            .scope(RouteScope::Host)
+            .output_interface(interface)
+            .build();
+        let mut rule = RuleMessage::default();
+        rule.header.family = AddressFamily::Inet;
+        rule.header.action = RuleAction::ToTable;
+        rule.attributes = vec![RuleAttribute::Table(TABLE), RuleAttribute::FwMark(interface)];
+        let making = |message, step| Making {
+            message,
+            replaces: false,
+            step,
+            fine: &[],
+        };
+        vec![
+            making(RouteNetlinkMessage::NewRoute(route), "add a route"),
+            making(RouteNetlinkMessage::NewRule(rule), "add a rule"),
+        ]
+    };
+    let make = |wanted| netlink::ask(netns.as_fd(), |requests| requests.make(wanted));
+    let refused_at = |refused| match refused {
+        Err(EnrollError::Refused { step, .. }) => Some(step),
+        _ => None,
+    };
+    let has_rule = |mark| {
+        let mark = RuleAttribute::FwMark(mark);
+        rules(&netns).iter().any(|rule| rule.attributes.contains(&mark))
+    };
+    // There is no such interface.
+    assert_eq!(refused_at(make(wanted(99))), Some("add a route"));
+    assert!(has_rule(99));
+    make(wanted(1)).unwrap();
+    assert!(has_rule(1));
+    assert_eq!(refused_at(make(wanted(1))), Some("add a route"));
 }

@@ -159,7 +159,8 @@ impl Enroller {
     /// [`EnrollError::NotEnrolled`], also if another pod of the netns has let go of it meanwhile: half of what capturing
     /// at the sockets needs is gone then, and the rest goes soon. [`EnrollError::Datapath`].
     pub fn capture(&self, cookie: u64) -> Result<(), EnrollError> {
-        let mut entry = self.entry(cookie)?.ok_or(EnrollError::NotEnrolled)?;
+        let before = self.record(cookie)?.ok_or(EnrollError::NotEnrolled)?;
+        let mut entry = before.entry;
         if entry.has(PodEntry::DRAINING) && !entry.has(PodEntry::NODE) {
             return Err(EnrollError::NotEnrolled);
         }
@@ -169,7 +170,7 @@ impl Enroller {
         } else {
             PodEntry::CAPTURING
         };
-        self.set_entry(cookie, entry)
+        self.replace(cookie, Some(before), PodRecord { entry, ..before })
     }
 
     /// The contract by which the kernel captures the pod's connections, if it does.
@@ -310,8 +311,9 @@ impl Enroller {
 
     /// Changes what is done with the pod's connections; the addresses that are shown stay.
     pub(super) fn set_entry(&self, cookie: u64, entry: PodEntry) -> Result<(), EnrollError> {
-        let shown = self.record(cookie)?.unwrap_or_default().shown;
-        self.set_record(cookie, entry, shown)
+        let before = self.record(cookie)?;
+        let shown = before.unwrap_or_default().shown;
+        self.replace(cookie, before, PodRecord { entry, shown })
     }
 
     /// Has programs go by the map while it is changed, if other addresses than these are shown to them: should that fail,
@@ -324,12 +326,15 @@ impl Enroller {
     }
 
     pub(super) fn set_record(&self, cookie: u64, entry: PodEntry, shown: Shown) -> Result<(), EnrollError> {
-        let record = PodRecord { entry, shown };
-        if self.record(cookie)? == Some(record) {
+        self.replace(cookie, self.record(cookie)?, PodRecord { entry, shown })
+    }
+
+    fn replace(&self, cookie: u64, before: Option<PodRecord>, now: PodRecord) -> Result<(), EnrollError> {
+        if before == Some(now) {
             return Ok(());
         }
         let maps = self.datapath.maps();
-        maps.set_pod(cookie, record)?;
+        maps.set_pod(cookie, now)?;
         Ok(maps.begin_era()?)
     }
 }

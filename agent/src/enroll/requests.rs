@@ -138,7 +138,7 @@ impl Requests {
     pub fn make(&mut self, all: Vec<Making>) -> Result<(), EnrollError> {
         let mut steps = Vec::with_capacity(all.len());
         let mut together = Vec::new();
-        let first = self.sequence + 1;
+        let (first, last) = (self.sequence + 1, self.sequence + all.len() as u32);
         for Making {
             message,
             replaces,
@@ -148,7 +148,9 @@ impl Requests {
         {
             self.sequence += 1;
             let way = if replaces { NLM_F_REPLACE } else { NLM_F_EXCL };
-            let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | way;
+            // The kernel tells of what it refuses in any case, and of the last when it is through with all.
+            let asked = if self.sequence == last { NLM_F_ACK } else { 0 };
+            let flags = NLM_F_REQUEST | NLM_F_CREATE | way | asked;
             append(&mut together, message, flags, self.sequence);
             steps.push((step, fine));
         }
@@ -160,24 +162,24 @@ impl Requests {
             .send(&together, 0)
             .map_err(EnrollError::refused(send))?;
         let mut refused = None;
-        let mut missing = steps.len();
-        while missing > 0 {
-            let received = self.receive(|kind, message| {
+        loop {
+            let goes_on = self.receive(|kind, message| {
                 let index =
                     number(message, HEADER + 4 + 8).map(|sequence| sequence.wrapping_sub(first) as usize);
-                let step = index.and_then(|index| steps.get(index));
-                if let (NLMSG_ERROR, Some((step, fine))) = (kind, step) {
-                    missing -= 1;
-                    let made = refusal(message);
-                    if let Err(error) = made
-                        && !error.raw_os_error().is_some_and(|code| fine.contains(&code))
-                    {
-                        refused.get_or_insert(EnrollError::refused(step)(error));
-                    }
+                let step = index.and_then(|index| steps.get(index).zip(Some(index)));
+                let (NLMSG_ERROR, Some(((step, fine), index))) = (kind, step) else {
+                    return Ok(false);
+                };
+                if let Err(error) = refusal(message)
+                    && !error.raw_os_error().is_some_and(|code| fine.contains(&code))
+                {
+                    refused.get_or_insert(EnrollError::refused(step)(error));
                 }
-                Ok(false)
+                Ok(index + 1 == steps.len())
             });
-            received.map_err(EnrollError::refused(send))?;
+            if !goes_on.map_err(EnrollError::refused(send))? {
+                break;
+            }
         }
         refused.map_or(Ok(()), Err)
     }

@@ -101,7 +101,7 @@ impl Sandboxes {
     /// Whether the pod is to be captured before anything else.
     #[must_use]
     pub fn is_starting(&self, uid: &PodUid) -> bool {
-        self.get(uid).is_some_and(|sandbox| sandbox.starting)
+        matches!(self.lock().get(uid), Some(Known::Up(sandbox)) if sandbox.starting)
     }
 
     /// The pod may run: whatever is done from now on is done to a pod with connections.
