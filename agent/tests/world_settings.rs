@@ -265,6 +265,38 @@ fn remove_rule(netns: &Netns, preference: u32) {
 }
 
 #[test]
+fn rules_of_an_earlier_weir_stay_beside_ours_and_go_with_them() {
+    let mut mesh = mesh("rules-before").start().unwrap();
+    change(&mut mesh, "client", false);
+    let netns = mesh.pod("client").netns.clone();
+    let before = rules(&netns);
+    for earlier in [
+        Rule::v4(RULE_PREFERENCE, TABLE).mark(0x222, 0xfff),
+        Rule::v4(RULE_PREFERENCE + 1, TABLE).mark(0x111, 0xfff),
+    ] {
+        netns
+            .netlink(async |netlink| netlink.add_rule(&earlier).await)
+            .unwrap();
+    }
+    let earlier = rules(&netns);
+    change(&mut mesh, "client", true);
+    let now = rules(&netns);
+    assert!(earlier.iter().all(|rule| now.contains(rule)));
+    let remote = &mesh.world.remote;
+    let out = exchange(
+        &netns,
+        &remote.netns,
+        SocketAddr::new(remote.addresses.first().unwrap(), PORT),
+    );
+    assert_ne!(out.server.peer, out.local);
+    // By the mark that the earlier rules are not for.
+    let own = mesh.pod("client").addresses().first().unwrap();
+    exchange(&remote.netns, &netns, SocketAddr::new(own, PORT));
+    change(&mut mesh, "client", false);
+    assert_eq!(rules(&netns), before);
+}
+
+#[test]
 fn one_of_many_requests_that_is_refused_is_told_of_and_the_others_are_carried_out() {
     let netns = Netns::new().unwrap();
     let wanted = |interface| {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ipnetwork::IpNetwork;
 use serde_json::Value;
-use weir_common::mark::{MASK, OUTBOUND, RULE_PREFERENCE, TABLE};
+use weir_common::mark::{LOOPED, LOOPED_MASK, RULE_PREFERENCE, TABLE};
 use weir_netdetect::facts;
 use weir_netdetect::read::{self, Known};
 use weir_testbeds::deadline::{PATIENCE, eventually};
@@ -116,11 +116,11 @@ fn what_gets_in_the_way_in_a_pod_is_told() {
     world
         .pod("web")
         .netns
-        .netlink(async |netlink| netlink.add_rule(&Rule::v4(32764, 100).mark(0x111, 0xfff)).await)
+        .netlink(async |netlink| netlink.add_rule(&Rule::v4(32764, 100).mark(0x222, 0xfff)).await)
         .unwrap();
     let mesh = builder.start_in(world).unwrap();
     let warnings = |pod| status(&mesh, &[pod])["warnings"].clone();
-    let rule = "the routing rule 32764 to table 100 for mark 0x111/0xfff asks for a mark that Weir uses; Weir's rules are asked first";
+    let rule = "the routing rule 32764 to table 100 for mark 0x222/0xfff asks for a mark that Weir uses; Weir's rules are asked first";
     wait_for(&mesh, &["web"], "/warnings", &serde_json::json!([rule]));
     assert_eq!(warnings("other"), serde_json::json!([]));
 }
@@ -181,7 +181,7 @@ fn a_rule_that_comes_and_one_of_ours_that_goes_are_noticed() {
         .start()
         .unwrap();
     let pod = &mesh.pod("web").netns;
-    let foreign = Rule::v6(32764, 100).mark(0x111, 0xfff);
+    let foreign = Rule::v6(32764, 100).mark(0x222, 0xfff);
     pod.netlink(async |netlink| netlink.add_rule(&foreign).await)
         .unwrap();
     let warned = |pod: &Value| pod["warnings"].to_string().contains("the routing rule 32764");
@@ -189,7 +189,7 @@ fn a_rule_that_comes_and_one_of_ours_that_goes_are_noticed() {
     pod.netlink(async |netlink| netlink.delete_rule(&foreign).await)
         .unwrap();
     wait_for_listed(&mesh, "web", |pod| !warned(pod));
-    let ours = Rule::v4(RULE_PREFERENCE, TABLE).mark(OUTBOUND, MASK);
+    let ours = Rule::v4(RULE_PREFERENCE, TABLE).mark(LOOPED, LOOPED_MASK);
     pod.netlink(async |netlink| netlink.delete_rule(&ours).await)
         .unwrap();
     let host = &mesh.world.node.netns;

@@ -10,13 +10,19 @@ pub const OUTBOUND: u32 = 0x222;
 /// interface, so that neither answers nor the kernel's check of source addresses follow it.
 pub const VIRTUAL: u32 = 0x223;
 /// ztunnel's connection to the application, made from the client's address.
-pub const TO_APPLICATION: u32 = 0x111;
+pub const TO_APPLICATION: u32 = 0x232;
 /// A packet that ztunnel sent in a pod's name, on its way through the node as if the pod had sent it (node contract).
 pub const BYPASS: u32 = 0x333;
 /// A packet on its way from the node to ztunnel's netns, tagged by us and not by a forger (node contract).
 pub const TAGGED: u32 = 0x334;
 /// A redirected packet in ztunnel's netns (node contract): a rule leads it to local delivery there.
 pub const TO_ZTUNNEL: u32 = 0x400;
+
+/// The part of [`OUTBOUND`] and [`TO_APPLICATION`] that they have in common, and nothing else has: both lead to the same
+/// table, by one rule.
+pub const LOOPED: u32 = OUTBOUND & LOOPED_MASK;
+/// See above.
+pub const LOOPED_MASK: u32 = MASK & !(OUTBOUND ^ TO_APPLICATION);
 
 /// The pod's routing table in which every destination is local; "WEIR" in ASCII, so that it is nobody else's.
 pub const TABLE: u32 = 0x5745_4952;
@@ -35,4 +41,18 @@ pub const fn replaced(mark: u32, ours: u32) -> u32 {
 #[inline(always)]
 pub const fn ours(mark: u32) -> u32 {
     mark & MASK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_rule_is_for_the_two_that_go_by_loopback_and_for_no_other() {
+        let by_rule = |mark: u32| mark & LOOPED_MASK == LOOPED;
+        assert!(by_rule(OUTBOUND) && by_rule(TO_APPLICATION));
+        for mark in [ZTUNNEL, VIRTUAL, BYPASS, TAGGED, TO_ZTUNNEL, 0] {
+            assert!(!by_rule(mark), "{mark:#x}");
+        }
+    }
 }

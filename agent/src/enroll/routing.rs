@@ -16,16 +16,16 @@ use super::requests::{Making, Requests};
 
 /// Loopback has this index in every network namespace.
 pub(super) const LOOPBACK_INDEX: u32 = 1;
-/// What becomes of the marks, each by a rule of its own preference: they lead to our table, and what finds no route there
-/// goes nowhere. It would leave by the pod's own routes, in clear.
-const RULES: [(u32, u32, RuleAction); 4] = [
-    (mark::OUTBOUND, RULE_PREFERENCE, RuleAction::ToTable),
-    (mark::TO_APPLICATION, RULE_PREFERENCE + 1, RuleAction::ToTable),
-    (mark::OUTBOUND, RULE_PREFERENCE + 3, RuleAction::Unreachable),
-    (mark::TO_APPLICATION, RULE_PREFERENCE + 4, RuleAction::Unreachable),
+/// What becomes of connections by loopback, each by a rule of its own preference: they lead to our table, and what finds
+/// no route there goes nowhere. It would leave by the pod's own routes, in clear.
+const RULES: [(u32, RuleAction); 2] = [
+    (RULE_PREFERENCE, RuleAction::ToTable),
+    (RULE_PREFERENCE + 2, RuleAction::Unreachable),
 ];
+/// The marks that [`RULES`] are for, and what of them is looked at.
+const LOOPED: (u32, u32) = (mark::LOOPED, mark::LOOPED_MASK);
 /// The preference of the rules for virtual interfaces.
-const VIRTUAL_PREFERENCE: u32 = RULE_PREFERENCE + 2;
+const VIRTUAL_PREFERENCE: u32 = RULE_PREFERENCE + 1;
 
 /// Makes routes for the families that the pod has addresses of, and rules for both: connections are marked whatever
 /// their family, and the first address of the other one may come when nobody looks.
@@ -45,17 +45,20 @@ pub fn ensure(requests: &mut Requests, addresses: &Addresses) -> Result<(), Enro
             step: "add a local route",
             fine: ROUTE_IS_FINE,
         }));
-        for (mark, preference, action) in RULES {
-            let mut known = existing.iter().filter(|rule| rule.header.family == family);
-            match known.find(|rule| preference_of(rule) == Some(preference)) {
-                Some(rule) if is_ours(rule) => {}
-                Some(_) => return Err(EnrollError::RuleTaken { preference }),
-                None => missing.push(Making {
-                    message: RouteNetlinkMessage::NewRule(rule(family, (mark, preference, action), None)),
+        for (preference, action) in RULES {
+            let known = existing.iter().filter(|rule| rule.header.family == family);
+            let mut known = known.filter(|rule| preference_of(rule) == Some(preference));
+            if known.clone().any(|rule| !is_ours(rule)) {
+                return Err(EnrollError::RuleTaken { preference });
+            }
+            // Connections that an earlier Weir has marked otherwise go on by its rules.
+            if !known.any(is_looping) {
+                missing.push(Making {
+                    message: RouteNetlinkMessage::NewRule(rule(family, (LOOPED, preference, action), None)),
                     replaces: false,
                     step: ADD_RULE,
                     fine: RULE_IS_FINE,
-                }),
+                });
             }
         }
     }
@@ -170,10 +173,10 @@ pub fn is_complete(requests: &mut Requests) -> Result<bool, EnrollError> {
                 .filter(|rule| rule.header.family == family)
                 .collect();
             let is_there = |preference| {
-                let mut ours = of_family.iter().filter(|rule| is_ours(rule));
+                let mut ours = of_family.iter().filter(|rule| is_looping(rule));
                 ours.any(|rule| preference_of(rule) == Some(preference))
             };
-            of_family.is_empty() || RULES.iter().all(|(_, preference, _)| is_there(*preference))
+            of_family.is_empty() || RULES.iter().all(|(preference, _)| is_there(*preference))
         }))
 }
 
@@ -189,7 +192,7 @@ async fn add_rule(
         IpVersion::V6 => AddressFamily::Inet6,
     };
     let mut request = handle.rule().add();
-    *request.message_mut() = rule(family, (mark, preference, RuleAction::ToTable), interface);
+    *request.message_mut() = rule(family, ((mark, MASK), preference, RuleAction::ToTable), interface);
     tolerate(request.execute().await, RULE_IS_FINE, ADD_RULE)
 }
 
@@ -201,7 +204,7 @@ const RULE_IS_FINE: &[i32] = &[EEXIST, EAFNOSUPPORT];
 /// One that leads nowhere names our table all the same: that is what it is known by.
 fn rule(
     family: AddressFamily,
-    (mark, preference, action): (u32, u32, RuleAction),
+    ((mark, mask), preference, action): ((u32, u32), u32, RuleAction),
     interface: Option<&str>,
 ) -> RuleMessage {
     let mut rule = RuleMessage::default();
@@ -211,7 +214,7 @@ fn rule(
         RuleAttribute::Table(TABLE),
         RuleAttribute::Priority(preference),
         RuleAttribute::FwMark(mark),
-        RuleAttribute::FwMask(MASK),
+        RuleAttribute::FwMask(mask),
     ];
     let interface = interface.map(|interface| RuleAttribute::Iifname(interface.to_owned()));
     rule.attributes.extend(interface);
@@ -234,6 +237,13 @@ pub(super) async fn existing_rules(
 /// Nobody else names our table.
 fn is_ours(rule: &RuleMessage) -> bool {
     rule.attributes.contains(&RuleAttribute::Table(TABLE))
+}
+
+/// One of [`RULES`].
+fn is_looping(rule: &RuleMessage) -> bool {
+    let (mark, mask) = LOOPED;
+    let asked = [RuleAttribute::FwMark(mark), RuleAttribute::FwMask(mask)];
+    is_ours(rule) && asked.iter().all(|asked| rule.attributes.contains(asked))
 }
 
 fn preference_of(rule: &RuleMessage) -> Option<u32> {

@@ -68,7 +68,7 @@ pub fn counted(mesh: &Mesh, netns: &Netns, reason: Reason) -> u64 {
 }
 
 /// How many rules of ours an enrolled pod has of each family.
-pub const RULES: usize = 4;
+pub const RULES: usize = 2;
 
 /// How many routing rules by mark a netns has.
 pub fn rules_of_ours(netns: &Netns) -> usize {

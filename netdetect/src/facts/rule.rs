@@ -7,7 +7,7 @@ use weir_common::mark::{self, MASK, RULE_PREFERENCE, TABLE};
 use super::Family;
 
 /// The last preference that Weir's own rules have.
-const LAST_PREFERENCE: u32 = RULE_PREFERENCE + 4;
+const LAST_PREFERENCE: u32 = RULE_PREFERENCE + 2;
 /// Marks that mean something to Weir in a pod.
 const MARKS: [u32; 4] = [mark::OUTBOUND, mark::VIRTUAL, mark::TO_APPLICATION, mark::ZTUNNEL];
 /// The rule that istio-cni leaves in pods: its mark, mask, and table.
@@ -117,15 +117,15 @@ mod tests {
     #[test]
     fn rules_clash_by_preference_and_by_mark() {
         for (rule, clash) in [
-            (rule(15, Some((0x222, 0xfff)), TABLE), None),
+            (rule(15, Some((0x222, 0xfef)), TABLE), None),
             (rule(16, Some((0x8000, 0x8000)), 7), Some(Clash::Preference)),
-            (rule(19, None, 7), Some(Clash::Preference)),
+            (rule(17, None, 7), Some(Clash::Preference)),
             (rule(14, None, 7), Some(Clash::Before)),
             (rule(14, Some((0x222, 0xfff)), 7), Some(Clash::Before)),
             (rule(14, Some((0x4000, 0x4000)), 7), None),
-            (rule(32764, Some((0x111, 0xfff)), 100), Some(Clash::After)),
+            (rule(32764, Some((0x111, 0xfff)), 100), None),
             (rule(32764, Some((0x2, 0x2)), 7), Some(Clash::After)),
-            (rule(20, None, 7), None),
+            (rule(18, None, 7), None),
             (rule(20, Some((0x222, u32::MAX)), 7), Some(Clash::After)),
         ] {
             assert_eq!(rule.clash(), clash, "{rule:?}");

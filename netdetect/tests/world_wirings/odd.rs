@@ -115,6 +115,7 @@ fn rules_and_settings_that_get_in_the_way_are_found() {
     let pod = &world.pod("pod").netns;
     pod.netlink(async |netlink| {
         netlink.add_rule(&Rule::v4(32764, 100).mark(0x111, 0xfff)).await?;
+        netlink.add_rule(&Rule::v4(32763, 100).mark(0x222, 0xfff)).await?;
         netlink
             .add_rule(&Rule::v6(16, 7).from("fd00::/8".parse().unwrap()))
             .await?;
@@ -123,7 +124,7 @@ fn rules_and_settings_that_get_in_the_way_are_found() {
     .unwrap();
     pod.sysctl_set("net.ipv6.conf.lo.disable_ipv6", "1").unwrap();
     let facts = facts(&world, "pod");
-    assert_eq!(facts.rules.len(), 3);
+    assert_eq!(facts.rules.len(), 4);
     let clashes: Vec<_> = facts
         .clashes()
         .map(|(rule, clash)| (rule.preference, rule.owner(), clash))
@@ -131,7 +132,7 @@ fn rules_and_settings_that_get_in_the_way_are_found() {
     assert_eq!(
         clashes,
         [
-            (32764, RuleOwner::IstioCni, Clash::After),
+            (32763, RuleOwner::Other, Clash::After),
             (16, RuleOwner::Other, Clash::Preference)
         ]
     );
