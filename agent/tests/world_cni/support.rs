@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
 
 use weir_agent::datapath::{Maps, Pins};
 use weir_agent::inside;
@@ -89,9 +90,9 @@ impl Scene {
         self.scratch.path("cni.sock")
     }
 
-    /// There is none before the agent has its first list of pods.
+    /// There is none before the agent has its first list of pods, but that of an agent before it, where nobody listens.
     pub fn wait_for_socket(&self) {
-        eventually(PATIENCE, || self.socket().exists().then_some(())).unwrap();
+        eventually(PATIENCE, || UnixStream::connect(self.socket()).ok()).unwrap();
     }
 
     /// Adds a pod to the world, for which the agent has only its line.
