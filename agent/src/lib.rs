@@ -17,6 +17,7 @@ pub mod http;
 pub mod inside;
 pub mod metrics;
 pub mod pods;
+mod polled;
 pub mod probes;
 pub mod report;
 pub mod run;

@@ -5,6 +5,7 @@
 mod desk;
 mod find;
 mod last_word;
+mod line;
 mod question;
 mod server;
 mod tally;

@@ -1,13 +1,11 @@
 //! A question on its way from the plugin, with the network namespace that comes with it.
 
-use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use tokio::io::Interest;
-use tokio::net::UnixStream;
 use weir_cni::protocol::{LONGEST, Request, VERSION};
+
+use super::line::Line;
 
 /// Why a question cannot be answered.
 #[derive(Debug, thiserror::Error)]
@@ -27,12 +25,11 @@ pub(super) enum QuestionError {
 }
 
 /// Reads one question.
-pub(super) async fn read(stream: &UnixStream) -> Result<(Request, Option<OwnedFd>), QuestionError> {
+pub(super) async fn read(from: &Line) -> Result<(Request, Option<OwnedFd>), QuestionError> {
     let (mut line, mut netns) = (Vec::new(), None);
     let mut part = [0; 4096];
     while line.last() != Some(&b'\n') {
-        let received = stream.async_io(Interest::READABLE, || receive(stream, &mut part));
-        let (length, descriptor) = received.await?;
+        let (length, descriptor) = from.hear(&mut part).await?;
         if length == 0 {
             return Err(QuestionError::Cut);
         }
@@ -48,21 +45,4 @@ pub(super) async fn read(stream: &UnixStream) -> Result<(Request, Option<OwnedFd
         VERSION => Ok((request, netns)),
         other => Err(QuestionError::Version(other)),
     }
-}
-
-fn receive(stream: &UnixStream, part: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(
-        stream,
-        &mut [IoSliceMut::new(part)],
-        &mut control,
-        RecvFlags::CMSG_CLOEXEC,
-    )?;
-    let descriptors = control.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-        _ => None,
-    });
-    let descriptors: Vec<OwnedFd> = descriptors.flatten().collect();
-    Ok((received.bytes, descriptors.into_iter().next()))
 }

@@ -4,19 +4,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::unistd::geteuid;
-use socket2::Type;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::{UnixListener, UnixStream};
+use socket2::{Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 use weir_cni::protocol::{self, Answer, Outcome};
 
 use super::desk::Desk;
+use super::line::Line;
 use super::{last_word, question, tally};
 use crate::cni_conf::{self, Installer};
 use crate::http::{ACCEPT_PAUSE, Slots};
 use crate::pods::source::SourceEvent;
+use crate::polled::polled;
 use crate::run::calls::Calls;
 use crate::run::view::View;
 use crate::socket_file::{self, BindError, SocketFile};
@@ -54,7 +55,7 @@ pub async fn serve(socket: PathBuf, installer: Option<Installer>, view: View, ca
     );
 }
 
-async fn bind_at_last(socket: &Path, view: &View) -> (UnixListener, SocketFile) {
+async fn bind_at_last(socket: &Path, view: &View) -> (AsyncFd<Socket>, SocketFile) {
     loop {
         match bind(socket) {
             Ok(bound) => {
@@ -70,9 +71,9 @@ async fn bind_at_last(socket: &Path, view: &View) -> (UnixListener, SocketFile) 
     }
 }
 
-fn bind(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
+fn bind(path: &Path) -> Result<(AsyncFd<Socket>, SocketFile), BindError> {
     let (socket, file) = socket_file::bind(path, Type::STREAM)?;
-    let listener = UnixListener::from_std(socket.into()).map_err(|source| BindError::Io {
+    let listener = polled(socket, Interest::READABLE).map_err(|source| BindError::Io {
         path: path.to_owned(),
         step: "poll the socket",
         source,
@@ -80,15 +81,16 @@ fn bind(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
     Ok((listener, file))
 }
 
-async fn accept(listener: UnixListener, desk: Arc<Desk>) {
+async fn accept(listener: AsyncFd<Socket>, desk: Arc<Desk>) {
     let slots = Slots::new(CONNECTIONS);
     loop {
         let slot = slots.take().await;
-        match listener.accept().await {
-            Ok((stream, _unnamed)) if is_ours(&stream) => {
+        let accepted = listener.async_io(Interest::READABLE, Socket::accept).await;
+        match accepted.and_then(|(socket, _unnamed)| Line::new(socket)) {
+            Ok(line) if line.is_ours() => {
                 let desk = desk.clone();
                 tokio::spawn(async move {
-                    answer(stream, &desk).await;
+                    answer(line, &desk).await;
                     drop(slot);
                 });
             }
@@ -101,15 +103,9 @@ async fn accept(listener: UnixListener, desk: Arc<Desk>) {
     }
 }
 
-/// The file's mode keeps others out; this does so even where its directory was made by somebody else.
-fn is_ours(stream: &UnixStream) -> bool {
-    let peer = stream.peer_cred();
-    peer.is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw())
-}
-
-async fn answer(mut stream: UnixStream, desk: &Arc<Desk>) {
+async fn answer(line: Line, desk: &Arc<Desk>) {
     let begun = Instant::now();
-    let outcome = match timeout(ASK_WITHIN, question::read(&stream)).await {
+    let outcome = match timeout(ASK_WITHIN, question::read(&line)).await {
         Ok(Ok((request, netns))) => {
             let command = tally::Command::of(&request.command);
             let outcome = desk.answer(request, netns).await;
@@ -126,11 +122,11 @@ async fn answer(mut stream: UnixStream, desk: &Arc<Desk>) {
         }
         Err(_) => return debug!("a CNI plugin has asked nothing"),
     };
-    let written = match protocol::line(&Answer::new(outcome)) {
-        Ok(line) => stream.write_all(&line).await,
+    let said = match protocol::line(&Answer::new(outcome)) {
+        Ok(answer) => line.say(&answer).await,
         Err(error) => Err(error.into()),
     };
-    if let Err(error) = written {
+    if let Err(error) = said {
         debug!(%error, "a CNI plugin has not waited for its answer");
     }
 }

@@ -18,6 +18,7 @@ use super::EnrollError;
 use super::requests::{HEADER, attribute};
 use crate::burst::Burst;
 use crate::inside;
+use crate::polled::polled;
 
 const GROUPS: [MulticastGroup; 7] = [
     MulticastGroup::Link,
@@ -119,7 +120,7 @@ impl NetnsWatch {
             Some(polled) => polled,
             unpolled => match received(&self.socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    unpolled.insert(polled(self.socket.clone())?)
+                    unpolled.insert(polled(self.socket.clone(), Interest::READABLE)?)
                 }
                 received => return received,
             },
@@ -165,14 +166,6 @@ fn subscribe() -> io::Result<Socket> {
     let groups = groups.fold(0, |all, group: u32| all | group);
     socket.bind(&SocketAddr::new(0, groups))?;
     Ok(socket)
-}
-
-#[expect(
-    deprecated,
-    reason = "its successor is unsafe for types that may change their descriptor; ours never do"
-)]
-fn polled(socket: Arc<Socket>) -> io::Result<AsyncFd<Arc<Socket>>> {
-    AsyncFd::with_interest(socket, Interest::READABLE)
 }
 
 /// More changes came than the socket could hold.

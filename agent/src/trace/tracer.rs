@@ -3,8 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aya::maps::{MapData, RingBuf};
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tracing::warn;
@@ -14,6 +13,7 @@ use super::reader::Reader;
 use crate::api::VERSION;
 use crate::api::trace::TraceLine;
 use crate::datapath::{Datapath, DatapathError};
+use crate::polled::polled;
 use crate::run::node::change_settings;
 use crate::run::registry::Registry;
 
@@ -97,7 +97,7 @@ impl Inner {
         let mut ring = self.datapath.maps().events()?;
         // What an earlier agent has left is no news.
         while ring.next().is_some() {}
-        let ring = polled(ring)?;
+        let ring = polled(ring, Interest::READABLE)?;
         let reader = Reader::new(ring, self.registry.clone(), self.lines.clone());
         change_settings(&self.datapath, |settings| settings.flags |= NodeSettings::TRACE)?;
         Ok(tokio::spawn(reader.run()))
@@ -116,14 +116,6 @@ impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-#[expect(
-    deprecated,
-    reason = "the successor is unsafe; the ring owns its descriptor for as long as it lives"
-)]
-fn polled(ring: RingBuf<MapData>) -> io::Result<AsyncFd<RingBuf<MapData>>> {
-    AsyncFd::new(ring)
 }
 
 /// One who listens, until it is dropped.

@@ -8,9 +8,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, getsockopt, recv, sendmsg, sockopt};
 use serde::Serialize;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 pub use listener::SeqpacketListener;
+
+use crate::polled::polled;
 
 /// Longest answer that is read whole; ztunnel's errors with a backtrace go past 1 KiB.
 const MAX_DATAGRAM: usize = 16 * 1024;
@@ -64,7 +67,7 @@ impl Seqpacket {
     fn new(socket: OwnedFd) -> io::Result<Self> {
         let peer = peer_of(socket.as_fd())?;
         Ok(Self {
-            socket: polled(socket)?,
+            socket: polled(socket, Interest::READABLE | Interest::WRITABLE)?,
             peer,
         })
     }
@@ -76,7 +79,7 @@ impl Seqpacket {
 
     /// The next datagram. Cancelling it loses nothing.
     pub async fn receive(&self) -> Result<Vec<u8>, ReceiveError> {
-        let received = self.when_ready(tokio::io::Interest::READABLE, datagram).await;
+        let received = self.when_ready(Interest::READABLE, datagram).await;
         let (length, datagram) = received.map_err(|error| match error.kind() {
             io::ErrorKind::ConnectionReset => ReceiveError::Closed,
             _ => ReceiveError::Io(error),
@@ -95,7 +98,7 @@ impl Seqpacket {
             .iter()
             .map(|fds| ControlMessage::ScmRights(fds))
             .collect();
-        self.when_ready(tokio::io::Interest::WRITABLE, |fd| {
+        self.when_ready(Interest::WRITABLE, |fd| {
             sendmsg::<()>(
                 fd.as_raw_fd(),
                 &[IoSlice::new(datagram)],
@@ -118,7 +121,7 @@ impl Seqpacket {
 
     async fn when_ready<T>(
         &self,
-        interest: tokio::io::Interest,
+        interest: Interest,
         mut call: impl FnMut(BorrowedFd<'_>) -> nix::Result<T>,
     ) -> io::Result<T> {
         self.socket
@@ -144,15 +147,6 @@ fn send_error(error: io::Error, with_descriptor: bool) -> SendError {
         Some(code) if with_descriptor && ABOUT_DESCRIPTORS.contains(&code) => SendError::Descriptor(error),
         _ => SendError::Io(error),
     }
-}
-
-/// Hands a socket to tokio's poller.
-#[expect(
-    deprecated,
-    reason = "its successor is unsafe for types that may change their descriptor; ours never do"
-)]
-fn polled<T: AsRawFd>(socket: T) -> io::Result<AsyncFd<T>> {
-    AsyncFd::new(socket)
 }
 
 /// What can be read at this moment: data, or that the peer hung up.

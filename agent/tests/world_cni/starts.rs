@@ -138,6 +138,7 @@ fn without_the_agent_pods_of_the_mesh_wait_and_others_start() {
     );
 
     scene.mesh.agent.restart().unwrap();
+    scene.wait_for_socket();
     scene.runtime.add(&of(&two, "shop")).unwrap();
     assert!(was_redirected(&scene.first_connection(&two).unwrap()));
 }
@@ -182,8 +183,12 @@ fn what_makes_no_sense_is_refused_and_hurts_nobody() {
         BufReader::new(stream).read_line(&mut answer).unwrap();
         assert!(answer.contains("\"refused\""), "{:?}: {answer}", String::from_utf8_lossy(question));
     }
-    // Somebody who never ends is in nobody's way.
-    let _hanging = UnixStream::connect(scene.socket()).unwrap();
+    // Somebody who never ends is in nobody's way, and is answered when he does.
+    let mut hanging = UnixStream::connect(scene.socket()).unwrap();
     scene.runtime.add(&sandbox(&pod)).unwrap();
     assert!(was_redirected(&scene.first_connection(&pod).unwrap()));
+    hanging.write_all(b"nonsense\n").unwrap();
+    let mut answer = String::new();
+    BufReader::new(hanging).read_line(&mut answer).unwrap();
+    assert!(answer.contains("\"refused\""), "{answer}");
 }

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use nix::poll::PollFlags;
 use socket2::{Socket, Type};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::{Seqpacket, poll_now, polled};
+use super::{Seqpacket, poll_now};
+use crate::polled::polled;
 use crate::socket_file::{self, BindError, SocketFile};
 
 /// A listening socket and its file, which goes when this does.
@@ -21,7 +23,7 @@ impl SeqpacketListener {
     /// Serves `path`.
     pub fn bind(path: &Path) -> Result<Self, BindError> {
         let (socket, file) = socket_file::bind(path, Type::SEQPACKET)?;
-        let socket = polled(socket).map_err(|source| BindError::Io {
+        let socket = polled(socket, Interest::READABLE).map_err(|source| BindError::Io {
             path: path.to_owned(),
             step: "poll the socket",
             source,
@@ -37,10 +39,7 @@ impl SeqpacketListener {
     /// The next connection whose peer is still there. Cancelling it loses nothing.
     pub async fn accept(&self) -> io::Result<Seqpacket> {
         loop {
-            let accepted = self
-                .socket
-                .async_io(tokio::io::Interest::READABLE, Socket::accept)
-                .await;
+            let accepted = self.socket.async_io(Interest::READABLE, Socket::accept).await;
             match accepted {
                 Ok((socket, _unnamed)) if is_hung_up(&socket)? => {}
                 Ok((socket, _unnamed)) => {
