@@ -109,6 +109,25 @@ mod tests {
     use weir_common::names::map;
 
     use super::{MapType, Shape, Shapes};
+    use crate::check::FEATURES;
+    use crate::check::feature::Probe;
+
+    /// Where there are eBPF programs there are these.
+    const AS_OLD_AS_PROGRAMS: [MapType; 2] = [MapType::ARRAY, MapType::PERCPU_ARRAY];
+
+    #[test]
+    fn weir_check_tries_every_type_of_map_that_not_every_kernel_has() {
+        for (name, shape) in Shapes::read().unwrap().0 {
+            let is_tried = FEATURES
+                .iter()
+                .any(|feature| feature.probe == Probe::Map(shape.kind));
+            assert!(
+                is_tried || AS_OLD_AS_PROGRAMS.contains(&shape.kind),
+                "{name} is a {}",
+                shape.kind
+            );
+        }
+    }
 
     #[test]
     fn every_map_is_in_an_object() {

@@ -62,6 +62,8 @@ features! {
         "excluded ranges"; "Linux 4.11 or newer";
     "map sockhash" Probe::Map(MapType::SOCKHASH), &[Socket, Virtual];
         "ztunnel's listeners"; "a kernel with CONFIG_INET and CONFIG_BPF_SYSCALL";
+    "map sockmap" Probe::Map(MapType::SOCKMAP), &[Node, Steer];
+        "ztunnel's listeners"; "a kernel with CONFIG_INET and CONFIG_BPF_SYSCALL";
     "map sk_storage" Probe::Map(MapType::SK_STORAGE), &[Dns, Rewrite];
         "original destinations"; "Linux 5.2 or newer";
     "map ringbuf" Probe::Map(MapType::RINGBUF), &[Trace];

@@ -21,6 +21,7 @@ pub fn map(kind: MapType) -> Result<OwnedFd, Outcome> {
     let (key_size, value_size, max_entries) = match kind {
         MapType::RINGBUF => (0, 0, 65536),
         MapType::SK_STORAGE => (4, 4, 0),
+        MapType::SOCKMAP => (4, 4, 1),
         _ => (8, 8, 1),
     };
     let spec = MapSpec {
