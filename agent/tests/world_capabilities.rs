@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
+use aya::util::KernelVersion;
 use serde::Deserialize as _;
 use serde_json::Value;
 use weir_testbeds::deadline::{PATIENCE, eventually};
@@ -165,7 +166,10 @@ fn world_without_sys_admin_no_namespace_can_be_entered() {
 #[test]
 fn world_without_net_admin_no_pod_can_be_enrolled() {
     let mesh = taken_over_with("rights-net", &all_but("net_admin"));
-    mesh.wait_state("client", "failed").unwrap();
+    // Before Linux 6.9 who has SYS_ADMIN alone cannot make maps of sockets either, and the agent ends.
+    if KernelVersion::current().unwrap() >= KernelVersion::new(6, 9, 0) {
+        mesh.wait_state("client", "failed").unwrap();
+    }
     assert_says(&mesh, &["not permitted"]);
 }
 

@@ -29,7 +29,7 @@ pub enum DatapathError {
         source: io::Error,
     },
     /// The object or one of its maps was refused.
-    #[error("loading eBPF object: {0}; `weir check` tells what this kernel lacks")]
+    #[error("loading eBPF object: {0}; `weir check` tells which feature of the kernel or right is missing")]
     Load(#[from] aya::EbpfError),
     /// A program is not in the object, or of another type: the build is broken.
     #[error("the embedded object has no program {0}")]
@@ -38,7 +38,7 @@ pub enum DatapathError {
     #[error("the embedded object has no place for a netns cookie")]
     NoPlaceForCookie,
     /// The kernel refused a program.
-    #[error("program {program}: {why}; `weir check` tells what this kernel lacks")]
+    #[error("program {program}: {why}; `weir check` tells which feature of the kernel or right is missing")]
     Program {
         /// Which.
         program: &'static str,
