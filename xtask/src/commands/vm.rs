@@ -25,17 +25,20 @@ const PACKAGES: &[&str] = &[
     "xz-utils",
 ];
 
-/// Tests that take drivers which not every kernel has, and what older kernels do in another way: which of a package's
-/// tests, and which of those.
+/// Tests that take drivers which not every kernel has, what older kernels do in another way, and what newest features need
+/// of them: which of a package's tests, and which of those.
 const TESTS: &[(&str, &str, &str)] = &[
     ("weir-agent", "bpf_datapath", ""),
     ("weir-agent", "bpf_sys", ""),
     ("weir-agent", "bpf_verified", ""),
     ("weir-agent", "world_balancer", ""),
+    ("weir-agent", "world_capabilities", "without_net_admin"),
+    ("weir-agent", "world_endings", "without_a_word"),
     ("weir-agent", "world_guard", "a_qdisc"),
     ("weir-netdetect", "world_wirings", ""),
     ("weir-netdetect", "world_plugins", ""),
     ("weir-agent", "world_drivers", ""),
+    ("weir-agent", "world_node", "listeners::bridge::a_listener"),
     ("weir-agent", "world_node", "reach::bridge"),
     ("weir-agent", "world_node", "sideless"),
     ("weir-agent", "world_node", "netkit"),
