@@ -31,8 +31,6 @@ pub struct Enrolled {
 /// A minute of all ports that ztunnel is given for one client, and half the ports that the pod has for one destination.
 const NO_TIMESTAMPS: &str = "TCP timestamps are off (net.ipv4.tcp_timestamps=0), so each port rests for a minute: \
     connections fail beyond some 300 a second from one client, or some 200 a second to one destination; leave them on";
-const NO_V6_ON_LOOPBACK: &str = "IPv6 is off on loopback (net.ipv6.conf.lo.disable_ipv6=1), so the pod's connections by \
-    IPv6 cannot be led to ztunnel and go nowhere; set it to 0";
 
 /// Applies and takes back what a pod needs in the kernel. Two calls for one netns must not run at once.
 #[derive(Clone, Debug)]
@@ -265,12 +263,11 @@ impl Enroller {
                 self.set_record(cookie, tracked, addresses.shown())
             })?;
             routing::ensure(requests, &addresses)?;
-            let by_v6 = addresses.first_v6.is_none() || sysctls::has_v6_on_loopback(&mut settings)?;
-            let cautions = [(timestamps, NO_TIMESTAMPS), (by_v6, NO_V6_ON_LOOPBACK)]
-                .into_iter()
-                .filter(|(is_fine, _)| !is_fine)
-                .map(|(_, caution)| caution.to_owned())
-                .collect();
+            let cautions = if timestamps {
+                Vec::new()
+            } else {
+                vec![NO_TIMESTAMPS.to_owned()]
+            };
             let interfaces = interfaces::prepare(requests, netns, &wanted, entry.is_none())?;
             Ok((addresses, interfaces, cautions))
         })?;

@@ -25,7 +25,6 @@ const ON: &str = "1";
 const OFF: &str = "0";
 /// The pod's own affair; whether it is on is asked all the same.
 const TIMESTAMPS: &str = "net.ipv4.tcp_timestamps";
-const NO_V6_ON_LOOPBACK: &str = "net.ipv6.conf.lo.disable_ipv6";
 
 /// All of them are switched from their defaults to [`ON`]. Agents of other layouts go by the order: what comes new
 /// comes last.
@@ -140,21 +139,11 @@ pub fn are_on(sysctls: &mut Sysctls, v6: bool) -> Result<bool, EnrollError> {
 /// # Errors
 /// [`EnrollError::Sysctl`].
 pub fn has_timestamps(sysctls: &mut Sysctls) -> Result<bool, EnrollError> {
-    Ok(read(sysctls, TIMESTAMPS)? != OFF)
-}
-
-/// Whether connections by IPv6 can be led over loopback, in a namespace that has IPv6 at all.
-///
-/// # Errors
-/// [`EnrollError::Sysctl`].
-pub fn has_v6_on_loopback(sysctls: &mut Sysctls) -> Result<bool, EnrollError> {
-    Ok(read(sysctls, NO_V6_ON_LOOPBACK)? == OFF)
-}
-
-fn read(sysctls: &mut Sysctls, name: &'static str) -> Result<String, EnrollError> {
-    sysctls
-        .read(name)
-        .map_err(|source| EnrollError::Sysctl { name, source })
+    let value = sysctls.read(TIMESTAMPS).map_err(|source| EnrollError::Sysctl {
+        name: TIMESTAMPS,
+        source,
+    })?;
+    Ok(value != OFF)
 }
 
 #[cfg(test)]

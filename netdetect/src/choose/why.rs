@@ -224,7 +224,7 @@ impl fmt::Display for Caution {
         match self {
             Self::Rule { rule, clash } => rule_text(rule, *clash, f),
             Self::LoopbackWithoutIpv6 => f.write_str(
-                "the pod has IPv6 addresses but no IPv6 on loopback, over which connections are led: set net.ipv6.conf.lo.disable_ipv6=0 in it",
+                "the pod has IPv6 addresses but no IPv6 on loopback, over which connections are led, so those by IPv6 go nowhere: set net.ipv6.conf.lo.disable_ipv6=0 in it",
             ),
             Self::Divided { interface } => write!(
                 f,
