@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use super::redirect::inspect;
-use super::requests::{Requests, attribute};
+use super::requests::{Requests, attribute, number};
 use super::{EnrollError, netlink, routing};
 use crate::datapath::{Datapath, Interface, Link};
 
@@ -153,16 +153,15 @@ pub fn list(requests: &mut Requests) -> Result<Vec<Interface>, EnrollError> {
 
 /// `struct ifinfomsg`, and its attributes.
 fn read(link: &[u8]) -> Option<Interface> {
-    let number = |at: usize| link.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes);
     let kind = u16::from_ne_bytes([*link.get(2)?, *link.get(3)?]);
-    let is_loopback = number(8)? & libc::IFF_LOOPBACK.cast_unsigned() != 0;
+    let is_loopback = number(link, 8)? & libc::IFF_LOOPBACK.cast_unsigned() != 0;
     if is_loopback {
         return None;
     }
     let name = attribute(link.get(IFINFOMSG..)?, libc::IFLA_IFNAME)?;
     let name = name.strip_suffix(&[0]).unwrap_or(name);
     Some(Interface {
-        index: number(4)?,
+        index: number(link, 4)?,
         name: String::from_utf8(name.to_owned()).ok()?,
         link: match kind {
             libc::ARPHRD_ETHER => Link::Ethernet,

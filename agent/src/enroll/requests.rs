@@ -3,9 +3,7 @@
 
 use std::io;
 
-use netlink_packet_route::address::AddressMessage;
-use netlink_packet_route::rule::RuleMessage;
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
     NetlinkMessage, NetlinkPayload,
@@ -15,7 +13,9 @@ use rtnetlink::sys::{Socket, SocketAddr};
 
 use super::EnrollError;
 
-/// The kernel sends no longer datagrams.
+/// The kernel sends no longer datagrams than it has been asked for before, or a page,
+const USUAL: usize = 8 << 10;
+/// but for interfaces, of which it makes one as long as the longest takes.
 const LONGEST: usize = 32 << 10;
 /// `struct nlmsghdr`.
 pub(super) const HEADER: usize = 16;
@@ -27,11 +27,16 @@ const RTM_GETRULE: u16 = 34;
 /// `struct ifinfomsg`, the longest of the three questions' headers; what is not said is zero.
 const QUESTION: usize = 16;
 
+/// Before the number of the first request: answers are told by it from what else a socket hears that has subscribed to
+/// something.
+const BEFORE_FIRST: u32 = u32::from_be_bytes(*b"weir");
+
 /// A socket of the namespace that it is made in.
 pub struct Requests {
     socket: Socket,
     sequence: u32,
     buffer: Vec<u8>,
+    heard: bool,
 }
 
 /// What is to be made, and which of the kernel's refusals are fine.
@@ -58,77 +63,81 @@ impl Requests {
             socket.connect(&SocketAddr::new(0, 0))?;
             Ok(socket)
         };
-        Ok(Self {
-            socket: open().map_err(EnrollError::NetlinkSocket)?,
-            sequence: 0,
-            buffer: Vec::with_capacity(LONGEST),
-        })
+        let socket = open().map_err(EnrollError::NetlinkSocket)?;
+        Ok(Self::by(socket))
     }
 
-    /// All addresses.
+    /// By a socket that may have subscribed to something.
+    #[must_use]
+    pub fn by(socket: Socket) -> Self {
+        Self {
+            socket,
+            sequence: BEFORE_FIRST,
+            buffer: Vec::with_capacity(USUAL),
+            heard: false,
+        }
+    }
+
+    /// The socket, when nothing more is to be asked.
+    #[must_use]
+    pub fn into_socket(self) -> Socket {
+        self.socket
+    }
+
+    /// Whether anything but answers came.
+    #[must_use]
+    pub const fn has_heard(&self) -> bool {
+        self.heard
+    }
+
+    /// What `read` makes of all addresses: of what follows the header of each message. So it is with what is listed
+    /// below too: there are many attributes, and who wants a few had better look for them.
     ///
     /// # Errors
     /// [`EnrollError::Refused`].
-    pub fn addresses(&mut self) -> Result<Vec<AddressMessage>, EnrollError> {
-        let step = "list addresses";
-        let mut found = Vec::new();
-        self.list(RTM_GETADDR, AddressFamily::Unspec, step, |message| {
-            if let Some(RouteNetlinkMessage::NewAddress(address)) = parsed(message) {
-                found.push(address);
-            }
-        })?;
-        Ok(found)
+    pub fn addresses<T>(&mut self, read: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>, EnrollError> {
+        self.list(RTM_GETADDR, "list addresses", read)
     }
 
-    /// All rules of a family, or of all families.
+    /// The rules of all families.
     ///
     /// # Errors
     /// [`EnrollError::Refused`].
-    pub fn rules(&mut self, family: AddressFamily) -> Result<Vec<RuleMessage>, EnrollError> {
-        let step = "list routing rules";
-        let mut found = Vec::new();
-        self.list(RTM_GETRULE, family, step, |message| {
-            if let Some(RouteNetlinkMessage::NewRule(rule)) = parsed(message) {
-                found.push(rule);
-            }
-        })?;
-        Ok(found)
+    pub fn rules<T>(&mut self, read: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>, EnrollError> {
+        self.list(RTM_GETRULE, "list routing rules", read)
     }
 
-    /// All interfaces: what `read` makes of what follows the header of each message. There are some hundred attributes,
-    /// so whoever wants a few had better look for them.
+    /// All interfaces.
     ///
     /// # Errors
     /// [`EnrollError::Refused`].
     pub fn links<T>(&mut self, read: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>, EnrollError> {
-        let mut found = Vec::new();
-        self.list(RTM_GETLINK, AddressFamily::Unspec, "list interfaces", |message| {
-            found.extend(message.get(HEADER..).and_then(&read));
-        })?;
-        Ok(found)
+        self.buffer.reserve(LONGEST);
+        self.list(RTM_GETLINK, "list interfaces", read)
     }
 
-    fn list(
+    fn list<T>(
         &mut self,
         kind: u16,
-        family: AddressFamily,
         step: &'static str,
-        mut each: impl FnMut(&[u8]),
-    ) -> Result<(), EnrollError> {
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, EnrollError> {
+        let mut found = Vec::new();
         let mut listed = || {
             self.sequence += 1;
-            self.socket.send(&question(kind, family, self.sequence), 0)?;
+            self.socket.send(&question(kind, self.sequence), 0)?;
             while self.receive(|kind, message| match kind {
                 NLMSG_DONE => Ok(true),
                 NLMSG_ERROR => refusal(message).map(|()| true),
                 _ => {
-                    each(message);
+                    found.extend(message.get(HEADER..).and_then(&read));
                     Ok(false)
                 }
             })? {}
             Ok(())
         };
-        listed().map_err(EnrollError::refused(step))
+        listed().map_err(EnrollError::refused(step))?;
+        Ok(found)
     }
 
     /// Makes all of these, one after the other, whether or not those before could be made.
@@ -188,7 +197,14 @@ impl Requests {
     /// not said of any that it is the last.
     fn receive(&mut self, mut take: impl FnMut(u16, &[u8]) -> io::Result<bool>) -> io::Result<bool> {
         self.buffer.clear();
-        self.socket.recv(&mut self.buffer, 0)?;
+        match self.socket.recv(&mut self.buffer, 0) {
+            // There was no room for what it has subscribed to. Answers have their place.
+            Err(error) if was_overrun(&error) => {
+                self.heard = true;
+                return Ok(true);
+            }
+            received => received?,
+        };
         let mut rest = self.buffer.as_slice();
         let mut goes_on = true;
         while let Some(length) = number(rest, 0).map(|length| length as usize) {
@@ -196,21 +212,31 @@ impl Requests {
                 return Err(io::ErrorKind::InvalidData.into());
             };
             let kind = u16::from_ne_bytes([message[4], message[5]]);
-            goes_on &= !take(kind, message)?;
+            let is_answer =
+                number(message, 8).is_some_and(|number| (BEFORE_FIRST..=self.sequence).contains(&number));
+            if is_answer {
+                goes_on &= !take(kind, message)?;
+            } else {
+                self.heard = true;
+            }
             rest = after(rest, length);
         }
         Ok(goes_on)
     }
 }
 
-/// All three questions' headers begin with the family.
-fn question(kind: u16, family: AddressFamily, sequence: u32) -> [u8; HEADER + QUESTION] {
+/// More came than the socket could hold.
+pub(super) fn was_overrun(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENOBUFS)
+}
+
+/// Of all families.
+fn question(kind: u16, sequence: u32) -> [u8; HEADER + QUESTION] {
     let mut question = [0; HEADER + QUESTION];
     question[..4].copy_from_slice(&((HEADER + QUESTION) as u32).to_ne_bytes());
     question[4..6].copy_from_slice(&kind.to_ne_bytes());
     question[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
     question[8..12].copy_from_slice(&sequence.to_ne_bytes());
-    question[HEADER] = family.into();
     question
 }
 
@@ -223,14 +249,6 @@ fn append(to: &mut Vec<u8>, message: RouteNetlinkMessage, flags: u16, sequence: 
     let begin = to.len();
     to.resize(begin + message.buffer_len().next_multiple_of(4), 0);
     message.serialize(&mut to[begin..]);
-}
-
-/// A message that cannot be read is none that we know.
-fn parsed(message: &[u8]) -> Option<RouteNetlinkMessage> {
-    match NetlinkMessage::deserialize(message).ok()?.payload {
-        NetlinkPayload::InnerMessage(message) => Some(message),
-        _ => None,
-    }
 }
 
 /// The number in an error message; zero is an acknowledgement.
@@ -254,18 +272,23 @@ pub(super) fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     }
 }
 
+/// A number among attributes.
+pub(super) fn number_of(attributes: &[u8], wanted: u16) -> Option<u32> {
+    number(attribute(attributes, wanted)?, 0)
+}
+
 /// What follows something of this length; the next begins at a multiple of four.
 pub(super) fn after(bytes: &[u8], length: usize) -> &[u8] {
     bytes.get(length.next_multiple_of(4)..).unwrap_or_default()
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn number(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{after, attribute, parsed, refusal};
+    use super::{after, attribute, refusal};
 
     #[test]
     fn attributes_are_found_and_junk_is_none() {
@@ -285,6 +308,5 @@ mod tests {
         let refused = refusal(&answer(-libc::EEXIST)).unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(libc::EEXIST));
         assert!(refusal(&[0; 3]).is_err(), "cut short");
-        assert_eq!(parsed(&[1, 2, 3]), None);
     }
 }

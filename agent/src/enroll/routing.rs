@@ -14,6 +14,10 @@ use super::EnrollError;
 use super::addresses::Addresses;
 use super::requests::{Making, Requests};
 
+mod seen;
+
+use seen::Seen;
+
 /// Loopback has this index in every network namespace.
 pub(super) const LOOPBACK_INDEX: u32 = 1;
 /// What becomes of connections by loopback, each by a rule of its own preference: they lead to our table, and what finds
@@ -33,7 +37,7 @@ const VIRTUAL_PREFERENCE: u32 = RULE_PREFERENCE + 1;
 /// # Errors
 /// [`EnrollError`]; what was made stays, [`remove`] takes it away.
 pub fn ensure(requests: &mut Requests, addresses: &Addresses) -> Result<(), EnrollError> {
-    let existing = requests.rules(AddressFamily::Unspec)?;
+    let existing = requests.rules(Seen::read)?;
     let mut missing = Vec::new();
     for (family, route) in [
         (AddressFamily::Inet, addresses.first_v4.map(route_v4)),
@@ -46,13 +50,13 @@ pub fn ensure(requests: &mut Requests, addresses: &Addresses) -> Result<(), Enro
             fine: ROUTE_IS_FINE,
         }));
         for (preference, action) in RULES {
-            let known = existing.iter().filter(|rule| rule.header.family == family);
-            let mut known = known.filter(|rule| preference_of(rule) == Some(preference));
-            if known.clone().any(|rule| !is_ours(rule)) {
+            let place = (u8::from(family), preference);
+            let mut known = existing.iter().filter(|rule| rule.place == place);
+            if known.clone().any(|rule| !rule.is_ours) {
                 return Err(EnrollError::RuleTaken { preference });
             }
             // Connections that an earlier Weir has marked otherwise go on by its rules.
-            if !known.any(is_looping) {
+            if !known.any(|rule| rule.loops) {
                 missing.push(Making {
                     message: RouteNetlinkMessage::NewRule(rule(family, (LOOPED, preference, action), None)),
                     replaces: false,
@@ -164,20 +168,16 @@ pub async fn remove(handle: &Handle) -> Result<(), EnrollError> {
 /// # Errors
 /// [`EnrollError::Refused`].
 pub fn is_complete(requests: &mut Requests) -> Result<bool, EnrollError> {
-    let existing = requests.rules(AddressFamily::Unspec)?;
-    Ok([AddressFamily::Inet, AddressFamily::Inet6]
-        .into_iter()
-        .all(|family| {
-            let of_family: Vec<_> = existing
-                .iter()
-                .filter(|rule| rule.header.family == family)
-                .collect();
-            let is_there = |preference| {
-                let mut ours = of_family.iter().filter(|rule| is_looping(rule));
-                ours.any(|rule| preference_of(rule) == Some(preference))
-            };
-            of_family.is_empty() || RULES.iter().all(|(preference, _)| is_there(*preference))
-        }))
+    let existing = requests.rules(Seen::read)?;
+    let families = [AddressFamily::Inet, AddressFamily::Inet6].map(u8::from);
+    Ok(families.into_iter().all(|family| {
+        let is_there = |preference| {
+            let mut ours = existing.iter().filter(|rule| rule.loops);
+            ours.any(|rule| rule.place == (family, preference))
+        };
+        let has_none = existing.iter().all(|rule| rule.place.0 != family);
+        has_none || RULES.iter().all(|(preference, _)| is_there(*preference))
+    }))
 }
 
 async fn add_rule(
@@ -237,13 +237,6 @@ pub(super) async fn existing_rules(
 /// Nobody else names our table.
 fn is_ours(rule: &RuleMessage) -> bool {
     rule.attributes.contains(&RuleAttribute::Table(TABLE))
-}
-
-/// One of [`RULES`].
-fn is_looping(rule: &RuleMessage) -> bool {
-    let (mark, mask) = LOOPED;
-    let asked = [RuleAttribute::FwMark(mark), RuleAttribute::FwMask(mask)];
-    is_ours(rule) && asked.iter().all(|asked| rule.attributes.contains(asked))
 }
 
 fn preference_of(rule: &RuleMessage) -> Option<u32> {
