@@ -67,7 +67,13 @@ fn measure(pods: usize, cgroup: &Cgroup, pin_root: &Path) -> Result<()> {
         let netns = netns.as_fd();
         let cookie = times.take("cookie", || Ok(enroller.cookie(netns)?))?;
         times.take("enrol", || {
-            Ok(enroller.enroll(netns, cookie, (Contract::InPod, &Filters::default()), None)?)
+            Ok(enroller.enroll(
+                netns,
+                cookie,
+                (Contract::InPod, &Filters::default()),
+                None,
+                &mut None,
+            )?)
         })?;
         times.take("find listeners", || {
             Ok(enroller.repair_listeners(netns, cookie, &[]).map(drop)?)

@@ -120,7 +120,7 @@ fn world_an_enrolment_that_may_not_switch_settings_leaves_nothing() {
     let locked = || {
         lock_sysctls();
         let wanted = (Contract::InPod, &Filters::default());
-        enroller.enroll(pod.netns.as_fd(), pod.cookie, wanted, None)
+        enroller.enroll(pod.netns.as_fd(), pod.cookie, wanted, None, &mut None)
     };
     let enrolled = thread::scope(|scope| scope.spawn(locked).join().unwrap());
     assert!(

@@ -112,6 +112,7 @@ fn a_listener_that_cannot_be_reached_is_named() {
             pod.cookie,
             (Contract::InPod, &Filters::default()),
             None,
+            &mut None,
         )
         .unwrap();
     let listener = pod.netns.run(|| TcpListener::bind("[::]:15001")).unwrap();

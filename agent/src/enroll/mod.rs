@@ -16,6 +16,7 @@ pub mod redirect;
 mod removal;
 pub mod requests;
 pub mod routing;
+mod settle;
 pub(crate) mod socket_table;
 pub mod sysctls;
 pub mod watch;
@@ -23,8 +24,8 @@ mod way;
 mod wiring;
 
 pub use error::EnrollError;
-pub(crate) use pod::port_flags;
 pub use pod::{Enrolled, Enroller};
 pub use removal::{Removal, clear_namespace};
+pub(crate) use settle::port_flags;
 pub use way::Way;
 pub use wiring::Told;

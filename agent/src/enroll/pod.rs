@@ -12,9 +12,12 @@ use super::interfaces::{self, Wanted};
 use super::listeners::Repaired;
 use super::own::{self, Known};
 use super::redirect::NodeSide;
-use super::{EnrollError, Told, listeners, netlink, routing, sysctls, wiring};
+use super::requests::Requests;
+use super::sysctls::Needed;
+use super::watch::NetnsWatch;
+use super::{EnrollError, Told, listeners, netlink, routing, wiring};
 use crate::datapath::Datapath;
-use crate::inside::{self, Sysctls};
+use crate::inside;
 
 /// What the kernel holds for an enrolled pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,16 +31,13 @@ pub struct Enrolled {
     pub told: Told,
 }
 
-/// A minute of all ports that ztunnel is given for one client, and half the ports that the pod has for one destination.
-const NO_TIMESTAMPS: &str = "TCP timestamps are off (net.ipv4.tcp_timestamps=0), so each port rests for a minute: \
-    connections fail beyond some 300 a second from one client, or some 200 a second to one destination; leave them on";
-
 /// Applies and takes back what a pod needs in the kernel. Two calls for one netns must not run at once.
 #[derive(Clone, Debug)]
 pub struct Enroller {
     pub(super) datapath: Arc<Datapath>,
     host_netns: u64,
-    guards: bool,
+    pub(super) guards: bool,
+    hurries: bool,
     host: Option<Arc<OwnedFd>>,
     pub(super) side: Option<NodeSide>,
 }
@@ -50,6 +50,7 @@ impl Enroller {
             datapath,
             host_netns,
             guards: false,
+            hurries: false,
             host: None,
             side: None,
         }
@@ -76,21 +77,12 @@ impl Enroller {
         self
     }
 
-    /// Puts the guard at the ways out of a pod that was enrolled without it.
-    ///
-    /// # Errors
-    /// [`EnrollError`] names the step.
-    pub fn guard(
-        &self,
-        netns: BorrowedFd<'_>,
-        cookie: u64,
-        virtual_interfaces: &[String],
-    ) -> Result<(), EnrollError> {
-        let wanted = Wanted {
-            guard: self.guards,
-            virtual_interfaces: virtual_interfaces.to_vec(),
-        };
-        interfaces::ensure(&self.datapath, netns, cookie, &wanted)
+    /// The same, which does only what has to be there before a pod's first connection, for pods that start. The rest is
+    /// for one that does not hurry.
+    #[must_use]
+    pub const fn in_a_hurry(mut self) -> Self {
+        self.hurries = true;
+        self
     }
 
     /// The cookie of a pod's netns.
@@ -105,7 +97,8 @@ impl Enroller {
     }
 
     /// Makes all that a pod needs, without capturing. Repeating it brings the pod up to date; `before` is what this
-    /// process did last. What a failed call has done is undone unless the pod was enrolled before.
+    /// process did last. What a failed call has done is undone unless the pod was enrolled before. From what is read on
+    /// it is watched.
     ///
     /// # Errors
     /// [`EnrollError`] names the step.
@@ -115,6 +108,7 @@ impl Enroller {
         cookie: u64,
         (contract, filters): (Contract, &Filters),
         before: Option<&Enrolled>,
+        watch: &mut Option<NetnsWatch>,
     ) -> Result<Enrolled, EnrollError> {
         let mut entry = self.entry(cookie)?;
         if entry.is_some_and(|entry| entry.has(PodEntry::NODE) != (contract == Contract::Node)) {
@@ -123,8 +117,11 @@ impl Enroller {
             entry = None;
         }
         let enrolled = match (contract, &self.side) {
-            (Contract::InPod, _) => self.apply(netns, cookie, filters, entry, before),
+            (Contract::InPod, _) => self.apply((netns, cookie), filters, entry, before, watch),
             (Contract::Node, Some(side)) => {
+                if watch.is_none() {
+                    *watch = Some(NetnsWatch::start(netns)?);
+                }
                 let known = known(entry, before);
                 self.apply_redirect(side, (netns, cookie), filters, entry, known)
             }
@@ -230,11 +227,11 @@ impl Enroller {
 
     fn apply(
         &self,
-        netns: BorrowedFd<'_>,
-        cookie: u64,
+        (netns, cookie): (BorrowedFd<'_>, u64),
         filters: &Filters,
         entry: Option<PodEntry>,
         before: Option<&Enrolled>,
+        watch: &mut Option<NetnsWatch>,
     ) -> Result<Enrolled, EnrollError> {
         let had = entry.unwrap_or_default();
         let known = known(entry, before);
@@ -242,7 +239,7 @@ impl Enroller {
             guard: self.guards,
             virtual_interfaces: filters.virtual_interfaces.clone(),
         };
-        let (addresses, interfaces, cautions) = netlink::ask(netns, |requests| {
+        let work = |requests: &mut Requests| {
             let addresses = addresses::read(requests)?;
             if addresses.own.is_empty() {
                 return Err(EnrollError::NoAddress);
@@ -250,27 +247,31 @@ impl Enroller {
             self.hide_others(cookie, addresses.shown())?;
             own::set(self.datapath.maps(), cookie, &addresses, known)?;
             filters::apply(self.datapath.maps(), cookie, filters, had.has(PodEntry::RULES))?;
-            let mut settings = Sysctls::default();
-            let timestamps = sysctls::has_timestamps(&mut settings)?;
-            let mut tracked = PodEntry {
-                flags: filters.entry_flags() | port_flags(timestamps) | still_served(had),
+            let tracked = PodEntry {
+                flags: filters.entry_flags() | still_served(had),
                 sysctls: had.sysctls,
             };
-            // The entry is where it is kept which settings are switched on. And ztunnel's listeners are noted from now
-            // on; what is not captured yet stays so.
-            sysctls::ensure(&mut settings, filters.uses_v6(&addresses), |switched| {
-                tracked.sysctls |= switched;
-                self.set_record(cookie, tracked, addresses.shown())
-            })?;
-            routing::ensure(requests, &addresses)?;
-            let cautions = if timestamps {
-                Vec::new()
-            } else {
-                vec![NO_TIMESTAMPS.to_owned()]
+            let needed = Needed {
+                v6: filters.uses_v6(&addresses),
+                late: !self.hurries,
             };
+            // With it ztunnel's listeners are noted from now on; what is not captured yet stays so.
+            let record = PodRecord {
+                entry: tracked,
+                shown: addresses.shown(),
+            };
+            let cautions = self.switch_settings(cookie, needed, record)?;
+            routing::ensure(requests, &addresses)?;
             let interfaces = interfaces::prepare(requests, netns, &wanted, entry.is_none())?;
             Ok((addresses, interfaces, cautions))
-        })?;
+        };
+        let (addresses, interfaces, cautions) = if watch.is_some() {
+            netlink::ask(netns, work)?
+        } else {
+            let (done, begun) = NetnsWatch::start_by(netns, work)?;
+            *watch = Some(begun);
+            done
+        };
         self.datapath.inherit(cookie)?;
         if before.is_none() || !self.datapath.lookup_attached(cookie)? {
             self.datapath.attach_lookup(netns, cookie)?;
@@ -302,7 +303,7 @@ impl Enroller {
         }
     }
 
-    fn record(&self, cookie: u64) -> Result<Option<PodRecord>, EnrollError> {
+    pub(super) fn record(&self, cookie: u64) -> Result<Option<PodRecord>, EnrollError> {
         Ok(self.datapath.maps().pod(cookie)?)
     }
 
@@ -344,11 +345,6 @@ const fn still_served(had: PodEntry) -> u32 {
         had.flags & PodEntry::RETURNING
     };
     returning | (had.flags & PodEntry::CAPTURING)
-}
-
-/// Flags of the entry of a pod with, or without, TCP timestamps.
-pub(crate) const fn port_flags(timestamps: bool) -> u32 {
-    if timestamps { 0 } else { PodEntry::PORTS_REST }
 }
 
 fn known(entry: Option<PodEntry>, before: Option<&Enrolled>) -> Known<'_> {

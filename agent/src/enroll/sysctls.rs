@@ -12,6 +12,16 @@ struct Setting {
     default: &'static str,
     /// A kernel or a pod without IPv6 does without.
     family: Family,
+    when: When,
+}
+
+/// When a setting has to be on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// Before the first connection.
+    Urgent,
+    /// Before so many connections that no pod makes them at once. To find a setting takes long, so nobody waits for it.
+    Late,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,17 +44,20 @@ const SETTINGS: [Setting; 4] = [
         name: "net.ipv4.tcp_fwmark_accept",
         default: "0",
         family: Family::V4,
+        when: When::Urgent,
     },
     // The refusal of a closed port has no socket to take a mark from.
     Setting {
         name: "net.ipv4.fwmark_reflect",
         default: "0",
         family: Family::V4,
+        when: When::Urgent,
     },
     Setting {
         name: "net.ipv6.fwmark_reflect",
         default: "0",
         family: Family::V6,
+        when: When::Urgent,
     },
     // ztunnel goes on to a destination outside the mesh from a second port of the pod, and both rest when the
     // connection is over: without this half as many connections per minute as before capturing use up the ports.
@@ -52,25 +65,35 @@ const SETTINGS: [Setting; 4] = [
         name: "net.ipv4.tcp_tw_reuse",
         default: "2",
         family: Family::V4,
+        when: When::Late,
     },
 ];
 
 /// Settings that were switched on by [`ensure`], as bits in the order of the table.
 pub type Changed = u32;
 
-/// Switches the settings on, in the namespace that the calling thread is in; `v6` says whether connections by IPv6 are
-/// captured there. Which it will be is noted first: whoever dies in between leaves nothing on that nobody knows of, and
-/// what was noted in vain is off already when it is to be switched back.
+/// Which settings a pod needs, and by when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needed {
+    /// Whether its connections by IPv6 are captured.
+    pub v6: bool,
+    /// Whether those are needed too that nobody waits for.
+    pub late: bool,
+}
+
+/// Switches the settings on, in the namespace that the calling thread is in. Which it will be is noted first: whoever
+/// dies in between leaves nothing on that nobody knows of, and what was noted in vain is off already when it is to be
+/// switched back.
 ///
 /// # Errors
 /// That of `note`: nothing is switched then. [`EnrollError::Sysctl`]: what was switched is switched back.
 pub fn ensure(
     sysctls: &mut Sysctls,
-    v6: bool,
+    needed: Needed,
     note: impl FnOnce(Changed) -> Result<(), EnrollError>,
 ) -> Result<(), EnrollError> {
     let (mut wanted, mut off) = (0, Vec::new());
-    for (bit, setting) in needed(v6) {
+    for (bit, setting) in needed.settings() {
         // Most of what a setting takes is to find it, so it is found once.
         let found = sysctls.open(setting.name).map_err(failed(setting))?;
         if found.read().map_err(failed(setting))? == setting.default {
@@ -114,17 +137,21 @@ fn failed(setting: &Setting) -> impl FnOnce(io::Error) -> EnrollError {
     move |source| EnrollError::Sysctl { name, source }
 }
 
-fn needed(v6: bool) -> impl Iterator<Item = (usize, &'static Setting)> {
-    let settings = SETTINGS.iter().enumerate();
-    settings.filter(move |(_, setting)| v6 || setting.family == Family::V4)
+impl Needed {
+    fn settings(self) -> impl Iterator<Item = (usize, &'static Setting)> {
+        let settings = SETTINGS.iter().enumerate();
+        settings.filter(move |(_, setting)| {
+            (self.v6 || setting.family == Family::V4) && (self.late || setting.when == When::Urgent)
+        })
+    }
 }
 
 /// Whether all settings are on that [`ensure`] switches on.
 ///
 /// # Errors
 /// [`EnrollError::Sysctl`].
-pub fn are_on(sysctls: &mut Sysctls, v6: bool) -> Result<bool, EnrollError> {
-    for (_, setting) in needed(v6) {
+pub fn are_on(sysctls: &mut Sysctls, needed: Needed) -> Result<bool, EnrollError> {
+    for (_, setting) in needed.settings() {
         match sysctls.read(setting.name) {
             Ok(value) if value != setting.default => {}
             Ok(_) => return Ok(false),

@@ -15,15 +15,19 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use weir_common::mark::TABLE;
 
 use super::EnrollError;
-use super::requests::{HEADER, attribute};
+use super::requests::{HEADER, Requests, attribute, was_overrun};
 use crate::burst::Burst;
 use crate::inside;
 use crate::polled::polled;
 
-const GROUPS: [MulticastGroup; 7] = [
+/// What is read from the namespace to enrol a pod.
+const REACH: [MulticastGroup; 3] = [
     MulticastGroup::Link,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
+];
+/// What is written then.
+const ROUTING: [MulticastGroup; 4] = [
     MulticastGroup::Ipv4Route,
     MulticastGroup::Ipv6Route,
     MulticastGroup::Ipv4Rule,
@@ -64,13 +68,34 @@ impl NetnsWatch {
     /// # Errors
     /// [`EnrollError`] if the namespace cannot be entered or the kernel refuses.
     pub fn start(netns: BorrowedFd<'_>) -> Result<Self, EnrollError> {
-        let socket = inside::run(netns, subscribe)?;
-        Ok(Self {
-            socket: Arc::new(socket.map_err(EnrollError::NetlinkSocket)?),
-            polled: None,
-            last: None,
-            noticed: None,
-        })
+        Self::start_by(netns, |_| Ok(())).map(|((), watch)| watch)
+    }
+
+    /// Subscribes around what `work` asks by the same socket: no change of what it reads, which is addresses and
+    /// interfaces, falls in between. What it writes, routes and rules, is not told of.
+    ///
+    /// # Errors
+    /// The same, and that of `work`.
+    pub fn start_by<T: Send>(
+        netns: BorrowedFd<'_>,
+        work: impl FnOnce(&mut Requests) -> Result<T, EnrollError> + Send,
+    ) -> Result<(T, Self), EnrollError> {
+        inside::run(netns, || {
+            let mut socket = Socket::new(NETLINK_ROUTE).map_err(EnrollError::NetlinkSocket)?;
+            subscribe(&mut socket, groups(&REACH)).map_err(EnrollError::NetlinkSocket)?;
+            let mut requests = Requests::by(socket);
+            let done = work(&mut requests)?;
+            let heard = requests.has_heard();
+            let mut socket = requests.into_socket();
+            subscribe(&mut socket, groups(&REACH) | groups(&ROUTING)).map_err(EnrollError::NetlinkSocket)?;
+            let watch = Self {
+                socket: Arc::new(socket),
+                polled: None,
+                last: None,
+                noticed: heard.then(|| (Change::Reach, Burst::begin())),
+            };
+            Ok((done, watch))
+        })?
     }
 
     /// Waits for the next change that matters. Of those that can wait, all that come together count as one. Whoever
@@ -159,18 +184,16 @@ fn is_ours(message: &[u8]) -> bool {
     attribute(attributes, libc::RTA_TABLE) == Some(TABLE.to_ne_bytes().as_slice())
 }
 
-fn subscribe() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    // All of them are among those that fit into an address.
-    let groups = GROUPS.iter().map(|group| 1 << (*group as u32 - 1));
-    let groups = groups.fold(0, |all, group: u32| all | group);
-    socket.bind(&SocketAddr::new(0, groups))?;
-    Ok(socket)
+/// All of them are among those that fit into an address.
+fn groups(groups: &[MulticastGroup]) -> u32 {
+    groups.iter().fold(0, |all, group| all | 1 << (*group as u32 - 1))
 }
 
-/// More changes came than the socket could hold.
-fn was_overrun(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ENOBUFS)
+/// Also a socket that has subscribed to others, which keeps its address.
+fn subscribe(socket: &mut Socket, groups: u32) -> io::Result<()> {
+    let mut address = SocketAddr::new(0, 0);
+    socket.get_address(&mut address)?;
+    socket.bind(&SocketAddr::new(address.port_number(), groups))
 }
 
 #[cfg(test)]

@@ -18,6 +18,15 @@ pub type TendNow = mpsc::Sender<oneshot::Sender<()>>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stay(u64);
 
+/// What of a pod's enrolment is left for when no more pods come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Later {
+    /// The guard at its ways out.
+    pub guard: bool,
+    /// Settings that matter with time.
+    pub settings: bool,
+}
+
 /// A captured pod.
 #[derive(Clone, Debug)]
 pub struct Subject {
@@ -35,8 +44,8 @@ pub struct Subject {
     pub filters: Filters,
     /// Its task.
     pub tend_now: TendNow,
-    /// Whether its interfaces have their programs by now: the guard may come later than the pod.
-    pub guarded: bool,
+    /// What need not be there yet.
+    pub later: Later,
     /// Its stay, which the list gives it.
     pub stay: Stay,
 }
@@ -65,10 +74,10 @@ impl Subjects {
         listed.pods.insert(subject.uid.clone(), subject);
     }
 
-    /// Notes that the pod's interfaces have their programs.
-    pub fn note_guarded(&self, uid: &PodUid) {
+    /// Notes what need not be there yet.
+    pub fn set_later(&self, uid: &PodUid, later: Later) {
         if let Some(subject) = self.lock().pods.get_mut(uid) {
-            subject.guarded = true;
+            subject.later = later;
         }
     }
 

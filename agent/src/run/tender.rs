@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::yield_now;
 use weir_netdetect::choose::Contract;
 
 mod capture;
 mod error;
-mod guard;
+mod later;
 mod leave;
 mod netns;
 mod node;
@@ -30,7 +31,7 @@ use super::lull::Lull;
 use super::registry::{PodState, PodStatus, Registry};
 use super::release::{Releaser, SharedNetns};
 use super::sandboxes::Sandboxes;
-use super::subjects::{Stay, Subject, Subjects, TendNow};
+use super::subjects::{Later, Stay, Subject, Subjects, TendNow};
 use crate::enroll::filters::Filters;
 use crate::enroll::redirect::Ztunnels;
 use crate::enroll::watch::NetnsWatch;
@@ -81,9 +82,10 @@ struct InMesh {
     /// The first ztunnel that serves it; later ones are told by the server.
     served: Option<ConnectionId>,
     captured: bool,
-    /// Whether its ways out are guarded, if they are to be.
-    guarded: bool,
-    /// What is odd about its annotations, and the way in which it is connected, and why its guard is missing.
+    /// What is still to be done for it.
+    later: Later,
+    /// What is odd about its annotations, and the way in which it is connected, and what could not be
+    /// done for it later.
     oddities: Oddities,
 }
 
@@ -91,7 +93,7 @@ struct InMesh {
 struct Oddities {
     annotations: Vec<String>,
     wiring: Told,
-    unguarded: Option<String>,
+    left: Vec<String>,
 }
 
 /// The task of one pod.
@@ -112,6 +114,8 @@ pub(super) struct Tender {
     leaving: Option<Leaving>,
     node_ztunnels: Option<watch::Receiver<Arc<Ztunnels>>>,
     acks: watch::Receiver<Option<ConnectionId>>,
+    /// How long it has taken to come into the mesh, until that is logged.
+    news: Option<Duration>,
     /// Since when it is wanted to guard the pod, and to look how it is connected.
     wanted_later: Option<tokio::time::Instant>,
 }
@@ -144,6 +148,7 @@ impl Tender {
             leaving: None,
             node_ztunnels,
             acks,
+            news: None,
             wanted_later: None,
         }
     }
@@ -164,7 +169,10 @@ impl Tender {
             if let Some(asked) = asked.take() {
                 // Whoever asked may have given up.
                 asked.send(()).ok();
+                // Who has not goes on first.
+                yield_now().await;
             }
+            self.log_news();
             self.wanted_later = pause
                 .is_none()
                 .then(|| self.wanted_later.unwrap_or_else(tokio::time::Instant::now));
@@ -256,10 +264,13 @@ impl Tender {
             contract,
             filters,
             tend_now: self.tend_now.clone(),
-            guarded: self.in_mesh.as_ref().is_some_and(|in_mesh| in_mesh.guarded),
+            later: self
+                .in_mesh
+                .as_ref()
+                .map_or_else(Later::default, |in_mesh| in_mesh.later),
             stay: Stay::default(),
         });
-        self.report_enrolled(pod, first.then(|| since.elapsed()));
+        self.report_enrolled(first.then(|| since.elapsed()));
         Ok(())
     }
 
@@ -300,36 +311,32 @@ impl Tender {
         let mut turn = self.shared.claims.turn(cookie).await;
         *turn = Holder::Pod(self.uid.clone());
         let before = self.in_mesh.as_mut().and_then(|in_mesh| in_mesh.enrolled.take());
-        let guarded = !self.leaves_guard(cookie);
+        let later = self.leaves(cookie);
         let (mut enroller, handle) = (self.shared.enroller.clone(), netns.clone());
-        if !guarded {
+        if later.guard {
             enroller = enroller.with_guard(false);
+        }
+        if later.settings {
+            enroller = enroller.in_a_hurry();
         }
         if self.in_mesh.is_none() {
             self.shared.lull.end();
         }
-        let unwatched = self
-            .in_mesh
-            .as_ref()
-            .is_none_or(|in_mesh| in_mesh.changes.is_none());
+        let mut changes = self.in_mesh.as_mut().and_then(|in_mesh| in_mesh.changes.take());
         let work = move || {
-            // First, so that no change falls between what is read and what is noticed.
-            let watch = || NetnsWatch::start(handle.as_fd()).ok();
-            let changes = unwatched.then(watch).flatten();
-            let enrolled = enroller.enroll(handle.as_fd(), cookie, (contract, &filters), before.as_ref())?;
-            Ok::<_, EnrollError>((enrolled, changes))
+            let wanted = (contract, &filters);
+            let enrolled = enroller.enroll(handle.as_fd(), cookie, wanted, before.as_ref(), &mut changes);
+            (enrolled, changes)
         };
-        let enrolled = inside::visit(netns.clone(), work).await;
-        let enrolled = enrolled
-            .map_err(EnrollError::from)
-            .flatten()
-            .map_err(TendError::from);
+        let visited = inside::visit(netns.clone(), work).await;
+        let (enrolled, changes) = visited.unwrap_or_else(|error| (Err(EnrollError::from(error)), None));
+        let enrolled = enrolled.map_err(TendError::from);
         match (enrolled, &mut self.in_mesh) {
-            (Ok((enrolled, changes)), Some(in_mesh)) => {
+            (Ok(enrolled), Some(in_mesh)) => {
                 in_mesh.enrolled = Some(enrolled);
-                in_mesh.changes = in_mesh.changes.take().or(changes);
+                in_mesh.changes = changes;
             }
-            (Ok((enrolled, changes)), None) => {
+            (Ok(enrolled), None) => {
                 self.in_mesh = Some(InMesh {
                     netns,
                     cookie,
@@ -337,11 +344,14 @@ impl Tender {
                     changes,
                     served: None,
                     captured: false,
-                    guarded,
+                    later,
                     oddities: Oddities::default(),
                 });
             }
-            (Err(error), Some(_)) => return Err(error),
+            (Err(error), Some(in_mesh)) => {
+                in_mesh.changes = changes;
+                return Err(error);
+            }
             (Err(error), None) => {
                 self.shared.claims.give_up(cookie, turn);
                 return Err(error);

@@ -10,6 +10,7 @@ use super::facts::{NodeFacts, PodFacts};
 use super::{Wanted, active};
 use crate::datapath::{Datapath, DatapathError, maps};
 use crate::enroll::filters::Filters;
+use crate::enroll::sysctls::Needed;
 use crate::enroll::{EnrollError, addresses, interfaces, netlink, port_flags, routing, sysctls};
 use crate::inside::{self, Sysctls};
 use crate::run::subjects::Subject;
@@ -45,29 +46,49 @@ pub(super) fn wanted(subject: &Subject) -> Wanted {
     }
 }
 
-/// What there is for one pod with these filters, and this wanted at its interfaces; `connects` says whether connections are tried.
+/// What is looked for in a pod.
+pub(super) struct Looked<'a> {
+    pub(super) filters: &'a Filters,
+    /// What is wanted at its interfaces.
+    pub(super) at_interfaces: &'a interfaces::Wanted,
+    /// Whether settings that matter with time are there by now.
+    pub(super) late_settings: bool,
+    /// Whether connections are tried.
+    pub(super) connects: bool,
+}
+
+/// What there is for one pod.
 pub(super) fn pod(
     datapath: &Datapath,
     (netns, cookie): (BorrowedFd<'_>, u64),
-    (filters, at_interfaces): (&Filters, &interfaces::Wanted),
-    connects: bool,
+    looked: &Looked<'_>,
 ) -> Result<PodFacts, EnrollError> {
+    let filters = looked.filters;
     let (addresses, routing, interfaces) = netlink::ask(netns, |requests| {
         let addresses = addresses::read(requests)?;
         let routing = routing::is_complete(requests)?;
         Ok((addresses, routing, interfaces::list(requests)?))
     })?;
     let (v4, v6) = (addresses.first_v4.is_some(), addresses.first_v6.is_some());
-    let targets = if connects {
+    let targets = if looked.connects {
         active::targets(v4, v6, filters)
     } else {
         Vec::new()
     };
     let (sysctls, timestamps, connections) = inside::run(netns, || {
         let mut known = Sysctls::default();
+        let late = looked.late_settings;
+        let needed = Needed {
+            v6: filters.uses_v6(&addresses),
+            late,
+        };
         (
-            sysctls::are_on(&mut known, filters.uses_v6(&addresses)),
-            sysctls::has_timestamps(&mut known),
+            sysctls::are_on(&mut known, needed),
+            if late {
+                sysctls::has_timestamps(&mut known)
+            } else {
+                Ok(true)
+            },
             connect(targets),
         )
     })?;
@@ -78,7 +99,7 @@ pub(super) fn pod(
         routing,
         sysctls: sysctls?,
         lookup: datapath.lookup_attached(cookie)?,
-        bare: interfaces::bare(datapath, (netns, cookie), at_interfaces, &interfaces)?,
+        bare: interfaces::bare(datapath, (netns, cookie), looked.at_interfaces, &interfaces)?,
         connections,
     })
 }

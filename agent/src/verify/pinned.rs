@@ -11,6 +11,7 @@ use weir_common::pod::PodEntry;
 
 use super::check::{Check, Problem};
 use super::facts::{self, NodeFacts, Wanted};
+use super::look::Looked;
 use super::{look, problems, redirected};
 use crate::api::VERSION;
 use crate::api::verify::{PinnedReport, VerifiedEntry};
@@ -106,9 +107,14 @@ impl Round {
         entry: PodEntry,
     ) -> Result<Vec<Problem>, EnrollError> {
         let connects = self.covers_all && !entry.has(PodEntry::OUTBOUND_FILTER);
-        // What is wanted at its interfaces only the agent knows.
-        let (filters, interfaces) = (Filters::default(), interfaces::Wanted::default());
-        let found = look::pod(&self.datapath, (netns, cookie), (&filters, &interfaces), connects)?;
+        let looked = Looked {
+            filters: &Filters::default(),
+            // Only the agent knows.
+            at_interfaces: &interfaces::Wanted::default(),
+            late_settings: true,
+            connects,
+        };
+        let found = look::pod(&self.datapath, (netns, cookie), &looked)?;
         let flags = entry.flags | PodEntry::CAPTURING;
         Ok(problems(Wanted { cookie, flags }, &self.node, &found))
     }

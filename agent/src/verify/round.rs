@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use weir_netdetect::choose::Contract;
 
 use super::check::Problem;
+use super::look::Looked;
 use super::{active, look, problems, redirected};
 use crate::api::VERSION;
 use crate::api::verify::{VerifiedPod, VerifyReport};
@@ -112,10 +113,16 @@ async fn examine(view: &View, subject: &Subject) -> Vec<Problem> {
         let connects = active::is_covered(&view.node.hierarchy, view.datapath.cgroup());
         let place = (subject.netns.as_fd(), subject.cookie);
         let wanted = Wanted {
-            guard: subject.guarded && view.config.guard != GuardMode::Off,
+            guard: !subject.later.guard && view.config.guard != GuardMode::Off,
             virtual_interfaces: subject.filters.virtual_interfaces.clone(),
         };
-        let pod = look::pod(&view.datapath, place, (&subject.filters, &wanted), connects)?;
+        let looked = Looked {
+            filters: &subject.filters,
+            at_interfaces: &wanted,
+            late_settings: !subject.later.settings,
+            connects,
+        };
+        let pod = look::pod(&view.datapath, place, &looked)?;
         // After the connection, so that listeners that come meanwhile are not missed.
         let node = look::node(&view.datapath, view.datapath.unattached()?)?;
         Ok(problems(look::wanted(&subject), &node, &pod))
@@ -169,7 +176,7 @@ mod tests {
     use super::{Subject, Subjects, is_current};
     use crate::enroll::filters::Filters;
     use crate::pods::pod::{PodName, PodUid};
-    use crate::run::subjects::Stay;
+    use crate::run::subjects::{Later, Stay};
 
     fn subject() -> Subject {
         Subject {
@@ -180,7 +187,7 @@ mod tests {
             contract: Contract::InPod,
             filters: Filters::default(),
             tend_now: channel(1).0,
-            guarded: false,
+            later: Later::default(),
             stay: Stay::default(),
         }
     }

@@ -47,7 +47,13 @@ impl Pod {
         let host = inside::current_cookie().unwrap();
         let enroller = Enroller::new(Arc::clone(&own.datapath), host);
         enroller
-            .enroll(self.netns.as_fd(), self.cookie, (Contract::InPod, filters), None)
+            .enroll(
+                self.netns.as_fd(),
+                self.cookie,
+                (Contract::InPod, filters),
+                None,
+                &mut None,
+            )
             .and_then(|_| enroller.capture(self.cookie))
             .unwrap_or_else(|error| panic!("{error}"));
     }

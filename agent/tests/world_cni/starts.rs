@@ -60,6 +60,31 @@ fn a_pod_out_of_the_mesh_starts_at_once_and_is_left_alone() {
     assert!(was_redirected(&scene.first_connection(&pod).unwrap()));
 }
 
+/// Runtimes set what a pod itself asks for after its network, so nobody knows it earlier.
+#[test]
+fn settings_that_matter_with_time_come_when_the_pod_has_started() {
+    const REUSE: &str = "net.ipv4.tcp_tw_reuse";
+    let mut scene = Scene::new("cni-settings");
+    scene.mesh.add([awaited("pod")]).unwrap();
+    let pod = scene.pod("pod");
+    let result = scene.runtime.add(&sandbox(&pod)).unwrap();
+    let is = |key, value: &str| pod.netns.sysctl_get(key).unwrap().trim() == value;
+    assert!(is("net.ipv4.tcp_fwmark_accept", "1"), "before its first connection");
+    pod.netns.sysctl_set("net.ipv4.tcp_timestamps", "0").unwrap();
+    let check = || scene.runtime.check(&sandbox(&pod), &result).unwrap();
+    check();
+    eventually(PATIENCE, || is(REUSE, "1").then_some(())).unwrap();
+    let is_told = || {
+        let status = scene.mesh.agent.run("status", &["pod"]).unwrap();
+        let status = String::from_utf8(status.stdout).unwrap();
+        status.contains("net.ipv4.tcp_timestamps=0").then_some(())
+    };
+    eventually(PATIENCE, is_told).unwrap();
+    check();
+    scene.mesh.relabel("pod", false).unwrap();
+    eventually(PATIENCE, || is(REUSE, "2").then_some(())).unwrap();
+}
+
 #[test]
 fn a_pod_that_the_agent_has_not_heard_of_is_waited_for() {
     let mut scene = Scene::new("cni-lag");

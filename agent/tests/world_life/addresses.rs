@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
 use tokio::time::timeout;
+use weir_agent::enroll::requests::Requests;
 use weir_agent::enroll::watch::NetnsWatch;
 use weir_common::mark::TABLE;
 use weir_testbeds::capture::{Capture, Segment};
@@ -282,4 +283,33 @@ async fn a_change_is_told_to_who_gives_up_and_waits_again() {
     let soon = Duration::from_millis(50);
     timeout(soon, watch.changed()).await.unwrap_err();
     timeout(PATIENCE, watch.changed()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_comes_while_a_pod_is_enrolled_is_told_of_but_not_what_is_written_then() {
+    const SOON: Duration = Duration::from_millis(50);
+    let pod = Netns::new().unwrap();
+    let ip = |words: &str| {
+        let status = Command::new("ip").args(words.split(' ')).status().unwrap();
+        assert!(status.success(), "{words}");
+    };
+    let look = |requests: &mut Requests| requests.addresses(|_| Some(()));
+    let (_, mut watch) = NetnsWatch::start_by(pod.as_fd(), |requests| {
+        ip("rule add pref 98 table 98");
+        look(requests)
+    })
+    .unwrap();
+    timeout(SOON, watch.changed()).await.unwrap_err();
+    for (before, after) in [("add 10.9.9.1", None), ("add 10.9.9.2", Some("del 10.9.9.1"))] {
+        let change = |what: &str| ip(&format!("addr {what}/32 dev lo"));
+        let (found, mut watch) = NetnsWatch::start_by(pod.as_fd(), |requests| {
+            change(before);
+            let found = look(requests)?;
+            after.into_iter().for_each(change);
+            Ok(found.len())
+        })
+        .unwrap();
+        assert!(found > 0, "answers are told from what else is heard");
+        timeout(PATIENCE, watch.changed()).await.unwrap();
+    }
 }

@@ -59,7 +59,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("no threads for the agent")?;
-    runtime.block_on(serve(config))?;
+    // Beside the others, not on this thread: each call from there to here would take two switches of threads.
+    runtime.block_on(runtime.spawn(serve(config)))??;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,5 +1,7 @@
-use super::{EnrollError, SETTINGS, ensure, restore};
+use super::{EnrollError, Needed, SETTINGS, ensure, restore};
 use crate::inside::Sysctls;
+
+const ALL: Needed = Needed { v6: true, late: true };
 
 fn values(sysctls: &mut Sysctls) -> Vec<String> {
     let values = SETTINGS.iter().map(|setting| sysctls.read(setting.name).unwrap());
@@ -22,7 +24,7 @@ fn bpf_nothing_is_switched_before_it_is_noted() {
         let before = values(sysctls);
         let mut noted = 0;
         // As if the agent had died as soon as it had noted them.
-        let ended = ensure(sysctls, true, |changed| {
+        let ended = ensure(sysctls, ALL, |changed| {
             noted = changed;
             Err(EnrollError::NotEnrolled)
         });
@@ -31,7 +33,7 @@ fn bpf_nothing_is_switched_before_it_is_noted() {
         assert_eq!(noted, (1 << SETTINGS.len()) - 1);
 
         // The next one switches them on, by what it finds, and what both have noted is switched back.
-        ensure(sysctls, true, |changed| {
+        ensure(sysctls, ALL, |changed| {
             noted |= changed;
             Ok(())
         })
@@ -48,7 +50,7 @@ fn bpf_what_somebody_has_chosen_is_left_alone() {
     in_a_new_namespace(|sysctls| {
         sysctls.open(CHOSEN).unwrap().write("0").unwrap();
         let mut noted = 0;
-        ensure(sysctls, true, |changed| {
+        ensure(sysctls, ALL, |changed| {
             noted = changed;
             Ok(())
         })

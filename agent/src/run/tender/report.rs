@@ -44,7 +44,7 @@ impl Tender {
             .iter()
             .chain(&told.cautions)
             .chain(&wiring.cautions)
-            .chain(&oddities.unguarded);
+            .chain(&oddities.left);
         let warnings: Vec<_> = warnings.cloned().collect();
         let uncaptured: Vec<_> = told
             .uncaptured
@@ -67,14 +67,21 @@ impl Tender {
         });
     }
 
-    pub(super) fn report_enrolled(&self, pod: &Pod, took: Option<Duration>) {
+    pub(super) fn report_enrolled(&mut self, took: Option<Duration>) {
         self.shared.registry.update(&self.uid, |status| {
             status.state = PodState::Enrolled;
             status.attempts = 0;
         });
         if let Some(took) = took {
             self.shared.registry.record_enrolment(took);
-            info!(pod = %pod.name, uid = %self.uid, ?took, "enrolled");
+            self.news = Some(took);
+        }
+    }
+
+    /// Logs what nobody has to wait for.
+    pub(super) fn log_news(&mut self) {
+        if let Some(took) = self.news.take() {
+            info!(pod = %self.name, uid = %self.uid, ?took, "enrolled");
         }
     }
 

@@ -32,7 +32,7 @@ impl Tender {
                 ControlFlow::Continue(turn) => turn,
             };
             self.wanted_later = None;
-            Box::pin(self.guard_late()).await;
+            Box::pin(self.do_what_was_left()).await;
             Box::pin(self.look_at_wiring()).await;
             if turn.is_last() {
                 give_back();
