@@ -68,7 +68,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "deploy",
         arguments: "render [VALUES] | write | check",
-        help: "Print the Helm chart's objects, write deploy/all-in-one.yaml, or check both",
+        help: "Print the Helm chart's objects, write the manifests in deploy/, or check both",
         run: deploy::run,
     },
     Command {

@@ -19,6 +19,16 @@ pub(super) const TAKEN: &[&str] = &[
     "{resourceQuota: true, seccompProfile: {type: Localhost, localhostProfile: weir.json}, seLinuxType: spc_t}",
 ];
 
+const APPARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.io/weir: unconfined";
+const APPARMOR_FIELD: &str = "appArmorProfile:";
+/// Versions of Kubernetes and values, each with what must be rendered for them and what must not.
+pub(super) const RENDERED: &[(&str, &str, &str, &str)] = &[
+    ("1.20.0", "", APPARMOR_ANNOTATION, APPARMOR_FIELD),
+    ("1.29.15-gke.100", "", APPARMOR_ANNOTATION, APPARMOR_FIELD),
+    ("1.30.0", "", APPARMOR_FIELD, APPARMOR_ANNOTATION),
+    ("1.36.0", "", APPARMOR_FIELD, APPARMOR_ANNOTATION),
+];
+
 /// Each must be refused with a complaint that names the second.
 pub(super) const REFUSED: &[(&str, &str)] = &[
     ("platforms: gke", "platforms"),

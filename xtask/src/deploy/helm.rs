@@ -15,7 +15,7 @@ const RELEASE: &str = "weir";
 /// Where Istio's own control plane and ztunnel are, and Weir too.
 const NAMESPACE: &str = "istio-system";
 /// What Helm 4's engine takes the cluster for when there is none.
-const KUBERNETES: &str = "1.36.0";
+pub(super) const NEWEST_KUBERNETES: &str = "1.36.0";
 /// Helm 4's engine, with its version.
 const ENGINE: (&str, &str) = ("helm-python-sdk", "0.2.2");
 const ENGINE_SCRIPT: &str = include_str!("render.py");
@@ -43,10 +43,10 @@ impl Helm {
         Ok(Self::Engine(directory))
     }
 
-    /// The chart with these values, or Helm's complaint about them.
-    pub(super) fn render(&self, values: &str) -> Result<Vec<Document>> {
+    /// The chart with these values for this version of Kubernetes, or Helm's complaint about them.
+    pub(super) fn render(&self, values: &str, kubernetes: &str) -> Result<Vec<Document>> {
         let mut helm = self
-            .command()?
+            .command(kubernetes)?
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -65,19 +65,24 @@ impl Helm {
         document::split(&text)
     }
 
-    fn command(&self) -> Result<Command> {
+    fn command(&self, kubernetes: &str) -> Result<Command> {
         let mut command = match self {
             Self::Program => {
                 let mut helm = Command::new("helm");
                 helm.args(["template", RELEASE, CHART, "--namespace", NAMESPACE])
-                    .args(["--kube-version", KUBERNETES, "--values", "-"]);
+                    .args(["--kube-version", kubernetes, "--values", "-"]);
                 helm
             }
             Self::Engine(directory) => {
                 let mut python = Command::new("python3");
-                python
-                    .env("PYTHONPATH", directory)
-                    .args(["-c", ENGINE_SCRIPT, CHART, RELEASE, NAMESPACE]);
+                python.env("PYTHONPATH", directory).args([
+                    "-c",
+                    ENGINE_SCRIPT,
+                    CHART,
+                    RELEASE,
+                    NAMESPACE,
+                    kubernetes,
+                ]);
                 python
             }
         };

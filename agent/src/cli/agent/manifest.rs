@@ -1,4 +1,4 @@
-//! `deploy/all-in-one.yaml`, and the chart that it is made from, say nothing that the agent does not understand.
+//! The manifests in `deploy`, and the chart that they are made from, say nothing that the agent does not understand.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -54,6 +54,14 @@ fn object(kind: &str) -> Value {
     documents.find(|document| document["kind"] == kind).unwrap()
 }
 
+/// Lines of one text that the other does not have, without those that say nothing to the API server.
+fn only_in<'a>(one: &'a str, other: &str) -> Vec<&'a str> {
+    let own = one
+        .lines()
+        .filter(|line| !other.lines().any(|theirs| theirs == *line));
+    own.map(str::trim).filter(|line| !line.starts_with('#')).collect()
+}
+
 fn pod() -> Value {
     object("DaemonSet")["spec"]["template"]["spec"].take()
 }
@@ -88,6 +96,16 @@ fn the_command_line_and_the_environment_are_understood() {
         let name = variable["name"].as_str().unwrap();
         assert!(variables.contains(name), "{name} of {variables:?}");
     }
+}
+
+#[test]
+fn old_and_new_kubernetes_get_the_same_but_for_the_way_in_which_apparmor_is_told() {
+    let (new, old) = (deploy("all-in-one.yaml"), deploy("all-in-one-before-1.30.yaml"));
+    assert_eq!(only_in(&new, &old), ["appArmorProfile:", "type: Unconfined"]);
+    assert_eq!(
+        only_in(&old, &new),
+        ["container.apparmor.security.beta.kubernetes.io/weir: unconfined"]
+    );
 }
 
 #[test]
