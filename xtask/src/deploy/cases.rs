@@ -27,6 +27,10 @@ pub(super) const RENDERED: &[(&str, &str, &str, &str)] = &[
     ("1.29.15-gke.100", "", APPARMOR_ANNOTATION, APPARMOR_FIELD),
     ("1.30.0", "", APPARMOR_FIELD, APPARMOR_ANNOTATION),
     ("1.36.0", "", APPARMOR_FIELD, APPARMOR_ANNOTATION),
+    ("1.36.0", "platform: gke", "install-cni: true", "seLinuxOptions:"),
+    ("1.36.0", "{platform: gke, cni: {enabled: false}}", "resourcequota", "cni"),
+    ("1.36.0", "platform: openshift", "type: spc_t", "cni"),
+    ("1.36.0", "{platform: openshift, cni: {enabled: true}}", "path: /etc/kubernetes/cni/net.d", "multus"),
 ];
 
 /// Each must be refused with a complaint that names the second.

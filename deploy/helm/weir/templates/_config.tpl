@@ -1,7 +1,7 @@
 {{/* The agent's configuration file. */}}
 {{- define "weir.config" -}}
 source: kubernetes
-{{- if .Values.cni.enabled }}
+{{- if (include "weir.platform" . | fromYaml).cniEnabled }}
 install-cni: true
 {{- if not (hasKey .Values.config "cni-exempt") }}
 # These start whether or not there is an agent.

@@ -23,6 +23,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $platform := get (.Files.Get "files/platforms.yaml" | fromYaml) (.Values.platform | default "default") -}}
 cniConfDir: {{ .Values.cni.confDir | default $platform.cniConfDir | quote }}
 cniBinDir: {{ .Values.cni.binDir | default $platform.cniBinDir | quote }}
+cniEnabled: {{ if kindIs "bool" .Values.cni.enabled }}{{ .Values.cni.enabled }}{{ else }}{{ $platform.cniEnabled }}{{ end }}
 netnsDir: {{ .Values.netnsDir | default $platform.netnsDir | quote }}
 seLinuxType: {{ .Values.seLinuxType | default $platform.seLinuxType | quote }}
 securityContextConstraints: {{ $platform.securityContextConstraints }}
