@@ -37,6 +37,7 @@ const OTHERS: &[&str] = &[
     "profile",
     "push",
     "quick",
+    "register-with-taints",
     "release",
     "report",
     "reuse-values",
@@ -52,8 +53,8 @@ const OTHERS: &[&str] = &[
     "wait",
     "ztunnel",
 ];
-/// Values of other charts that look like ours, and what an operator makes up.
-const OTHER_VALUES: &[&str] = &["cni.exclusive", "nodeSelector.weir"];
+/// Values of other charts that look like ours, Istio's taint, and what an operator makes up.
+const OTHER_VALUES: &[&str] = &["cni.exclusive", "cni.istio.io", "nodeSelector.weir"];
 /// Programs by their names in the kernel.
 const PROGRAMS: &[&str] = &["weir_settle4", "weir_settle6"];
 

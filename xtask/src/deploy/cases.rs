@@ -21,16 +21,35 @@ pub(super) const TAKEN: &[&str] = &[
 
 const APPARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.io/weir: unconfined";
 const APPARMOR_FIELD: &str = "appArmorProfile:";
+/// Istio's label where the DaemonSet selects its pods.
+const SELECTED: &str = "\n      k8s-app";
 /// Versions of Kubernetes and values, each with what must be rendered for them and what must not.
 pub(super) const RENDERED: &[(&str, &str, &str, &str)] = &[
     ("1.20.0", "", APPARMOR_ANNOTATION, APPARMOR_FIELD),
     ("1.29.15-gke.100", "", APPARMOR_ANNOTATION, APPARMOR_FIELD),
     ("1.30.0", "", APPARMOR_FIELD, APPARMOR_ANNOTATION),
     ("1.36.0", "", APPARMOR_FIELD, APPARMOR_ANNOTATION),
+    ("1.36.0", "", "sidecar.istio.io/inject: \"false\"", "k8s-app"),
+    (
+        "1.36.0",
+        "istioUntaint: true",
+        "\n        k8s-app: istio-cni-node\n",
+        SELECTED,
+    ),
     ("1.36.0", "platform: gke", "install-cni: true", "seLinuxOptions:"),
-    ("1.36.0", "{platform: gke, cni: {enabled: false}}", "resourcequota", "cni"),
+    (
+        "1.36.0",
+        "{platform: gke, cni: {enabled: false}}",
+        "resourcequota",
+        "cni",
+    ),
     ("1.36.0", "platform: openshift", "type: spc_t", "cni"),
-    ("1.36.0", "{platform: openshift, cni: {enabled: true}}", "path: /etc/kubernetes/cni/net.d", "multus"),
+    (
+        "1.36.0",
+        "{platform: openshift, cni: {enabled: true}}",
+        "path: /etc/kubernetes/cni/net.d",
+        "multus",
+    ),
 ];
 
 /// Each must be refused with a complaint that names the second.
