@@ -14,6 +14,7 @@ use weir_common::names::map;
 /// Flags of other programs, and of `./x`, on the same pages. What is neither here nor `weir`'s is a mistake.
 const OTHERS: &[&str] = &[
     "all",
+    "all-namespaces",
     "as",
     "bin",
     "build",
@@ -24,6 +25,7 @@ const OTHERS: &[&str] = &[
     "file",
     "from",
     "ignore-daemonsets",
+    "image",
     "keep",
     "list",
     "load",
