@@ -12,6 +12,12 @@ use weir_common::reason::Reason;
 /// Labels that Prometheus or the PodMonitor adds.
 const ADDED: &[&str] = &["node", "pod", "namespace", "job", "le"];
 
+/// Metrics of kube-state-metrics that the alerts ask for, with their labels.
+const OF_KUBE_STATE: &[(&str, &[&str])] = &[(
+    "kube_daemonset_status_number_unavailable",
+    &["daemonset", "namespace"],
+)];
+
 /// One metric in an expression, with what is in its braces.
 #[derive(Debug, PartialEq, Eq)]
 struct Selector {
@@ -20,10 +26,11 @@ struct Selector {
     labels: Vec<(String, Vec<String>)>,
 }
 
-fn selectors(expression: &str) -> Vec<Selector> {
+/// Metrics whose names begin so.
+fn selectors(expression: &str, prefix: &str) -> Vec<Selector> {
     let mut found = Vec::new();
     let mut rest = expression;
-    while let Some(start) = rest.find("weir_") {
+    while let Some(start) = rest.find(prefix) {
         let text = &rest[start..];
         let end = text
             .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
@@ -81,15 +88,32 @@ fn fixed_values() -> BTreeMap<(String, String), BTreeSet<String>> {
     values
 }
 
+/// What is wrong with what an expression asks of kube-state-metrics.
+fn foreign_faults(expression: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    for Selector { metric, labels } in selectors(expression, "kube_") {
+        let known = OF_KUBE_STATE.iter().find(|(name, _)| *name == metric);
+        let Some((_, known)) = known else {
+            faults.push(format!("there is no metric {metric}"));
+            continue;
+        };
+        let wrong = labels
+            .iter()
+            .filter(|(label, _)| !known.contains(&label.as_str()));
+        faults.extend(wrong.map(|(label, _)| format!("{metric} has no label {label}")));
+    }
+    faults
+}
+
 /// What is wrong with an expression.
 fn faults(expression: &str) -> Vec<String> {
     let fixed = fixed_values();
-    let mut faults = Vec::new();
+    let mut faults = foreign_faults(expression);
     let mut labels: BTreeSet<&str> = ADDED.iter().copied().collect();
     for Selector {
         metric,
         labels: asked,
-    } in selectors(expression)
+    } in selectors(expression, "weir_")
     {
         let Some(known) = ALL.iter().find(|known| {
             known.name == metric
@@ -186,6 +210,14 @@ fn what_does_not_exist_is_found_out() {
         ("weir_pod_connections_total{reason=\"outbond\"}", "never outbond"),
         ("sum by (node, colour) (weir_ready)", "label colour"),
         ("rate(weir_ready_bucket[5m])", "no metric weir_ready_bucket"),
+        (
+            "kube_daemonset_unavailable > 0",
+            "no metric kube_daemonset_unavailable",
+        ),
+        (
+            "kube_daemonset_status_number_unavailable{name=\"weir\"} > 0",
+            "no label name",
+        ),
     ] {
         let found = faults(expression);
         assert!(

@@ -1,5 +1,6 @@
 //! `./x check`: what must hold before a merge, short of the tests.
 
+mod alerts;
 mod chart;
 mod dependencies;
 mod rust;
@@ -28,6 +29,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     steps.run("typos", typos);
     steps.run("shellcheck", || shell::check(&system));
     steps.run("chart", chart::check);
+    steps.run("alerts", alerts::check);
     steps.run("actionlint", workflows::check);
     steps.finish()
 }

@@ -3,6 +3,7 @@
 mod cases;
 mod document;
 mod helm;
+mod monitor;
 
 use std::fs;
 use std::path::PathBuf;
@@ -101,7 +102,8 @@ pub(crate) fn check(helm: &Helm) -> Result<()> {
             ),
         }
     }
-    check_rendered(helm)
+    check_rendered(helm)?;
+    monitor::check(helm)
 }
 
 /// Whether each version of Kubernetes, and each choice, gets what it is to have.
