@@ -14,6 +14,7 @@ pub(super) const TAKEN: &[&str] = &[
     "{image: {repository: example.org/weir, digest: 'sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef'}}",
     "{hostNetwork: true, cni: {enabled: false}, maxUnavailable: 10%}",
     "{config: {guard: enforce, pod-metrics: true, verify-interval: 1m, log: 'info,weir_agent=debug'}}",
+    "{config: {contract: node, ztunnel-netns: /var/run/netns/ztunnel, macvlan-outbound: steer, fail-open: true}}",
     "{enablementSelectors: [{podSelector: {matchLabels: {mesh: 'yes'}}}], extraCapabilities: [DAC_OVERRIDE]}",
     "{monitoring: {podMonitor: {enabled: true}, rules: {enabled: true}, dashboard: {enabled: true}}}",
     "{resourceQuota: true, seccompProfile: {type: Localhost, localhostProfile: weir.json}, seLinuxType: spc_t}",
@@ -60,6 +61,8 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     // YAML takes a bare `off` for false.
     ("{config: {guard: off}}", "guard"),
     ("{config: {pin-root: /tmp}}", "pin-root"),
+    ("{config: {contract: pod}}", "contract"),
+    ("{config: {ztunnel-netns: ztunnel}}", "ztunnel-netns"),
     ("{config: {verify-interval: 30}}", "verify-interval"),
     ("{cni: {confDir: etc/cni}}", "confDir"),
     ("{image: {digest: latest}}", "digest"),

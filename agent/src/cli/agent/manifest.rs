@@ -13,8 +13,7 @@ use super::config::resolve;
 use super::settings::Settings;
 use crate::cli::Cli;
 
-/// What the chart itself decides: it depends on the DaemonSet's mounts, ports and rights, has a value of its own, or is
-/// about a ztunnel older than what the chart is for.
+/// What the chart itself decides: it depends on the DaemonSet's mounts, ports and rights, or has a value of its own.
 const OF_THE_CHART: &[&str] = &[
     "admin-socket",
     "cgroup",
@@ -22,22 +21,18 @@ const OF_THE_CHART: &[&str] = &[
     "cni-conf-dir",
     "cni-plugin",
     "cni-socket",
-    "contract",
     "enablement-selectors",
-    "fail-open",
     "host-netns",
     "http-address",
     "install-cni",
     "interface-hook",
     "kubeconfig",
     "layout",
-    "macvlan-outbound",
     "node-name",
     "pin-root",
     "pods-file",
     "source",
     "zds-socket",
-    "ztunnel-netns",
 ];
 
 fn deploy(file: &str) -> String {
@@ -131,6 +126,29 @@ fn every_setting_is_a_value_of_the_chart_or_the_charts_own() {
     assert!(forgotten.is_empty(), "not in the schema: {forgotten:?}");
     let invented: Vec<_> = values.keys().filter(|key| !flags.contains(*key)).collect();
     assert!(invented.is_empty(), "no flags of the agent: {invented:?}");
+}
+
+#[test]
+fn the_choices_of_the_schema_are_those_of_the_agent() {
+    let schema: Value = serde_json::from_str(&deploy("helm/weir/values.schema.json")).unwrap();
+    let command = Cli::command();
+    let agent = command.find_subcommand("agent").unwrap();
+    let mut compared = Vec::new();
+    for (name, value) in schema["properties"]["config"]["properties"].as_object().unwrap() {
+        let Some(choices) = value.get("enum") else {
+            continue;
+        };
+        let flag = agent.get_opts().find(|option| option.get_long() == Some(name));
+        let known = flag.unwrap().get_possible_values();
+        let known: BTreeSet<&str> = known.iter().map(clap::builder::PossibleValue::get_name).collect();
+        assert_eq!(
+            texts(choices).iter().map(String::as_str).collect::<BTreeSet<_>>(),
+            known,
+            "{name}"
+        );
+        compared.push(name.as_str());
+    }
+    assert!(compared.contains(&"contract"), "{compared:?}");
 }
 
 #[test]
