@@ -151,6 +151,11 @@ fn the_choices_of_the_schema_are_those_of_the_agent() {
     assert!(compared.contains(&"contract"), "{compared:?}");
 }
 
+fn capabilities_page() -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/capabilities.md");
+    fs::read_to_string(path).unwrap()
+}
+
 #[test]
 fn the_container_has_no_more_rights_than_are_written_down() {
     let pod = pod();
@@ -160,8 +165,7 @@ fn the_container_has_no_more_rights_than_are_written_down() {
     assert_eq!(context["readOnlyRootFilesystem"], true);
     assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault");
     assert_eq!(pod["hostNetwork"], Value::Null);
-    let page = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/capabilities.md"))
-        .unwrap();
+    let page = capabilities_page();
     for capability in texts(&context["capabilities"]["add"]) {
         assert!(page.contains(&format!("\n| `{capability}` |")), "{capability}");
     }
@@ -174,11 +178,10 @@ fn the_container_has_no_more_rights_than_are_written_down() {
     }
 }
 
-#[test]
-fn the_role_allows_what_the_agent_asks_for_and_nothing_else() {
-    let role = object("ClusterRole");
-    let mut allowed = BTreeSet::new();
-    for rule in role["rules"].as_array().unwrap() {
+/// Resources of the role, each with its verbs.
+fn role() -> Vec<(String, Vec<String>)> {
+    let mut allowed = Vec::new();
+    for rule in object("ClusterRole")["rules"].as_array().unwrap() {
         let group = rule["apiGroups"][0].as_str().unwrap();
         for resource in texts(&rule["resources"]) {
             let resource = if group.is_empty() {
@@ -186,13 +189,32 @@ fn the_role_allows_what_the_agent_asks_for_and_nothing_else() {
             } else {
                 format!("{resource}.{group}")
             };
-            allowed.extend(
-                texts(&rule["verbs"])
-                    .into_iter()
-                    .map(|verb| format!("{verb} {resource}")),
-            );
+            allowed.push((resource, texts(&rule["verbs"])));
         }
     }
+    allowed
+}
+
+#[test]
+fn the_role_is_written_down_with_its_reasons() {
+    let page = capabilities_page();
+    let (_, section) = page.split_once("\n## Kubernetes\n").unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let written: BTreeSet<String> = rows
+        .map(|row| row.split(" | ").take(2).collect::<Vec<_>>().join(" | "))
+        .collect();
+    let allowed = role()
+        .into_iter()
+        .map(|(resource, verbs)| format!("| `{resource}` | {}", verbs.join(", ")));
+    assert_eq!(allowed.collect::<BTreeSet<_>>(), written);
+}
+
+#[test]
+fn the_role_allows_what_the_agent_asks_for_and_nothing_else() {
+    let allowed: BTreeSet<String> = role()
+        .into_iter()
+        .flat_map(|(resource, verbs)| verbs.into_iter().map(move |verb| format!("{verb} {resource}")))
+        .collect();
     let wanted = [
         "create events.events.k8s.io",
         "get namespaces",
