@@ -11,7 +11,7 @@ use tracing::{debug, info};
 use weir_cni::protocol::{Attachment, Command, Outcome, Request};
 
 use super::CniTally;
-use super::find::find;
+use super::find::{find, listed_uid};
 use crate::inside;
 use crate::pods::netns::{Netns, NetnsError};
 use crate::pods::pod::{PodEntry, PodName, PodUid};
@@ -170,8 +170,8 @@ impl Desk {
 
     async fn del(&self, attachment: Attachment, netns: Option<OwnedFd>) -> Outcome {
         let sandboxes = &self.calls.sandboxes;
-        let given = attachment.uid.as_deref().and_then(|uid| PodUid::new(uid).ok());
-        let Some(uid) = sandboxes.pod_of(&attachment.sandbox).or(given) else {
+        let known = sandboxes.pod_of(&attachment.sandbox);
+        let Some(uid) = known.or_else(|| self.uid_of(&attachment)) else {
             return Outcome::Done;
         };
         let is_other = |sandbox: Sandbox| {
@@ -186,6 +186,14 @@ impl Desk {
             self.end(uid, &attachment.sandbox, cookie).await;
         }
         Outcome::Done
+    }
+
+    /// The uid of the pod that the runtime tells of by its own.
+    fn uid_of(&self, attachment: &Attachment) -> Option<PodUid> {
+        let given = attachment.uid.as_deref()?;
+        let name = PodName::new(attachment.namespace.as_str(), attachment.name.as_str()).ok()?;
+        let listed = listed_uid(&self.view.source, &name, given);
+        listed.or_else(|| PodUid::new(given).ok())
     }
 
     /// Lets the pod of a sandbox go. What takes too long goes on by itself.
@@ -207,8 +215,9 @@ impl Desk {
             Err(error) => return refused(error),
         };
         let pods = self.view.registry.pods();
+        let uid = self.uid_of(&attachment);
         let is_it = |pod: &&PodStatus| match &attachment.uid {
-            Some(uid) => pod.uid.as_str() == uid,
+            Some(_) => uid.as_ref() == Some(&pod.uid),
             None => pod.name.namespace() == attachment.namespace && pod.name.name() == attachment.name,
         };
         let Some(pod) = pods.iter().find(is_it) else {

@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::pods::pod::{PodEntry, PodName};
+use crate::pods::pod::{PodEntry, PodName, PodUid};
 use crate::pods::source::{PodSource, SourceError, SourceEvent};
 
 /// How far the source's list may lag behind kubelet before somebody else is asked.
 const LAG: Duration = Duration::from_millis(100);
 /// How long it is waited for in the end.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Where the API server's copy of a pod that kubelet has from a file keeps the uid that runtimes know.
-const STATIC_UID: &str = "kubernetes.io/config.hash";
 
 /// Why a pod is not known.
 #[derive(Debug, thiserror::Error)]
@@ -51,25 +49,34 @@ pub(super) async fn find(
     listed(PATIENCE).await.map_err(|_elapsed| unheard())?
 }
 
+/// The pod's uid in the list; it may be another one than the runtime's.
+pub(super) fn listed_uid(source: &PodSource, name: &PodName, uid: &str) -> Option<PodUid> {
+    let events = source.events.borrow();
+    meant(&events, name, Some(uid)).map(|entry| entry.pod.uid.clone())
+}
+
 async fn in_list(source: &PodSource, name: &PodName, uid: Option<&str>) -> Result<PodEntry, FindError> {
     let mut events = source.events.clone();
-    let has_it = |event: &SourceEvent| matches!(event, SourceEvent::Snapshot(list) if list.pods.iter().any(|entry| is_meant(entry, name, uid)));
     let event = events
-        .wait_for(has_it)
+        .wait_for(|event| meant(event, name, uid).is_some())
         .await
         .map_err(|_closed| FindError::Ended)?;
-    let SourceEvent::Snapshot(list) = &*event else {
-        return Err(FindError::Ended);
-    };
-    let found = list.pods.iter().find(|entry| is_meant(entry, name, uid));
+    let found = meant(&event, name, uid);
     found.cloned().ok_or_else(|| FindError::Unheard(name.clone()))
+}
+
+fn meant<'a>(event: &'a SourceEvent, name: &PodName, uid: Option<&str>) -> Option<&'a PodEntry> {
+    match event {
+        SourceEvent::Pending => None,
+        SourceEvent::Snapshot(list) => list.pods.iter().find(|entry| is_meant(entry, name, uid)),
+    }
 }
 
 /// A pod that is made anew has the name of the one before, but not its uid.
 fn is_meant(entry: &PodEntry, name: &PodName, uid: Option<&str>) -> bool {
     let has_uid = |uid: &str| {
-        let static_uid = entry.pod.annotations.get(STATIC_UID);
-        entry.pod.uid.as_str() == uid || static_uid.is_some_and(|known| known == uid)
+        let static_uid = entry.pod.static_uid();
+        entry.pod.uid.as_str() == uid || static_uid.is_some_and(|known| known.as_str() == uid)
     };
     entry.pod.name == *name && uid.is_none_or(has_uid)
 }

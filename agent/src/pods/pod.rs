@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+/// Where the API server's copy of a pod that kubelet has from a file keeps the uid that the node knows it by.
+pub const STATIC_UID: &str = "kubernetes.io/config.hash";
+
 /// Labels or annotations.
 pub type StringMap = BTreeMap<String, String>;
 
@@ -191,6 +194,15 @@ pub struct Pod {
     pub netns: Option<PathBuf>,
     /// Its addresses, where the source knows them.
     pub addresses: Vec<IpAddr>,
+}
+
+impl Pod {
+    /// The uid by which kubelet, the runtime and cgroups know a pod that kubelet has from a file. Whoever makes a pod may
+    /// claim another one's.
+    #[must_use]
+    pub fn static_uid(&self) -> Option<PodUid> {
+        PodUid::new(self.annotations.get(STATIC_UID)?.as_str()).ok()
+    }
 }
 
 /// A pod with the labels of its namespace: all that the enrolment rules look at.

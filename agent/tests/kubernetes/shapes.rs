@@ -59,6 +59,16 @@ async fn a_server_before_dual_stack_tells_one_address() {
     assert_eq!((pod.phase, pod.service_account.as_str()), (Phase::Running, "web"));
 }
 
+/// Kubelet, the runtime and cgroups call it by that, and not by the server's uid.
+#[tokio::test]
+async fn a_pod_of_kubelets_own_file_comes_with_the_uid_that_its_node_knows() {
+    let hash = "0123456789abcdef0123456789abcdef";
+    let annotations = json!({"kubernetes.io/config.hash": hash, "kubernetes.io/config.source": "file"});
+    let pod = read(json!({"metadata": {"annotations": annotations}, "spec": {}})).await;
+    assert_eq!(pod.uid.as_str(), "u");
+    assert_eq!(pod.annotations["kubernetes.io/config.hash"], hash);
+}
+
 /// Fields of Kubernetes up to 1.36, and some that no release has, in shapes that were never used before.
 #[tokio::test]
 async fn what_newer_servers_add_is_passed_over() {

@@ -5,5 +5,6 @@ mod disk;
 mod ends;
 mod guard;
 mod install;
+mod processes;
 mod starts;
 mod support;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 
 use serde::Serialize;
@@ -39,6 +40,8 @@ pub struct PodLine {
     pub netns: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     phase: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    addresses: Vec<IpAddr>,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
 }
@@ -58,6 +61,7 @@ impl PodLine {
             service_account: Member::of(pod).service_account,
             netns: pod.netns.path().display().to_string(),
             phase: None,
+            addresses: Vec::new(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
         }
@@ -73,6 +77,7 @@ impl PodLine {
             service_account: "default".to_owned(),
             netns: netns.path().display().to_string(),
             phase: None,
+            addresses: Vec::new(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
         }
@@ -88,6 +93,7 @@ impl PodLine {
             service_account: "default".to_owned(),
             netns: String::new(),
             phase: Some("Pending"),
+            addresses: Vec::new(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
         }
@@ -112,6 +118,12 @@ impl PodLine {
 
     pub(super) fn is_bare(&self) -> bool {
         self.namespace == BARE
+    }
+
+    /// Says that the pod runs, and where: what its namespace is known by if only its processes lead to it.
+    pub fn run_at(&mut self, address: IpAddr) {
+        self.phase = None;
+        self.addresses = vec![address];
     }
 
     /// Puts the pod into the mesh.

@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use super::{TendError, Tender};
 use crate::enroll::{addresses, netlink};
 use crate::inside;
-use crate::pods::netns::{FindError, Netns, NetnsId, Walks};
+use crate::pods::netns::{FindError, Netns, NetnsId, ProcIndex, Walks};
 use crate::pods::pod::{Phase, Pod};
 use crate::run::release::SharedNetns;
 
@@ -38,11 +38,23 @@ fn look(pod: &Pod, host: NetnsId, walks: &Walks) -> Result<Netns, TendError> {
     if let Some(path) = &pod.netns {
         return Ok(Netns::open(path, host)?);
     }
-    let holds = |netns: &Netns| holds_one_of(netns, &pod.addresses);
-    match walks.index()?.find(&pod.uid, host, holds) {
+    match in_proc(pod, host, &*walks.index()?) {
         Err(FindError::NoProcess { .. }) if pod.phase == Phase::Pending => Err(TendError::NotStarted),
         Err(FindError::NoProcess { .. }) if pod.phase == Phase::Ending => Err(TendError::Ended),
         found => Ok(found?),
+    }
+}
+
+/// By the uid that its cgroups are named by.
+fn in_proc(pod: &Pod, host: NetnsId, index: &ProcIndex) -> Result<Netns, FindError> {
+    let holds = |netns: &Netns| holds_one_of(netns, &pod.addresses);
+    let found = index.find(&pod.uid, host, holds);
+    match (&found, pod.static_uid()) {
+        // What is but claimed is believed only if the address is the pod's.
+        (Err(FindError::NoProcess { .. }), Some(uid)) if !pod.addresses.is_empty() => {
+            index.find(&uid, host, holds)
+        }
+        _ => found,
     }
 }
 

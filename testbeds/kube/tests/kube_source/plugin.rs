@@ -87,6 +87,18 @@ impl Scene {
         pod
     }
 
+    /// The server's copy of a pod that kubelet has from a file, and with the uid that kubelet gives it.
+    fn create_of_a_file(&self, name: &str) -> Value {
+        let hash = "0123456789abcdef0123456789abcdef";
+        let namespace = &self.stage.namespace;
+        let mut pod = self.create(namespace, name);
+        let annotations = json!({"kubernetes.io/config.hash": hash});
+        self.stage
+            .patch_pod(name, &json!({"metadata": {"annotations": annotations}}));
+        pod["metadata"]["uid"] = json!(hash);
+        pod
+    }
+
     /// What the runtime does for a pod. One that the server does not know has nothing that could be known of it.
     fn start(&mut self, namespace: &str, pod: &Value) -> Result<(), Error> {
         let name = pod["metadata"]["name"].as_str().unwrap();
@@ -139,6 +151,10 @@ fn kube_pods_that_are_known_start_while_the_server_is_away_and_others_wait_for_i
         .unwrap();
     let known = ["known", "known-too"].map(|name| scene.create_known(&meshed, name));
     let outside = ["outside", "outside-too"].map(|name| scene.create_known(&plain, name));
+
+    let of_a_file = scene.create_of_a_file("of-a-file");
+    scene.start_at_last(&meshed, &of_a_file);
+    assert_eq!(scene.state_of("of-a-file").unwrap(), "enrolled");
 
     control_plane.go_away();
     scene.start(&meshed, &known[0]).unwrap();

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use crate::pods::pod::{Phase, Pod, PodName, PodNameError, PodUid, PodUidError, StringMap};
+use crate::pods::pod::{Phase, Pod, PodName, PodNameError, PodUid, PodUidError, STATIC_UID, StringMap};
 
 /// Annotation that says that a pod is in the mesh; Weir itself writes it.
 pub const REDIRECTION: &str = "ambient.istio.io/redirection";
-/// All annotations that Weir looks at have this in their names. The others may be long, and are not kept.
+/// All annotations that Weir looks at, but [`STATIC_UID`], have this in their names. The others may be long, and are not kept.
 const KEPT: &str = "istio.io/";
 
 /// A page of a list.
@@ -139,7 +139,7 @@ impl TryFrom<WrittenPod> for KnownPod {
         let mut annotations = metadata.annotations.unwrap_or_default();
         // Not part of the pod: that we have written it is no news to us.
         let redirection = annotations.remove(REDIRECTION);
-        annotations.retain(|name, _| name.contains(KEPT));
+        annotations.retain(|name, _| name.contains(KEPT) || name == STATIC_UID);
         let phase = match phase(status.phase.as_deref()) {
             finished @ (Phase::Succeeded | Phase::Failed) => finished,
             _ if metadata.deletion_timestamp.is_some() => Phase::Ending,
