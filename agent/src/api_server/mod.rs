@@ -6,6 +6,7 @@
 
 mod action;
 mod body;
+mod client;
 mod error;
 mod pause;
 mod server;

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{HeaderValue, USER_AGENT};
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use kube::client::Body;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use serde::Deserialize;
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 
 use super::action::Action;
 use super::body::{Lines, read};
+use super::client::CurrentClient;
 use super::error::{ApiError, OpenError};
 
 /// The longest answer: ten thousand namespaces with a kilobyte of metadata each come to a sixth of it.
@@ -55,7 +57,7 @@ impl Default for Patience {
 /// The API server; clones share its connections.
 #[derive(Clone)]
 pub struct ApiServer {
-    client: kube::Client,
+    client: Arc<CurrentClient>,
     patience: Patience,
 }
 
@@ -93,8 +95,11 @@ impl ApiServer {
         config.default_retry = false;
         let agent = HeaderValue::from_static(concat!("weir/", env!("CARGO_PKG_VERSION")));
         config.headers.push((USER_AGENT, agent));
-        let client = kube::Client::try_from(config).map_err(|source| OpenError::Client { source })?;
-        Ok(Self { client, patience })
+        let client = CurrentClient::new(config).map_err(|source| OpenError::Client { source })?;
+        Ok(Self {
+            client: Arc::new(client),
+            patience,
+        })
     }
 
     /// How patient this one's users are.
@@ -132,10 +137,14 @@ impl ApiServer {
     }
 
     async fn begin(&self, action: Action, request: Request<Vec<u8>>) -> Result<Body, ApiError> {
-        let sent = self.client.send(request.map(Body::from)).await;
-        let response = sent.map_err(|source| ApiError::Unreachable { action, source })?;
+        let unreachable = |source| ApiError::Unreachable { action, source };
+        let client = self.client.get().map_err(unreachable)?;
+        let response = client.send(request.map(Body::from)).await.map_err(unreachable)?;
         if response.status().is_success() {
             return Ok(response.into_body());
+        }
+        if response.status() == StatusCode::UNAUTHORIZED {
+            self.client.give_up(&client);
         }
         Err(refusal(action, response).await)
     }

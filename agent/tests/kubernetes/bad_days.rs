@@ -1,11 +1,13 @@
 //! Servers that refuse, forget, hang, lie, and are away.
 
+use std::fs;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::Instant;
+use weir_testbeds::unique;
 
-use crate::fake::{Fault, Kind, PATIENCE};
+use crate::fake::{Fake, Fault, Kind, PATIENCE};
 use crate::scene::{NODE, Scene, pod, shop};
 
 #[tokio::test]
@@ -29,6 +31,29 @@ async fn a_missing_role_is_named_and_its_grant_noticed() {
         scene.expect(&["a"]).await;
         scene.expect_current().await;
     }
+}
+
+/// Not only when it is due by the clock, which may have been set back since it was read.
+#[tokio::test]
+async fn a_token_that_the_server_refuses_is_read_again() {
+    let token = std::env::temp_dir().join(unique::name("token"));
+    fs::write(&token, "old").unwrap();
+    let fake = Fake::start();
+    shop(&fake, &["a"]);
+    fake.fail(Fault::AcceptOnly("old"));
+    let server = fake.client_with_token(&token);
+    let mut scene = Scene::of(fake, server);
+    scene.expect(&["a"]).await;
+    scene.expect_current().await;
+    scene.fake.fail(Fault::AcceptOnly("new"));
+    scene
+        .expect_trouble(&["does not accept the agent's credentials"])
+        .await;
+    fs::write(&token, "new").unwrap();
+    scene.expect_current().await;
+    scene.fake.put(Kind::Pod, pod("b", NODE));
+    scene.expect(&["a", "b"]).await;
+    fs::remove_file(&token).unwrap();
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use weir_agent::api_server::Patience;
+use weir_agent::api_server::{ApiServer, Patience};
 use weir_agent::pods::pod::PodEntry;
 use weir_agent::pods::source::kubernetes::{KubernetesSource, Redirections};
 use weir_agent::pods::source::{PodSource, SourceEvent, SourceStatus};
@@ -32,7 +32,13 @@ impl Scene {
     pub fn with_patience(patience: Patience, prepare: impl FnOnce(&Fake)) -> Self {
         let fake = Fake::start();
         prepare(&fake);
-        let (kubernetes, source) = KubernetesSource::new(fake.client_with(patience), NODE.parse().unwrap());
+        let server = fake.client_with(patience);
+        Self::of(fake, server)
+    }
+
+    /// A source that asks the fake server by way of this one.
+    pub fn of(fake: Fake, server: ApiServer) -> Self {
+        let (kubernetes, source) = KubernetesSource::new(server, NODE.parse().unwrap());
         Self {
             redirections: kubernetes.redirections(),
             task: tokio::spawn(kubernetes.run()),

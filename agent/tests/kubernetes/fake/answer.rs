@@ -19,6 +19,11 @@ use super::{Asked, Fault, Shared};
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 pub async fn answer(shared: Arc<Shared>, asked: &Asked) -> Response<Body> {
+    if let Some(Fault::AcceptOnly(token)) = *shared.fault.lock().unwrap()
+        && asked.authorization != format!("Bearer {token}")
+    {
+        return refusal(401, "Unauthorized");
+    }
     let query = query(&asked.query);
     let parts: Vec<&str> = asked.path.trim_matches('/').split('/').collect();
     if let Some(answer) = write(&shared, asked, &parts) {
@@ -181,7 +186,7 @@ impl Watching {
                 Some(Fault::EndWatches | Fault::Hang) => return None,
                 Some(Fault::Garbage) => return Some("{\"type\": \"ADD\n".to_owned()),
                 Some(Fault::SilentWatches) => {}
-                Some(Fault::Refuse { .. } | Fault::RefuseWrites { .. }) | None => {
+                Some(Fault::Refuse { .. } | Fault::RefuseWrites { .. } | Fault::AcceptOnly(_)) | None => {
                     if let Some(text) = self.news() {
                         return Some(text);
                     }

@@ -4,6 +4,7 @@ mod answer;
 mod store;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub enum Fault {
     },
     /// It answers all patches, or all new events, with an error.
     RefuseWrites { of_events: bool, code: u16 },
+    /// It answers only those who show this token.
+    AcceptOnly(&'static str),
     /// It takes requests and never answers.
     Hang,
     /// What answers is not an API server.
@@ -57,6 +60,7 @@ pub struct Asked {
     pub path: String,
     pub query: String,
     pub accept: String,
+    pub authorization: String,
     pub body: Vec<u8>,
 }
 
@@ -118,8 +122,18 @@ impl Fake {
     }
 
     pub fn client_with(&self, patience: Patience) -> ApiServer {
-        let uri = format!("http://{}", self.address).parse().unwrap();
-        ApiServer::with_config(kube::Config::new(uri), patience).unwrap()
+        ApiServer::with_config(self.config(), patience).unwrap()
+    }
+
+    /// One that shows the token that is in this file.
+    pub fn client_with_token(&self, file: &Path) -> ApiServer {
+        let mut config = self.config();
+        config.auth_info.token_file = Some(file.to_str().unwrap().to_owned());
+        ApiServer::with_config(config, PATIENCE).unwrap()
+    }
+
+    fn config(&self) -> kube::Config {
+        kube::Config::new(format!("http://{}", self.address).parse().unwrap())
     }
 
     pub fn fail(&self, fault: impl Into<Option<Fault>>) {
@@ -154,15 +168,16 @@ async fn serve(
     request: Request<Incoming>,
 ) -> Result<hyper::Response<answer::Body>, hyper::Error> {
     let (parts, body) = request.into_parts();
-    let accept = parts
-        .headers
-        .get("accept")
-        .map_or("", |value| value.to_str().unwrap());
+    let header = |name: &str| {
+        let value = parts.headers.get(name);
+        value.map_or("", |value| value.to_str().unwrap()).to_owned()
+    };
     let asked = Asked {
         method: parts.method,
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or("").to_owned(),
-        accept: accept.to_owned(),
+        accept: header("accept"),
+        authorization: header("authorization"),
         body: body.collect().await?.to_bytes().to_vec(),
     };
     shared.asked.lock().unwrap().push(asked.clone());
