@@ -95,6 +95,11 @@ impl Installer {
     }
 }
 
+/// Notes that the plugin is not in the chain as long as [`keep`] has not put it there.
+pub fn note_missing(health: &Health) {
+    health.set(PART, Some("it has not been tried yet".to_owned()));
+}
+
 /// Installs and keeps installed, until it is dropped.
 pub async fn keep(installer: Installer, health: Health) {
     let directory = installer.config.conf_dir.clone();

@@ -18,7 +18,7 @@ mod watch;
 
 pub use config::InstallConfig;
 pub use error::ConfError;
-pub use installer::{Installer, keep};
+pub use installer::{Installer, keep, note_missing};
 pub use remove::{RemovedFiles, remove};
 
 /// The plugin's file, and its `type` in the chain.

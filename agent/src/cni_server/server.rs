@@ -33,7 +33,20 @@ const PART: &str = "the CNI plugin's socket";
 
 /// Answers the plugin, and keeps it installed, until it is dropped. There is no socket before the first list of pods: without one the plugin
 /// lets those start that are none of the mesh's business, and would have to wait otherwise.
-pub async fn serve(socket: PathBuf, installer: Option<Installer>, view: View, calls: Calls) {
+/// Until the plugin is installed the agent is not ready, from this call on.
+pub fn serve(
+    socket: PathBuf,
+    installer: Option<Installer>,
+    view: View,
+    calls: Calls,
+) -> impl Future<Output = ()> {
+    if installer.is_some() {
+        cni_conf::note_missing(&view.health);
+    }
+    answer_once_listed(socket, installer, view, calls)
+}
+
+async fn answer_once_listed(socket: PathBuf, installer: Option<Installer>, view: View, calls: Calls) {
     let mut events = view.source.events.clone();
     let listed = |event: &SourceEvent| matches!(event, SourceEvent::Snapshot(_));
     if events.wait_for(listed).await.is_err() {

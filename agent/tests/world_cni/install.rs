@@ -1,8 +1,12 @@
 //! The agent puts the plugin behind Debian's own, and keeps it there.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 use weir_testbeds::cni::{DEBIAN, Runtime, Sandbox};
 use weir_testbeds::deadline::eventually;
@@ -46,34 +50,46 @@ struct Node {
 impl Node {
     /// A node on which the primary CNI is configured, and then Weir is installed.
     fn new(label: &str) -> Self {
-        let scratch = Scratch::new(label);
+        let plugin = directory_of("weir-cni").join("weir-cni");
+        let node = Self::installing(label, Scratch::new(label), &plugin);
+        node.wait_for("\"weir-cni\"");
+        node
+    }
+
+    /// The same before Weir's files are there, with any file as its plugin.
+    fn installing(label: &str, scratch: Scratch, plugin: &Path) -> Self {
         let (conf_dir, bin_dir) = (scratch.directory("net.d"), scratch.directory("bin"));
         fs::write(
             conf_dir.join("10-debian.conflist"),
             bridge(&scratch, 1450).to_string(),
         )
         .unwrap();
-        let plugin = directory_of("weir-cni").join("weir-cni");
         let socket = scratch.path("cni.sock");
-        let mut mesh = Mesh::builder(label).outside("server").flag("--install-cni=true");
+        let mut mesh = Mesh::builder(label)
+            .outside("server")
+            .http_address("127.0.0.1:15014")
+            .flag("--install-cni=true");
         for (flag, path) in [
             ("--cni-conf-dir", &conf_dir),
             ("--cni-bin-dir", &bin_dir),
-            ("--cni-plugin", &plugin),
+            ("--cni-plugin", &plugin.to_owned()),
             ("--cni-socket", &socket),
         ] {
             mesh = mesh.flag(flag).flag(path.to_str().unwrap());
         }
         let mesh = mesh.start().unwrap();
         let runtime = Runtime::new(&mesh.world.node.netns, &conf_dir, &[&bin_dir, Path::new(DEBIAN)]);
-        let node = Self {
+        Self {
             mesh,
             runtime,
             conf_dir,
             scratch,
-        };
-        node.wait_for("\"weir-cni\"");
-        node
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        let answer = self.mesh.agent.get("/readyz");
+        answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
 
     fn ours(&self) -> String {
@@ -180,6 +196,37 @@ fn the_plugin_stays_in_the_chain_whatever_happens_to_the_files() {
     let netns = Netns::new().unwrap();
     node.runtime.add(&sandbox("pod", &netns)).unwrap();
     node.runtime.del(&sandbox("pod", &netns)).unwrap();
+}
+
+/// Whoever lifts a node's taint then lets pods start that nobody would capture.
+#[test]
+fn the_agent_is_not_ready_before_the_plugin_is_in_the_chain() {
+    let scratch = Scratch::new("cni-ready");
+    let plugin = scratch.path("plugin");
+    mkfifo(&plugin, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    // The agent waits for what is to be installed.
+    let node = Node::installing("cni-ready", scratch, &plugin);
+    let answer = node.mesh.agent.get("/readyz").unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains("the CNI plugin's installation"),
+        "{answer}"
+    );
+    assert!(node.ours().is_empty());
+    let open = || {
+        File::options()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(&plugin)
+    };
+    let mut pipe = eventually(PATIENCE, || open().ok()).expect("the agent reads it");
+    // From the next look on it is a file as any other.
+    let file = node.scratch.path("file");
+    fs::write(&file, "a plugin").unwrap();
+    fs::rename(&file, &plugin).unwrap();
+    pipe.write_all(b"a plugin").unwrap();
+    drop(pipe);
+    node.wait_for("\"weir-cni\"");
+    eventually(PATIENCE, || node.is_ready().then_some(())).unwrap();
 }
 
 #[test]
