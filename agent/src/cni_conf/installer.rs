@@ -102,10 +102,10 @@ pub fn note_missing(health: &Health) {
 
 /// Installs and keeps installed, until it is dropped.
 pub async fn keep(installer: Installer, health: Health) {
-    let directory = installer.config.conf_dir.clone();
+    let config = installer.config.clone();
     loop {
-        // Before it is read, so that no change falls between the two; anew each time, because the directory may be.
-        let mut watch = DirectoryWatch::new(&directory);
+        // Before they are read, so that no change falls between the two; anew each time, because a directory may be.
+        let mut watch = DirectoryWatch::new(&[&config.conf_dir, &config.bin_dir]);
         let attempt = installer.clone();
         let trouble = match spawn_blocking(move || attempt.install()).await {
             Ok(Ok(())) => None,

@@ -1,4 +1,4 @@
-//! Changes in a directory.
+//! Changes in directories.
 
 use std::io;
 use std::path::Path;
@@ -6,15 +6,15 @@ use std::path::Path;
 use futures::StreamExt as _;
 use inotify::{EventStream, Inotify, WatchMask};
 
-/// A watch on a directory; without one, changes are found by looking from time to time.
+/// A watch on directories; without one, changes are found by looking from time to time.
 pub(super) struct DirectoryWatch(Option<EventStream<[u8; 4096]>>);
 
 impl DirectoryWatch {
-    pub(super) fn new(directory: &Path) -> Self {
-        Self(watch(directory).ok())
+    pub(super) fn new(directories: &[&Path]) -> Self {
+        Self(watch(directories).ok())
     }
 
-    /// Waits for a change; for ever, if the directory cannot be watched.
+    /// Waits for a change; for ever, if no directory can be watched.
     pub(super) async fn changed(&mut self) {
         match &mut self.0 {
             Some(events) => {
@@ -27,9 +27,15 @@ impl DirectoryWatch {
     }
 }
 
-fn watch(directory: &Path) -> io::Result<EventStream<[u8; 4096]>> {
+fn watch(directories: &[&Path]) -> io::Result<EventStream<[u8; 4096]>> {
     let changes = WatchMask::CLOSE_WRITE | WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVE;
     let inotify = Inotify::init()?;
-    inotify.watches().add(directory, changes | WatchMask::ONLYDIR)?;
+    for directory in directories {
+        // One that is not there is no reason not to watch the others.
+        inotify
+            .watches()
+            .add(directory, changes | WatchMask::ONLYDIR)
+            .ok();
+    }
     inotify.into_event_stream([0; 4096])
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -16,6 +17,7 @@ use weir_testbeds::netns::Netns;
 use super::support::{PATIENCE, Scratch, awaited, connect, directory_of, serve, uid, was_redirected};
 
 const OURS: &str = "0-weir.conflist";
+const BEFORE_THE_NEXT_LOOK: Duration = Duration::from_secs(8);
 
 /// Debian's bridge plugin, as a distribution would configure it.
 fn bridge(scratch: &Scratch, mtu: u32) -> Value {
@@ -196,6 +198,18 @@ fn the_plugin_stays_in_the_chain_whatever_happens_to_the_files() {
     let netns = Netns::new().unwrap();
     node.runtime.add(&sandbox("pod", &netns)).unwrap();
     node.runtime.del(&sandbox("pod", &netns)).unwrap();
+}
+
+#[test]
+fn the_plugin_itself_is_put_back_at_once() {
+    let node = Node::new("cni-plugin");
+    let plugin = node.scratch.path("bin/weir-cni");
+    // Each time sooner than by a look that happens every 30 s.
+    for _ in 0..3 {
+        fs::remove_file(&plugin).unwrap();
+        let is_back = eventually(BEFORE_THE_NEXT_LOOK, || plugin.exists().then_some(()));
+        assert!(is_back.is_ok(), "{}", node.mesh.agent.output());
+    }
 }
 
 /// Whoever lifts a node's taint then lets pods start that nobody would capture.
