@@ -13,10 +13,26 @@ use weir_cni::last_word::LastWord;
 use crate::pods::pod::{Phase, Pod, PodEntry, PodName, PodUid, StringMap};
 use crate::pods::select::{Rules, Selection, select};
 use crate::pods::source::{Namespaces, SourceEvent};
+use crate::run::health::Health;
 use crate::run::view::View;
 
 /// Between attempts to write it.
 const PAUSE: Duration = Duration::from_secs(5);
+/// What the agent misses while it cannot be written.
+const PART: &str = "the last word";
+
+/// Why it is not as it should be.
+#[derive(Debug, thiserror::Error)]
+enum WordError {
+    #[error(
+        "{} cannot be written: {source}. While no agent runs, pods outside of the mesh will have to wait for one", path.display()
+    )]
+    Unwritten { path: PathBuf, source: io::Error },
+    #[error(
+        "{} can be neither written nor removed: {source}. While no agent runs, pods may start past the mesh by what it says", path.display()
+    )]
+    Stale { path: PathBuf, source: io::Error },
+}
 
 /// Writes it anew whenever it changes.
 pub(super) async fn keep(view: View, path: PathBuf) {
@@ -29,12 +45,15 @@ pub(super) async fn keep(view: View, path: PathBuf) {
             listed(&pods.borrow_and_update()),
             &view.config.rules,
         );
-        let is_written = written.as_ref() == Some(&word) || write(&path, word.clone());
-        written = is_written.then_some(word);
+        if written.as_ref() != Some(&word) {
+            let trouble = write(&path, word.clone()).err().map(|error| error.to_string());
+            written = trouble.is_none().then_some(word);
+            tell(&view.health, trouble);
+        }
         tokio::select! {
             Ok(()) = pods.changed() => {}
             Ok(()) = namespaces.changed() => {}
-            () = sleep(PAUSE), if !is_written => {}
+            () = sleep(PAUSE), if written.is_none() => {}
             // Nobody tells of pods any more.
             else => return,
         }
@@ -42,17 +61,14 @@ pub(super) async fn keep(view: View, path: PathBuf) {
 }
 
 /// A word that cannot be replaced is taken back: it may be wrong by now.
-fn write(path: &Path, outside: BTreeSet<String>) -> bool {
+fn write(path: &Path, outside: BTreeSet<String>) -> Result<(), WordError> {
     debug!(?outside, "last word");
     let written = LastWord::new(outside).and_then(|word| word.write(path));
-    if let Err(error) = written {
-        warn!(path = %path.display(), %error, "while no agent runs, pods outside of the mesh will have to wait for one");
-        take_back(path).unwrap_or_else(|error| {
-            warn!(path = %path.display(), %error, "a last word that may be wrong stays");
-        });
-        return false;
-    }
-    true
+    let path = path.to_owned();
+    written.map_err(|source| match take_back(&path) {
+        Ok(()) => WordError::Unwritten { path, source },
+        Err(source) => WordError::Stale { path, source },
+    })
 }
 
 fn take_back(path: &Path) -> io::Result<()> {
@@ -60,6 +76,16 @@ fn take_back(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Says once what is wrong.
+fn tell(health: &Health, trouble: Option<String>) {
+    if let Some(trouble) = &trouble
+        && health.get(PART).as_ref() != Some(trouble)
+    {
+        warn!("{trouble}; trying again");
+    }
+    health.set(PART, trouble);
 }
 
 fn listed(event: &SourceEvent) -> &[PodEntry] {

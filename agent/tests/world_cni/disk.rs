@@ -7,8 +7,10 @@ use std::thread;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use weir_agent::cni_conf::{CONFLIST, InstallConfig, Installer};
+use weir_testbeds::deadline::eventually;
+use weir_testbeds::mesh::PodLine;
 
-use super::support::Scratch;
+use super::support::{PATIENCE, Scene, Scratch};
 
 const CHAIN: &str = r#"{"cniVersion":"1.0.0","name":"net","plugins":[{"type":"bridge","mtu":1450}]}"#;
 
@@ -102,6 +104,28 @@ fn a_plugin_that_there_is_no_room_for_is_in_no_chain() {
         installer.install().unwrap();
         assert!(config.conf_dir.join(CONFLIST).exists());
     });
+}
+
+#[test]
+fn a_last_word_that_cannot_be_written_is_taken_back_and_told_of_until_it_can_be() {
+    let mut scene = Scene::new("cni-word");
+    let word = scene.scratch.path("last-word.json");
+    let says = |namespace: &str| fs::read_to_string(&word).is_ok_and(|word| word.contains(namespace));
+    let line = |name, namespace| PodLine::awaited(name, name).in_namespace(namespace);
+    scene.mesh.add([line("one", "elsewhere")]).unwrap();
+    eventually(PATIENCE, || says("elsewhere").then_some(())).unwrap();
+
+    let in_the_way = scene.scratch.directory("last-word.json.new");
+    scene.mesh.add([line("two", "nowhere")]).unwrap();
+    let is_told = || {
+        let status = scene.mesh.agent.run("status", &["-o", "json"]).unwrap();
+        String::from_utf8_lossy(&status.stdout).contains("last-word.json cannot be written")
+    };
+    let told = eventually(PATIENCE, || is_told().then_some(()));
+    assert!(told.is_ok(), "{}", scene.mesh.agent.output());
+    assert!(!word.exists(), "it may be wrong by now");
+    fs::remove_dir(in_the_way).unwrap();
+    eventually(PATIENCE, || (says("nowhere") && !is_told()).then_some(())).unwrap();
 }
 
 #[test]
