@@ -31,6 +31,25 @@ fn a_pod_starts_when_the_agent_says_so() {
     }
 }
 
+/// Whatever it looks like: addresses have a version in those before 1.0.0, interfaces more than a name in the latest.
+#[test]
+fn in_each_version_the_result_of_the_plugin_before_is_handed_on_as_it_is() {
+    for spoken in version::SUPPORTED {
+        let scratch = Scratch::new();
+        let _questions = agent(&scratch.path("cni.sock"), Outcome::Enrolled);
+        let address = r#"{"version": "4", "interface": 0, "address": "10.1.2.3/24", "gateway": "10.1.2.1"}"#;
+        let interface = r#"{"name": "eth0", "mtu": 1450, "sandbox": "/var/run/netns/a"}"#;
+        let previous = format!(
+            r#"{{ "cniVersion": "{spoken}", "interfaces": [{interface}], "ips": [{address}],  "dns": {{}}, "new": null }}"#
+        );
+        let mut call = Call::new(&scratch, "ADD").with_previous(previous.clone());
+        call.config["cniVersion"] = json!(spoken);
+        let output = call.run();
+        assert!(output.status.success(), "{spoken}: {output:?}");
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), previous);
+    }
+}
+
 #[test]
 fn a_pod_does_not_start_when_the_agent_says_no() {
     for (outcome, code) in [

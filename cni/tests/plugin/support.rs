@@ -75,6 +75,11 @@ impl Call {
         self
     }
 
+    pub fn with_previous(mut self, previous: String) -> Self {
+        self.previous = Some(previous);
+        self
+    }
+
     pub fn input(&self) -> String {
         let config = self.config.to_string();
         match &self.previous {
