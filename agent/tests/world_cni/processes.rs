@@ -3,10 +3,11 @@
 use weir_testbeds::actor::supervised;
 use weir_testbeds::cgroup::Cgroup;
 use weir_testbeds::cni::Sandbox;
+use weir_testbeds::deadline::{PATIENCE, eventually};
 use weir_testbeds::process::Process;
 use weir_testbeds::world::Pod;
 
-use super::support::{Scene, awaited, sandbox, was_redirected};
+use super::support::{Scene, awaited, sandbox, uid, was_redirected};
 
 /// What kubelet hands to the runtime for a pod of a file; on the API server the pod has another uid.
 const STATIC_UID: &str = "0123456789abcdef0123456789abcdef";
@@ -28,6 +29,31 @@ impl Running {
             _cgroups: [own, pods],
         }
     }
+}
+
+#[test]
+fn a_namespace_without_the_pods_address_is_not_taken_for_its_own() {
+    let mut scene = Scene::new("cni-address");
+    let pod = scene.pod("moved");
+    let _process = Running::start(&pod, &uid("moved"));
+    let mut line = awaited("moved");
+    line.run_at("10.255.255.254".parse().unwrap());
+    scene.mesh.add([line]).unwrap();
+    let refused = || {
+        let status = scene.mesh.agent.run("status", &["-o", "json"]).ok()?;
+        let why = "holds one of the pod's addresses";
+        String::from_utf8_lossy(&status.stdout)
+            .contains(why)
+            .then_some(())
+    };
+    let refused = eventually(PATIENCE, refused);
+    assert!(refused.is_ok(), "{}", scene.mesh.agent.output());
+    assert!(!scene.is_capturing(&pod));
+    scene
+        .mesh
+        .change("moved", |line| line.run_at(pod.address()))
+        .unwrap();
+    scene.mesh.wait_state("moved", "enrolled").unwrap();
 }
 
 #[test]
