@@ -64,7 +64,8 @@ impl Check {
         }
     }
 
-    fn wrong_with(&self, seen: &Seen) -> Vec<String> {
+    /// What is wrong with a connection that was answered.
+    pub fn wrong_with(&self, seen: &Seen) -> Vec<String> {
         let mut faults = Vec::new();
         let Seen {
             local,

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Args, Parser};
 
@@ -16,6 +17,8 @@ pub enum Cli {
     First(First),
     /// Keeps a connection open and makes new ones, while somebody restarts things.
     Endure(Endure),
+    /// The same while somebody takes Weir away: connections may be refused as it goes, and are in clear in the end.
+    Depart(Endure),
 }
 
 #[derive(Debug, Args)]
@@ -71,4 +74,14 @@ pub struct Endure {
     /// For how long.
     #[arg(long, default_value_t = 60)]
     pub seconds: u64,
+    /// Or until there is this file.
+    #[arg(long)]
+    pub until: Option<PathBuf>,
+}
+
+impl Endure {
+    /// Whether somebody has said that it is enough.
+    pub fn is_enough(&self) -> bool {
+        self.until.as_ref().is_some_and(|until| until.exists())
+    }
 }

@@ -4,9 +4,11 @@
 mod check;
 mod cli;
 mod client;
+mod depart;
 mod endure;
 mod greeting;
 mod list;
+mod load;
 mod report;
 mod serve;
 
@@ -19,6 +21,7 @@ use clap::Parser as _;
 
 use check::{Check, Expectation};
 use cli::{Cli, Endure, First, Run};
+use load::Endured;
 use report::Report;
 
 /// Something is not as it must be.
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         Cli::Run(args) => run(&args),
         Cli::First(args) => first(&args),
         Cli::Endure(args) => endure(&args),
+        Cli::Depart(args) => depart(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("weir-conformance: {error:#}");
@@ -61,9 +65,20 @@ fn first(args: &First) -> Result<ExitCode> {
 }
 
 fn endure(args: &Endure) -> Result<ExitCode> {
+    let endured = endure::endure(args);
+    let name = format!("endures, {} connections", endured.tried);
+    tell(&Check::new(&name, args.to, Expectation::Captured), endured)
+}
+
+fn depart(args: &Endure) -> Result<ExitCode> {
+    let (departure, endured) = depart::endure(args);
+    let name = format!("departs, {}", departure.summary());
+    tell(&Check::new(&name, args.to, Expectation::Reached), endured)
+}
+
+fn tell(check: &Check, endured: Endured) -> Result<ExitCode> {
     let mut report = Report::default();
-    let check = Check::new("endures", args.to, Expectation::Captured);
-    report.add(&check, endure::faults(args.to, args.seconds));
+    report.add(check, endured.told());
     print(&report, false)?;
     Ok(exit(&report))
 }

@@ -1,8 +1,9 @@
 //! The list in a world: it passes where Weir is at work and fails where it is not.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output, Stdio};
+use std::thread;
 
 use weir_testbeds::actor::supervised;
 use weir_testbeds::deadline::{PATIENCE, eventually};
@@ -112,4 +113,41 @@ fn world_a_first_act_is_captured_and_connections_endure_a_restart_of_the_agent()
     mesh.agent.restart().unwrap();
     mesh.settled().unwrap();
     assert!(enduring.wait().unwrap().success());
+}
+
+/// Runs `depart` in a mesh whose agent ends meanwhile; whether all was well, and what it printed.
+fn depart(name: &str, flags: &[&str]) -> (bool, String) {
+    let builder = flags.iter().fold(mesh(name), |builder, flag| builder.flag(flag));
+    let mut mesh = builder.start().unwrap();
+    let _server = serve(mesh.pod("server"));
+    let to = SocketAddr::new(mesh.pod("server").address(), PORT);
+    let mut command = Command::new(PROGRAM);
+    command.args(["depart", "--seconds", "2", "--to", &to.to_string()]);
+    let client = mesh.pod("client").netns.clone();
+    thread::scope(|scope| {
+        let departing = scope.spawn(|| client.run(|| command.output()).unwrap());
+        // Both ends tell of each: more than of the connection that stays open.
+        let told = || {
+            let records = mesh.proxy.connections().into_iter();
+            records
+                .filter(|record| record.original_destination == Some(to))
+                .count()
+        };
+        let met = eventually(PATIENCE, || (told() > 2).then_some(()));
+        assert_eq!(met, Ok(()));
+        mesh.agent.terminate().unwrap();
+        let departed = departing.join().unwrap();
+        (
+            departed.status.success(),
+            String::from_utf8_lossy(&departed.stdout).into_owned(),
+        )
+    })
+}
+
+#[test]
+fn world_connections_go_in_clear_when_weir_is_taken_away_and_it_is_found_out_if_it_stays() {
+    let (good, text) = depart("departure", &["--remove-on-exit"]);
+    assert!(good && text.contains(" in clear"), "{text}");
+    let (good, text) = depart("no-departure", &[]);
+    assert!(!good && text.contains("Weir is still there"), "{text}");
 }
