@@ -64,16 +64,11 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`].
     pub fn by_kubeconfig(path: &Path) -> Result<Self, ClusterError> {
-        let read = async {
-            let kubeconfig = Kubeconfig::read_from(path)?;
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await
-        };
+        let kubeconfig = read(path)?;
+        let options = KubeConfigOptions::default();
         let config = runtime()?
-            .block_on(read)
-            .map_err(|source| ClusterError::Kubeconfig {
-                path: path.to_owned(),
-                source: Box::new(source),
-            })?;
+            .block_on(Config::from_custom_kubeconfig(kubeconfig, &options))
+            .map_err(|source| unusable(path, source))?;
         Ok(Self { config })
     }
 
@@ -113,6 +108,15 @@ impl Cluster {
     /// [`ClusterError`].
     pub fn apply(&self, path: &str, object: &Value) -> Result<Value, ClusterError> {
         let path = format!("{path}?fieldManager=test&force=true");
+        self.ask(Method::PATCH, &path, Some(object), "application/apply-patch+yaml")
+    }
+
+    /// Tries the same, with fields that the server does not know refused, and changes nothing.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn dry_run(&self, path: &str, object: &Value) -> Result<Value, ClusterError> {
+        let path = format!("{path}?fieldManager=test&force=true&dryRun=All&fieldValidation=Strict");
         self.ask(Method::PATCH, &path, Some(object), "application/apply-patch+yaml")
     }
 
@@ -186,6 +190,18 @@ impl Cluster {
             let asked = scope.spawn(ask).join();
             asked.unwrap_or_else(|_| Err(std::io::Error::other("the thread that asks panicked").into()))
         })
+    }
+}
+
+/// Paths in it are made absolute.
+pub(crate) fn read(path: &Path) -> Result<Kubeconfig, ClusterError> {
+    Kubeconfig::read_from(path).map_err(|source| unusable(path, source))
+}
+
+fn unusable(path: &Path, source: kube::config::KubeconfigError) -> ClusterError {
+    ClusterError::Kubeconfig {
+        path: path.to_owned(),
+        source: Box::new(source),
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use weir_testbeds::deadline::{Expired, eventually};
@@ -47,7 +48,7 @@ pub enum ControlPlaneError {
 /// A running control plane; it ends when this is dropped.
 #[derive(Debug)]
 pub struct ControlPlane {
-    apiserver: Option<Process>,
+    apiserver: Mutex<Option<Process>>,
     _etcd: Process,
     ports: Ports,
     directory: Directory,
@@ -70,8 +71,8 @@ impl ControlPlane {
         let ports = Ports::free()?;
         write_credentials(directory.path())?;
         let etcd = start_etcd(directory.path(), ports)?;
-        let mut control_plane = Self {
-            apiserver: None,
+        let control_plane = Self {
+            apiserver: Mutex::new(None),
             _etcd: etcd,
             ports,
             directory,
@@ -81,16 +82,16 @@ impl ControlPlane {
     }
 
     /// Kills the API server, as a crash would.
-    pub fn go_away(&mut self) {
-        self.apiserver = None;
+    pub fn go_away(&self) {
+        self.run(None);
     }
 
     /// Starts the API server again, and waits until it is ready.
     ///
     /// # Errors
     /// [`ControlPlaneError`].
-    pub fn come_back(&mut self) -> Result<(), ControlPlaneError> {
-        self.apiserver = Some(start_apiserver(self.directory.path(), self.ports)?);
+    pub fn come_back(&self) -> Result<(), ControlPlaneError> {
+        self.run(Some(start_apiserver(self.directory.path(), self.ports)?));
         let mut ready = || self.is_ready().then_some(());
         if let Err(expired) = eventually(READY_WITHIN, &mut ready) {
             let log = fs::read_to_string(self.directory.path().join("apiserver.log")).unwrap_or_default();
@@ -98,6 +99,11 @@ impl ControlPlane {
             return Err(ControlPlaneError::NotReady(expired, log[end..].to_owned()));
         }
         Ok(())
+    }
+
+    /// Another API server, or none; the one before ends.
+    fn run(&self, apiserver: Option<Process>) {
+        *self.apiserver.lock().unwrap_or_else(PoisonError::into_inner) = apiserver;
     }
 
     fn is_ready(&self) -> bool {
@@ -243,7 +249,7 @@ fn guarded(program: &Path, directory: &Path, name: &str) -> Result<Command, Cont
     Ok(command)
 }
 
-fn io_error(what: &str) -> impl Fn(io::Error) -> ControlPlaneError {
+pub(crate) fn io_error(what: &str) -> impl Fn(io::Error) -> ControlPlaneError {
     move |source| ControlPlaneError::Io {
         what: what.to_owned(),
         source,

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -16,6 +16,7 @@ pub struct Relay {
 #[derive(Debug, Default)]
 struct Shared {
     accepted: AtomicUsize,
+    closed: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -49,6 +50,17 @@ impl Relay {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
+    /// Lets nobody through, as if the server had crashed.
+    pub fn close(&self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        self.cut();
+    }
+
+    /// Lets everybody through again.
+    pub fn open(&self) {
+        self.shared.closed.store(false, Ordering::SeqCst);
+    }
+
     /// Cuts all connections that are open, whatever is under way on them.
     pub fn cut(&self) {
         for stream in self.shared.open().drain(..) {
@@ -61,7 +73,14 @@ impl Relay {
 impl Shared {
     fn pass(&self, client: TcpStream, to: SocketAddr) -> io::Result<()> {
         let server = TcpStream::connect(to)?;
-        self.open().extend([client.try_clone()?, server.try_clone()?]);
+        {
+            let mut open = self.open();
+            // Whoever closes it cuts afterwards what is noted here.
+            if self.closed.load(Ordering::SeqCst) {
+                return Ok(());
+            }
+            open.extend([client.try_clone()?, server.try_clone()?]);
+        }
         for (from, to) in [(client.try_clone()?, server.try_clone()?), (server, client)] {
             thread::spawn(move || copy(from, to));
         }

@@ -1,5 +1,6 @@
 //! `./x test`.
 
+use std::env;
 use std::path::Path;
 
 use anyhow::Result;
@@ -16,6 +17,7 @@ const CNI_PLUGINS: &[&str] = &[
     "/opt/cni/bin/bridge",
     "/usr/libexec/cni/bridge",
 ];
+const GIVEN: &str = "WEIR_TEST_KUBECONFIG";
 const CNI_PACKAGE: &str = "containernetworking-plugins";
 
 /// A layer of tests; each needs more of the machine than the one before.
@@ -46,13 +48,13 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
         Layer::Unit | Layer::Fuzz | Layer::Vm => None,
         Layer::Bpf | Layer::World | Layer::Kube | Layer::All => Some(Privilege::require("test", arguments)?),
     };
-    let assets = match layer {
-        Layer::Kube | Layer::All => Some(setup::kubernetes(setup::API_SERVER)?),
-        Layer::Unit | Layer::Bpf | Layer::World | Layer::Fuzz | Layer::Vm => None,
+    let assets = match layer.has_objects() && !is_given() {
+        true => Some(setup::kubernetes(setup::API_SERVER)?),
+        false => None,
     };
-    let rendered = match assets {
-        Some(_) => Some(deploy::render_all(&deploy::Helm::find()?)?),
-        None => None,
+    let rendered = match layer.has_objects() {
+        true => Some(deploy::render_all(&deploy::Helm::find()?)?),
+        false => None,
     };
     if layer.has_worlds() {
         require_for_worlds()?;
@@ -77,6 +79,11 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
         process::run(&mut cargo)?;
     }
     Ok(())
+}
+
+/// Whether there is a cluster to use in place of an API server of our own.
+fn is_given() -> bool {
+    env::var_os(GIVEN).is_some_and(|kubeconfig| !kubeconfig.is_empty())
 }
 
 fn require_for_worlds() -> Result<()> {
@@ -109,6 +116,11 @@ fn parse(arguments: &[String]) -> (Layer, &[String]) {
 impl Layer {
     fn has_worlds(self) -> bool {
         matches!(self, Self::World | Self::Vm | Self::All)
+    }
+
+    /// Objects of Kubernetes, and who takes them.
+    fn has_objects(self) -> bool {
+        matches!(self, Self::Kube | Self::All)
     }
 
     /// What each run of `cargo test` selects. cargo takes no `--doc` together with other targets.

@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 use weir_agent::api_server::Patience;
 use weir_agent::pods::pod::{Phase, PodEntry, PodName};
 use weir_agent::pods::source::kubernetes::PodFinder;
-use weir_kube::ControlPlane;
+use weir_kube::Place;
 use weir_testbeds::deadline::eventually;
 
+use crate::crashing::Crashing;
 use crate::scene::{DEADLINE, Following, Stage};
 
 #[test]
@@ -68,10 +69,9 @@ fn kube_one_pod_is_found_by_name() {
 /// This one's server is its own, as others must not lose theirs.
 #[test]
 fn kube_a_server_that_crashes_takes_nobody_out() {
-    let mut control_plane = ControlPlane::start().unwrap();
-    let stage = Stage::on(control_plane.cluster().unwrap(), |name, token| {
-        control_plane.kubeconfig(name, token).unwrap()
-    });
+    let place = Place::unshared().unwrap();
+    let stage = Stage::on(place.clone());
+    let crashing = Crashing::new(&place, || stage.relayed());
     let node = stage.node.to_string();
     stage.create_pod("a", &node);
     stage.create_pod("b", &node);
@@ -80,7 +80,7 @@ fn kube_a_server_that_crashes_takes_nobody_out() {
     let server = following.runtime().block_on(stage.server(Patience::default()));
     let finder = PodFinder::new(server);
     for _ in 0..2 {
-        control_plane.go_away();
+        crashing.go_away();
         following.expect_trouble(&["cannot be reached"]);
         following.expect(&["a", "b"]);
         // Of a pod that is not on the list the container runtime is told why it cannot start.
@@ -88,7 +88,7 @@ fn kube_a_server_that_crashes_takes_nobody_out() {
         let asked = following.runtime().block_on(finder.find(&name));
         let told = asked.unwrap_err().to_string();
         assert!(told.contains("cannot be reached"), "{told}");
-        control_plane.come_back().unwrap();
+        crashing.come_back();
         following.expect_current();
         stage.delete_pod("b");
         following.expect(&["a"]);

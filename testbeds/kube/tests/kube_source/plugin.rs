@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use serde_json::{Value, json};
-use weir_kube::{ControlPlane, Relay, objects};
+use weir_kube::{Place, objects};
 use weir_testbeds::cni::{self, Error, Runtime, Sandbox};
 use weir_testbeds::deadline::eventually;
 use weir_testbeds::mesh::{Mesh, program};
 use weir_testbeds::unique;
 use weir_testbeds::world::Wiring;
 
+use crate::crashing::Crashing;
 use crate::scene::{DEADLINE, Stage};
 
 /// Of an error after which kubelet tries again.
@@ -23,14 +24,13 @@ struct Scene {
     mesh: Mesh,
     runtime: Runtime,
     scratch: PathBuf,
-    _relay: Relay,
+    server: Crashing,
 }
 
 impl Scene {
-    fn new(control_plane: &ControlPlane) -> Self {
-        let stage = Stage::on(control_plane.cluster().unwrap(), |name, token| {
-            control_plane.kubeconfig(name, token).unwrap()
-        });
+    fn new() -> Self {
+        let place = Place::unshared().unwrap();
+        let stage = Stage::on(place.clone());
         let scratch = env::temp_dir().join(unique::name("kube-plugin"));
         fs::create_dir(&scratch).unwrap();
         let socket = scratch.join("cni.sock");
@@ -48,6 +48,7 @@ impl Scene {
             .flag(socket.to_str().unwrap());
         let world = builder.world().unwrap();
         let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        // The node of a world reaches nobody but by a relay.
         let relay = stage.relayed_by(world.node.netns.run(listen));
         let mesh = builder.start_in(world).unwrap();
         let runtime = Runtime::new(
@@ -60,7 +61,7 @@ impl Scene {
             mesh,
             runtime,
             scratch,
-            _relay: relay,
+            server: Crashing::new(&place, || relay),
         };
         scene.wait_for_socket();
         scene
@@ -137,8 +138,7 @@ impl Drop for Scene {
 
 #[test]
 fn kube_pods_that_are_known_start_while_the_server_is_away_and_others_wait_for_it() {
-    let mut control_plane = ControlPlane::start().unwrap();
-    let mut scene = Scene::new(&control_plane);
+    let mut scene = Scene::new();
     let (meshed, plain) = (
         scene.stage.namespace.clone(),
         format!("{}-plain", scene.stage.namespace),
@@ -156,7 +156,7 @@ fn kube_pods_that_are_known_start_while_the_server_is_away_and_others_wait_for_i
     scene.start_at_last(&meshed, &of_a_file);
     assert_eq!(scene.state_of("of-a-file").unwrap(), "enrolled");
 
-    control_plane.go_away();
+    scene.server.go_away();
     scene.start(&meshed, &known[0]).unwrap();
     assert_eq!(scene.state_of("known").unwrap(), "enrolled");
     scene.start(&plain, &outside[0]).unwrap();
@@ -184,7 +184,7 @@ fn kube_pods_that_are_known_start_while_the_server_is_away_and_others_wait_for_i
     );
     scene.start(&plain, &outside[1]).unwrap();
 
-    control_plane.come_back().unwrap();
+    scene.server.come_back();
     scene.wait_for_socket();
     scene.start_at_last(&meshed, &known[1]);
     assert_eq!(scene.state_of("known-too").unwrap(), "enrolled");

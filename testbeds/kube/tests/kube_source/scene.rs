@@ -3,7 +3,6 @@
 use std::net::{Ipv4Addr, TcpListener, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -14,49 +13,10 @@ use weir_agent::pods::pod::PodEntry;
 use weir_agent::pods::source::kubernetes::{KubernetesSource, NodeName, Redirections};
 use weir_agent::pods::source::{PodSource, SourceEvent, SourceStatus};
 use weir_kube::objects;
-use weir_kube::{Cluster, ControlPlane, Relay};
+use weir_kube::{Cluster, Place, Relay};
 
 pub const DEADLINE: Duration = Duration::from_secs(60);
 const AGENT: &str = "weir";
-
-/// Where the cluster comes from.
-pub enum Place {
-    /// Its control plane is ours, and shared with the tests that run beside.
-    Ours(Arc<ControlPlane>),
-    /// It ran before us.
-    Given(PathBuf),
-}
-
-impl Place {
-    fn find() -> Self {
-        static SHARED: Mutex<Weak<ControlPlane>> = Mutex::new(Weak::new());
-        if let Some(kubeconfig) = std::env::var_os("WEIR_TEST_KUBECONFIG") {
-            return Self::Given(kubeconfig.into());
-        }
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = shared.upgrade().unwrap_or_else(|| {
-            let started = ControlPlane::start().unwrap_or_else(|error| panic!("{error}"));
-            let started = Arc::new(started);
-            *shared = Arc::downgrade(&started);
-            started
-        });
-        Self::Ours(running)
-    }
-
-    fn cluster(&self) -> Cluster {
-        match self {
-            Self::Ours(control_plane) => control_plane.cluster().unwrap(),
-            Self::Given(path) => Cluster::by_kubeconfig(path).unwrap(),
-        }
-    }
-
-    fn kubeconfig(&self, name: &str, token: &str) -> PathBuf {
-        match self {
-            Self::Ours(control_plane) => control_plane.kubeconfig(name, token).unwrap(),
-            Self::Given(path) => with_token(path, name, token),
-        }
-    }
-}
 
 /// What a test works on. Names are its own, so that tests may share a cluster.
 pub struct Stage {
@@ -65,7 +25,7 @@ pub struct Stage {
     pub node: NodeName,
     pub kubeconfig: PathBuf,
     /// As long as it is needed.
-    place: Option<Place>,
+    _place: Place,
 }
 
 impl Stage {
@@ -78,20 +38,18 @@ impl Stage {
 
     /// With a service account that may do nothing.
     pub fn without_rights() -> Self {
-        let place = Place::find();
-        let mut stage = Self::bare(place.cluster(), |name, token| place.kubeconfig(name, token));
-        stage.place = Some(place);
-        stage
+        Self::bare(Place::find().unwrap_or_else(|error| panic!("{error}")))
     }
 
-    /// With the chart's rights, in a cluster of the test's own.
-    pub fn on(cluster: Cluster, kubeconfig: impl FnOnce(&str, &str) -> PathBuf) -> Self {
-        let stage = Self::bare(cluster, kubeconfig);
+    /// With the chart's rights, in this cluster.
+    pub fn on(place: Place) -> Self {
+        let stage = Self::bare(place);
         stage.grant(&chart_rules());
         stage
     }
 
-    fn bare(cluster: Cluster, kubeconfig: impl FnOnce(&str, &str) -> PathBuf) -> Self {
+    fn bare(place: Place) -> Self {
+        let cluster = place.cluster().unwrap();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("weir-test-{}-{number}", std::process::id());
@@ -107,10 +65,10 @@ impl Stage {
         let token = answer.unwrap()["status"]["token"].as_str().unwrap().to_owned();
         Self {
             node: name.parse().unwrap(),
-            kubeconfig: kubeconfig(&name, &token),
+            kubeconfig: place.kubeconfig(&name, &token).unwrap(),
             namespace: name,
             cluster,
-            place: None,
+            _place: place,
         }
     }
 
@@ -211,18 +169,6 @@ impl Drop for Stage {
         }
         drop(std::fs::remove_file(&self.kubeconfig));
     }
-}
-
-/// The administrator's kubeconfig of a given cluster, with a token in place of the administrator.
-fn with_token(path: &Path, name: &str, token: &str) -> PathBuf {
-    let mut config = kube::config::Kubeconfig::read_from(path).unwrap();
-    for named in &mut config.auth_infos {
-        let info: kube::config::AuthInfo = serde_json::from_value(json!({"token": token})).unwrap();
-        named.auth_info = Some(info);
-    }
-    let own = std::env::temp_dir().join(format!("{name}.kubeconfig"));
-    std::fs::write(&own, serde_json::to_string(&config).unwrap()).unwrap();
-    own
 }
 
 /// What the manifest lets the agent do.
