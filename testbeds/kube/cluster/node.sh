@@ -24,8 +24,9 @@ macvlan)
   inside "$name" ip addr add "$address/24" dev node
   inside "$name" ip link set node up
   network='"type": "macvlan", "master": "eth0", "mode": "bridge"'
-  first=$((100 + number * 20))
-  ranges="[[{\"subnet\": \"10.99.0.0/24\", \"rangeStart\": \"10.99.0.$first\", \"rangeEnd\": \"10.99.0.$((first + 19))\",
+  # As many as the kubelet lets pods run.
+  first=$((20 + (number - 1) * 110))
+  ranges="[[{\"subnet\": \"10.99.0.0/24\", \"rangeStart\": \"10.99.0.$first\", \"rangeEnd\": \"10.99.0.$((first + 109))\",
     \"gateway\": \"$CONTROL_PLANE\"}]]"
   ;;
 *) die "a node's pods are on a bridge or a macvlan, not on $kind" ;;
@@ -72,6 +73,9 @@ tlsCertFile: $PKI/$name.crt
 tlsPrivateKeyFile: $PKI/$name.key
 evictionHard: {nodefs.available: "1%", imagefs.available: "1%", memory.available: "50Mi"}
 imageGCHighThresholdPercent: 100
+# By default it tells of five pods a second.
+kubeAPIQPS: 50
+kubeAPIBurst: 100
 EOF
 serve "$name" kubelet "$(cat "$STATE/programs")/kubelet" --config="$own/kubelet.yaml" --kubeconfig="$PKI/$name.kubeconfig" \
   --hostname-override="$name" --node-ip="$address" --container-runtime=remote --network-plugin=cni \

@@ -1,21 +1,32 @@
 //! The cluster that runs.
 
 use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use weir_kube::Cluster;
+use weir_kube::objects::collection;
 use weir_testbeds::deadline::eventually;
 
-use crate::objects::{self, RECORDS};
+use crate::objects;
 
 pub const NODES: [&str; 2] = ["node-1", "node-2"];
 const KINDS: [&str; 2] = ["bridge", "macvlan"];
-const DEADLINE: Duration = Duration::from_secs(180);
+pub const DEADLINE: Duration = Duration::from_secs(180);
 const ANNOTATION: &str = "ambient.istio.io/redirection";
 const SYSTEM: &str = "/apis/apps/v1/namespaces/istio-system/daemonsets";
+
+/// A pod, as ztunnel knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    pub name: String,
+    pub node: String,
+    pub uid: String,
+    pub address: IpAddr,
+}
 
 pub struct Live {
     cluster: Cluster,
@@ -41,8 +52,8 @@ impl Live {
     }
 
     pub fn begin(&self, step: &str) {
-        println!("{step}");
-        self.begun.set(Instant::now());
+        let took = self.begun.replace(Instant::now()).elapsed();
+        println!("  {:.0} s\n{step}", took.as_secs_f32());
     }
 
     pub fn still_in_time(&self) {
@@ -51,14 +62,14 @@ impl Live {
 
     /// Makes an object, unless it is there.
     pub fn ensure(&self, object: &Value) {
-        match self.cluster.create(&objects::collection(object), object) {
+        match self.cluster.create(&collection(object), object) {
             Ok(_) => {}
             Err(error) if error.to_string().contains("AlreadyExists") => {}
             Err(error) => panic!("{error}"),
         }
     }
 
-    fn pod(&self, namespace: &str, name: &str) -> Value {
+    pub fn pod(&self, namespace: &str, name: &str) -> Value {
         self.cluster
             .get(&format!("/api/v1/namespaces/{namespace}/pods/{name}"))
             .unwrap()
@@ -77,20 +88,36 @@ impl Live {
         );
     }
 
-    /// Its container has ended well; says the pod's UID.
-    pub fn succeeds(&self, namespace: &str, name: &str) -> String {
-        let ended = || {
-            let pod = self.pod(namespace, name);
-            let has_ended = pod["status"]["phase"] == "Succeeded" || pod["status"]["phase"] == "Failed";
-            has_ended.then_some(pod)
+    /// Pods with this label.
+    pub fn labelled(&self, namespace: &str, label: &str) -> Vec<Value> {
+        let pods = self.cluster.get(&labelled(namespace, label)).unwrap();
+        pods["items"].as_array().unwrap().clone()
+    }
+
+    /// All pods with this label have ended, and well; says their UIDs.
+    pub fn succeed(&self, namespace: &str, label: &str) -> Vec<String> {
+        let have_ended = || {
+            let pods = self.labelled(namespace, label);
+            let mut phases = pods.iter().map(|pod| &pod["status"]["phase"]);
+            let done = phases.all(|phase| *phase == "Succeeded" || *phase == "Failed");
+            done.then_some(())
         };
-        let pod = eventually(DEADLINE, ended).unwrap_or_else(|_| self.pod(namespace, name));
-        assert_eq!(
-            pod["status"]["phase"], "Succeeded",
-            "{namespace}/{name}: {}",
-            pod["status"]
-        );
-        pod["metadata"]["uid"].as_str().unwrap().to_owned()
+        let seen = eventually(DEADLINE, have_ended);
+        assert!(seen.is_ok(), "{namespace}: pods with {label} do not end");
+        let pods = self.labelled(namespace, label);
+        assert!(!pods.is_empty());
+        for pod in &pods {
+            let name = pod["metadata"]["name"].as_str().unwrap();
+            let node = pod["spec"]["nodeName"].as_str().unwrap();
+            let ended_well = pod["status"]["phase"] == "Succeeded";
+            assert!(ended_well, "{name} says {}", self.log(namespace, name, node));
+        }
+        let uids = pods.iter().map(|pod| pod["metadata"]["uid"].as_str().unwrap());
+        uids.map(str::to_owned).collect()
+    }
+
+    pub fn remove_labelled(&self, namespace: &str, label: &str) {
+        self.cluster.delete(&labelled(namespace, label)).unwrap();
     }
 
     pub fn remove(&self, namespace: &str, name: &str) {
@@ -98,12 +125,18 @@ impl Live {
         self.cluster.delete(&path).unwrap();
     }
 
+    /// How often the kubelet has started its container anew.
+    pub fn restarts(&self, namespace: &str, name: &str) -> u64 {
+        let pod = self.pod(namespace, name);
+        pod["status"]["containerStatuses"][0]["restartCount"]
+            .as_u64()
+            .unwrap()
+    }
+
     /// The kubelet has started its container anew.
     pub fn runs_again(&self, namespace: &str, name: &str) {
-        let restarted = || {
-            let status = &self.pod(namespace, name)["status"]["containerStatuses"][0];
-            (status["restartCount"].as_u64() > Some(0) && status["ready"] == true).then_some(())
-        };
+        let is_ready = || self.pod(namespace, name)["status"]["containerStatuses"][0]["ready"] == true;
+        let restarted = || (self.restarts(namespace, name) > 0 && is_ready()).then_some(());
         let seen = eventually(DEADLINE, restarted);
         assert!(
             seen.is_ok(),
@@ -118,9 +151,30 @@ impl Live {
         assert!(seen.is_ok(), "{namespace}/{name} says {}, not {wanted}", said());
     }
 
-    pub fn address(&self, namespace: &str, name: &str) -> String {
+    pub fn address(&self, namespace: &str, name: &str) -> IpAddr {
         let address = self.pod(namespace, name)["status"]["podIP"].clone();
-        address.as_str().unwrap().to_owned()
+        address.as_str().unwrap().parse().unwrap()
+    }
+
+    /// Where a node's server answers.
+    pub fn server(&self, node: &str) -> SocketAddr {
+        SocketAddr::new(self.address("in", &format!("server-{node}")), objects::PORT)
+    }
+
+    /// Where a node's server of the list answers.
+    pub fn target(&self, node: &str) -> SocketAddr {
+        SocketAddr::new(self.address("in", &format!("target-{node}")), objects::PORT)
+    }
+
+    /// Whose connections ztunnel is to have seen.
+    pub fn client(&self, namespace: &str, name: &str) -> Client {
+        let pod = self.pod(namespace, name);
+        Client {
+            name: name.to_owned(),
+            node: pod["spec"]["nodeName"].as_str().unwrap().to_owned(),
+            uid: pod["metadata"]["uid"].as_str().unwrap().to_owned(),
+            address: pod["status"]["podIP"].as_str().unwrap().parse().unwrap(),
+        }
     }
 
     pub fn label(&self, namespace: &str, name: &str, mode: &Value) {
@@ -165,7 +219,7 @@ impl Live {
     }
 
     /// Lets a pod fetch a page, which must succeed.
-    pub fn asks(&self, namespace: &str, name: &str, node: &str, server: &str) {
+    pub fn asks(&self, namespace: &str, name: &str, node: &str, server: SocketAddr) {
         let id = self.container(namespace, name);
         assert!(
             self.gets_page(node, &id, server),
@@ -183,9 +237,20 @@ impl Live {
     }
 
     /// Whether a container can fetch a page; the API server is not asked.
-    pub fn gets_page(&self, node: &str, id: &str, server: &str) -> bool {
+    pub fn gets_page(&self, node: &str, id: &str, server: SocketAddr) -> bool {
+        // The page is looked at in the container: what `ctr` hands on may lack the end.
+        let ask = format!("wget -q -O- http://{server}/ | grep -qx hello");
+        let asked = self.run_in(node, id, &["sh", "-c", &ask]);
+        let got_it = asked.status.success();
+        if !got_it {
+            println!("{asked:?}");
+        }
+        got_it
+    }
+
+    /// Runs a command in a container; the API server is not asked.
+    pub fn run_in(&self, node: &str, id: &str, command: &[&str]) -> Output {
         let exec = weir_testbeds::unique::name("exec");
-        let url = format!("http://{server}:8080/");
         let execute = [
             "ctr",
             "--namespace",
@@ -196,25 +261,7 @@ impl Live {
             &exec,
             id,
         ];
-        let command = [&execute[..], &["wget", "-q", "-O-", &url]].concat();
-        let asked = self.on(node, &command);
-        let got_it = asked.status.success() && asked.stdout == b"hello\n";
-        if !got_it {
-            println!("{asked:?}");
-        }
-        got_it
-    }
-
-    /// A container that talks has not been interrupted, and prints more.
-    pub fn goes_on(&self, namespace: &str, name: &str, node: &str) {
-        let before = self.log(namespace, name, node).len();
-        let more = || (self.log(namespace, name, node).len() > before).then_some(());
-        let seen = eventually(Duration::from_secs(10), more);
-        assert!(
-            seen.is_ok() && before > 0 && self.has_run_through(namespace, name),
-            "{namespace}/{name} has been interrupted: {}",
-            self.pod(namespace, name)["status"]
-        );
+        self.on(node, &[&execute[..], command].concat())
     }
 
     /// Runs a command on a machine, which must succeed, and says what it printed.
@@ -225,19 +272,13 @@ impl Live {
     }
 
     /// What a container has printed.
-    fn log(&self, namespace: &str, name: &str, node: &str) -> String {
+    pub fn log(&self, namespace: &str, name: &str, node: &str) -> String {
         let uid = self.pod(namespace, name)["metadata"]["uid"].clone();
         let pattern = format!(
             "cat /var/log/pods/{namespace}_{name}_{}/c/*.log",
             uid.as_str().unwrap()
         );
         self.told(node, &["sh", "-c", &pattern])
-    }
-
-    /// Whether the pod's container runs, and has since it was first started.
-    fn has_run_through(&self, namespace: &str, name: &str) -> bool {
-        let status = &self.pod(namespace, name)["status"]["containerStatuses"][0];
-        status["restartCount"] == 0 && !status["state"]["running"].is_null()
     }
 
     /// Sets an option of the agents, which takes effect when they are restarted.
@@ -268,36 +309,9 @@ impl Live {
         asked.is_err_and(|error| error.to_string().contains("NotFound"))
     }
 
-    fn on(&self, node: &str, command: &[&str]) -> Output {
+    pub fn on(&self, node: &str, command: &[&str]) -> Output {
         let mut shell = Command::new(self.scripts.join("shell.sh"));
         shell.arg(node).args(command).output().unwrap()
-    }
-
-    fn record(&self, node: &str) -> Vec<String> {
-        let read = self.on(node, &["cat", RECORDS]);
-        let text = String::from_utf8_lossy(&read.stdout).into_owned();
-        text.lines().map(str::to_owned).collect()
-    }
-
-    /// How many connections ztunnel has written down.
-    pub fn records(&self, node: &str) -> usize {
-        self.record(node).len()
-    }
-
-    /// Waits until ztunnel has written down a connection with all these words, after the first `known`.
-    pub fn recorded(&self, node: &str, known: usize, words: &[&str]) {
-        let find = || {
-            let record = self.record(node);
-            let mut news = record.iter().skip(known);
-            news.any(|line| words.iter().all(|word| line.contains(word)))
-                .then_some(())
-        };
-        let seen = eventually(Duration::from_secs(30), find);
-        assert!(
-            seen.is_ok(),
-            "ztunnel on {node} saw no {words:?}, but {:#?}",
-            &self.record(node)[known..]
-        );
     }
 
     /// Takes a node's power away and gives it back.
@@ -315,4 +329,8 @@ impl Live {
             assert!(done.status.success(), "{script}: {done:?}");
         }
     }
+}
+
+fn labelled(namespace: &str, label: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/pods?labelSelector={label}")
 }

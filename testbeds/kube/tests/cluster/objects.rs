@@ -5,6 +5,8 @@ use std::path::Path;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
+const CONFORMANCE: &str = "weir.test/conformance:1";
+pub const PORT: u16 = 8080;
 pub const RECORDS: &str = "/var/run/ztunnel/records.jsonl";
 
 /// Objects of the manifest, as they are.
@@ -45,21 +47,7 @@ pub fn ztunnel() -> Value {
 }
 
 pub fn server() -> Value {
-    json!(["httpd", "-f", "-p", "8080", "-h", "/www"])
-}
-
-/// Answers line by line on one connection after the other.
-pub fn echo() -> Value {
-    json!(["nc", "-ll", "-p", "9000", "-e", "cat"])
-}
-
-/// Sends a line now and then on one connection, prints what comes back, and ends when the connection does.
-pub fn talk(server: &str) -> Value {
-    json!([
-        "sh",
-        "-c",
-        format!("(while sleep 0.1; do date; done) | nc {server} 9000")
-    ])
+    json!(["httpd", "-f", "-p", PORT.to_string(), "-h", "/www"])
 }
 
 pub fn idle() -> Value {
@@ -69,7 +57,7 @@ pub fn idle() -> Value {
 pub fn pod(namespace: &str, name: &str, node: &str, command: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace, "labels": {"app": name.split('.').next()}},
         "spec": {
             "nodeName": node, "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": false,
             "containers": [{"name": "c", "image": "weir.test/busybox:1", "imagePullPolicy": "Never", "command": command}],
@@ -77,16 +65,27 @@ pub fn pod(namespace: &str, name: &str, node: &str, command: &Value) -> Value {
     })
 }
 
-/// Where objects of a kind are.
-pub fn collection(object: &Value) -> String {
-    let group = match object["apiVersion"].as_str().unwrap() {
-        "v1" => "/api/v1".to_owned(),
-        other => format!("/apis/{other}"),
-    };
-    // All kinds that are used here have regular plurals.
-    let plural = format!("{}s", object["kind"].as_str().unwrap().to_lowercase());
-    match object["metadata"]["namespace"].as_str() {
-        Some(namespace) => format!("{group}/namespaces/{namespace}/{plural}"),
-        None => format!("{group}/{plural}"),
-    }
+/// A pod of the list of `testbeds/conformance`, which ends.
+pub fn conformance(namespace: &str, name: &str, node: &str, arguments: &[&str]) -> Value {
+    let mut pod = pod(namespace, name, node, &json!(null));
+    pod["spec"]["restartPolicy"] = json!("Never");
+    let container = &mut pod["spec"]["containers"][0];
+    container["image"] = json!(CONFORMANCE);
+    container["args"] = json!(arguments);
+    pod
+}
+
+/// What the others connect to.
+pub fn target(namespace: &str, name: &str, node: &str) -> Value {
+    let ports = PORT.to_string();
+    let mut pod = conformance(
+        namespace,
+        name,
+        node,
+        &["serve", "--name", name, "--ports", &ports],
+    );
+    pod["spec"]["restartPolicy"] = json!("Always");
+    let probe = json!({"tcpSocket": {"port": PORT}, "periodSeconds": 1});
+    pod["spec"]["containers"][0]["readinessProbe"] = probe;
+    pod
 }
