@@ -1,5 +1,6 @@
 //! What is put into the cluster.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::Deserialize as _;
@@ -87,5 +88,13 @@ pub fn target(namespace: &str, name: &str, node: &str) -> Value {
     pod["spec"]["restartPolicy"] = json!("Always");
     let probe = json!({"tcpSocket": {"port": PORT}, "periodSeconds": 1});
     pod["spec"]["containers"][0]["readinessProbe"] = probe;
+    pod
+}
+
+/// Connects before it does anything else, whenever it starts; ends if that is not as it must be.
+pub fn first_then_idle(namespace: &str, name: &str, node: &str, to: SocketAddr) -> Value {
+    let script = format!("weir-conformance first --to {to} && exec sleep 2147483647");
+    let mut pod = pod(namespace, name, node, &json!(["sh", "-c", script]));
+    pod["spec"]["containers"][0]["image"] = json!(CONFORMANCE);
     pod
 }
