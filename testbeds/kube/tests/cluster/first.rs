@@ -13,9 +13,13 @@ const AT_ONCE: usize = 10;
 /// The container runtime starts none before the CNI plugin has let it.
 pub fn a_new_pod_is_in_the_mesh_from_its_first_connection_on(live: &Live) {
     live.begin("a new pod is in the mesh from its first connection on");
+    let before = NODES.map(|node| live.captured(node));
     for _ in 0..ROUNDS {
         start(live, "first", AT_ONCE);
         were_captured(live, "first", AT_ONCE);
+    }
+    for (node, before) in NODES.into_iter().zip(before) {
+        live.captured_are(node, &before);
     }
 }
 

@@ -166,6 +166,23 @@ impl Live {
         SocketAddr::new(self.address("in", &format!("target-{node}")), objects::PORT)
     }
 
+    /// Kills a container; its pod stays.
+    pub fn kill(&self, node: &str, id: &str) {
+        self.told(
+            node,
+            &[
+                "ctr",
+                "--namespace",
+                "k8s.io",
+                "task",
+                "kill",
+                "--signal",
+                "KILL",
+                id,
+            ],
+        );
+    }
+
     /// Whose connections ztunnel is to have seen.
     pub fn client(&self, namespace: &str, name: &str) -> Client {
         let pod = self.pod(namespace, name);

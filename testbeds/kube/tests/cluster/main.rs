@@ -3,7 +3,9 @@
 
 mod first;
 mod live;
+mod lives;
 mod load;
+mod node;
 mod objects;
 mod reboot;
 mod records;
@@ -26,6 +28,8 @@ fn the_cluster_holds() {
     pods_say_that_they_are_in_the_mesh(&live);
     traffic_goes_through_ztunnel(&live);
     first::a_new_pod_is_in_the_mesh_from_its_first_connection_on(&live);
+    lives::a_pod_that_is_deleted_leaves_nothing(&live);
+    lives::a_pod_that_starts_again_stays_in_the_mesh(&live);
     a_label_takes_a_running_pod_out_and_back_in(&live);
     rollout::an_agent_that_is_replaced_leaves_no_gap(&live);
     without_the_api_server_traffic_goes_on(&live);
