@@ -3,11 +3,23 @@
 use serde_json::json;
 
 use crate::live::{Live, NODES};
+use crate::load::Load;
 use crate::objects;
 
+/// Connections are made all the while. They are captured or refused at once until they are in clear; none hangs.
 pub fn an_uninstalled_weir_leaves_a_working_cluster(live: &Live) {
     live.begin("an uninstalled Weir leaves a working cluster");
+    for node in NODES {
+        let residue = live.residue(node);
+        assert!(
+            ["fwmark", "tcp_fwmark_accept", ":15001"]
+                .iter()
+                .all(|ours| residue.contains(ours)),
+            "{residue}"
+        );
+    }
     replace_by_agents_that_tidy_up(live);
+    let load = Load::put(live, "depart");
     live.begin_removal("weir");
     while !live.is_removed("weir") {
         live.still_in_time();
@@ -16,6 +28,7 @@ pub fn an_uninstalled_weir_leaves_a_working_cluster(live: &Live) {
     for node in NODES {
         is_clean(live, node);
     }
+    load.ends_well(live, |_, _, _| ());
     for node in NODES {
         for other in NODES {
             speak_in_clear(live, node, other);
@@ -32,7 +45,7 @@ fn replace_by_agents_that_tidy_up(live: &Live) {
     }
 }
 
-/// Nothing of Weir is left on the node.
+/// Nothing of Weir is left on the node and in its pods, and ztunnel listens in none.
 fn is_clean(live: &Live, node: &str) {
     for pod in ["server", "client", "target"].map(|pod| format!("{pod}-{node}")) {
         live.says("in", &pod, &json!(null));
@@ -44,6 +57,8 @@ fn is_clean(live: &Live, node: &str) {
     ] {
         live.told(node, &["test", "!", "-e", left]);
     }
+    let residue = live.residue(node);
+    assert_eq!(residue, "", "{node}");
 }
 
 /// Pods that were in the mesh, and one that starts now.
