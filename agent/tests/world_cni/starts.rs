@@ -69,7 +69,10 @@ fn settings_that_matter_with_time_come_when_the_pod_has_started() {
     let pod = scene.pod("pod");
     let result = scene.runtime.add(&sandbox(&pod)).unwrap();
     let is = |key, value: &str| pod.netns.sysctl_get(key).unwrap().trim() == value;
-    assert!(is("net.ipv4.tcp_fwmark_accept", "1"), "before its first connection");
+    assert!(
+        is("net.ipv4.tcp_fwmark_accept", "1"),
+        "before its first connection"
+    );
     pod.netns.sysctl_set("net.ipv4.tcp_timestamps", "0").unwrap();
     let check = || scene.runtime.check(&sandbox(&pod), &result).unwrap();
     check();
