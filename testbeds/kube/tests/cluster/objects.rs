@@ -10,9 +10,9 @@ const CONFORMANCE: &str = "weir.test/conformance:1";
 pub const PORT: u16 = 8080;
 pub const RECORDS: &str = "/var/run/ztunnel/records.jsonl";
 
-/// Objects of the manifest, as they are.
+/// Objects of the manifest for clusters of this age, as they are.
 pub fn manifest() -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/all-in-one.yaml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/all-in-one-before-1.30.yaml");
     let text = std::fs::read_to_string(path).unwrap();
     let documents = serde_yaml_ng::Deserializer::from_str(&text);
     documents

@@ -4,9 +4,13 @@ use std::path::{Path, PathBuf};
 
 use crate::trial::{Trial, parse};
 
-/// All manifests that there are: that for `kubectl apply`, and what `./x test kube` rendered for each platform.
+/// All manifests that there are: those for `kubectl apply`, and what `./x test kube` rendered for each platform.
 fn manifests() -> Vec<PathBuf> {
-    let mut paths = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/all-in-one.yaml")];
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+    let mut paths = vec![
+        deploy.join("all-in-one.yaml"),
+        deploy.join("all-in-one-before-1.30.yaml"),
+    ];
     if let Some(rendered) = std::env::var_os("WEIR_RENDERED") {
         let entries = std::fs::read_dir(rendered).unwrap();
         paths.extend(entries.map(|entry| entry.unwrap().path()));
