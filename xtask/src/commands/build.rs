@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -50,18 +51,33 @@ const MUSL: &str = "musl";
 /// The plugin is started anew for each pod, and glibc's start asks the CPU for each of its caches, which on a virtual
 /// machine is a trap each time: with musl an empty program takes a third of the CPU time. Not every toolchain has it.
 fn c_library_of_plugin() -> Result<&'static str> {
+    if has_musl()? || (can_add_musl() && has_musl()?) {
+        return Ok(MUSL);
+    }
+    eprintln!(
+        "x: this toolchain has no {}: the CNI plugin is built with glibc and starts slower",
+        target(MUSL)
+    );
+    Ok(GLIBC)
+}
+
+fn has_musl() -> Result<bool> {
     let mut rustc = workspace::rustc();
     rustc.args(["--print", "target-libdir", "--target", &target(MUSL)]);
     let output = rustc.output().context("starting rustc")?;
     let directory = String::from_utf8_lossy(&output.stdout);
-    let has_musl = output.status.success() && Path::new(directory.trim()).is_dir();
-    if !has_musl {
-        eprintln!(
-            "x: this toolchain has no {}: the CNI plugin is built with glibc and starts slower",
-            target(MUSL)
-        );
+    Ok(output.status.success() && Path::new(directory.trim()).is_dir())
+}
+
+/// Without a network, or where the toolchain is not rustup's, it stays as it is.
+fn can_add_musl() -> bool {
+    const RUSTUP: &str = "rustup";
+    if !process::is_on_path(RUSTUP) {
+        return false;
     }
-    Ok(if has_musl { MUSL } else { GLIBC })
+    eprintln!("x: adding {} to the toolchain with rustup", target(MUSL));
+    let mut rustup = Command::new(RUSTUP);
+    process::run(rustup.args(["target", "add", &target(MUSL)])).is_ok()
 }
 
 fn target(library: &str) -> String {
