@@ -12,8 +12,17 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[error("the condition did not come true within {0:?}")]
 pub struct Expired(pub Duration);
 
+/// How many times as long everything may take, where the machine is an emulated one.
+const SLOWNESS: &str = "WEIR_SLOWNESS";
+
+fn slowness() -> u32 {
+    let told = std::env::var(SLOWNESS).ok();
+    told.and_then(|told| told.parse().ok()).unwrap_or(1)
+}
+
 /// Asks again and again until there is an answer or the deadline has passed; it asks at least once.
 pub fn eventually<T>(deadline: Duration, mut ask: impl FnMut() -> Option<T>) -> Result<T, Expired> {
+    let deadline = deadline * slowness();
     let end = Instant::now() + deadline;
     loop {
         if let Some(answer) = ask() {
