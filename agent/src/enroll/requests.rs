@@ -197,14 +197,8 @@ impl Requests {
     /// not said of any that it is the last.
     fn receive(&mut self, mut take: impl FnMut(u16, &[u8]) -> io::Result<bool>) -> io::Result<bool> {
         self.buffer.clear();
-        match self.socket.recv(&mut self.buffer, 0) {
-            // There was no room for what it has subscribed to. Answers have their place.
-            Err(error) if was_overrun(&error) => {
-                self.heard = true;
-                return Ok(true);
-            }
-            received => received?,
-        };
+        // Without room for what it has subscribed to an answer may be lost too: that fails, and is tried again.
+        self.socket.recv(&mut self.buffer, 0)?;
         let mut rest = self.buffer.as_slice();
         let mut goes_on = true;
         while let Some(length) = number(rest, 0).map(|length| length as usize) {
