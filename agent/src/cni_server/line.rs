@@ -8,17 +8,19 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use crate::polled::polled;
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::geteuid;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, accept_with, recvmsg, send,
+};
 use socket2::Socket;
 use tokio::io::Interest;
 
-pub(super) struct Line(Socket);
+pub(super) struct Line(OwnedFd);
 
 impl Line {
-    /// Takes a socket that has been accepted.
-    pub(super) fn new(socket: Socket) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self(socket))
+    /// Takes the next that waits at a listener.
+    pub(super) fn accept(listener: &Socket) -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        Ok(Self(accept_with(listener, flags)?))
     }
 
     /// The file's mode keeps others out; this does so even where its directory was made by somebody else.

@@ -98,8 +98,7 @@ async fn accept(listener: AsyncFd<Socket>, desk: Arc<Desk>) {
     let slots = Slots::new(CONNECTIONS);
     loop {
         let slot = slots.take().await;
-        let accepted = listener.async_io(Interest::READABLE, Socket::accept).await;
-        match accepted.and_then(|(socket, _unnamed)| Line::new(socket)) {
+        match listener.async_io(Interest::READABLE, Line::accept).await {
             Ok(line) if line.is_ours() => {
                 let desk = desk.clone();
                 tokio::spawn(async move {
