@@ -36,6 +36,8 @@ enum WordError {
 
 /// Writes it anew whenever it changes.
 pub(super) async fn keep(view: View, path: PathBuf) {
+    let cni = view.config.cni.as_ref();
+    let may_start = cni.is_some_and(|cni| cni.start_without_agent);
     let mut pods = view.source.events.clone();
     let mut namespaces = view.source.namespaces.clone();
     let mut written = None;
@@ -45,6 +47,8 @@ pub(super) async fn keep(view: View, path: PathBuf) {
             listed(&pods.borrow_and_update()),
             &view.config.rules,
         );
+        // That nobody is outside of the mesh is a word too: it takes the place of an earlier agent's.
+        let word = if may_start { word } else { BTreeSet::new() };
         if written.as_ref() != Some(&word) {
             let trouble = write(&path, word.clone()).err().map(|error| error.to_string());
             written = trouble.is_none().then_some(word);

@@ -90,6 +90,8 @@ pub struct CniConfig {
     pub socket: PathBuf,
     /// How the plugin gets into the chain; it is somebody else's business if absent.
     pub install: Option<InstallConfig>,
+    /// Whether pods of namespaces that are known to be out of the mesh may start while no agent runs.
+    pub start_without_agent: bool,
 }
 
 /// The agent's configuration.

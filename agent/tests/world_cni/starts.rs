@@ -171,6 +171,32 @@ fn without_the_agent_pods_of_the_mesh_wait_and_others_start() {
     assert!(was_redirected(&scene.first_connection(&two).unwrap()));
 }
 
+/// A pod's own label may put it into the mesh, and nobody knows of that while there is no agent.
+#[test]
+fn where_nobody_is_to_start_without_the_agent_an_earlier_word_counts_no_more() {
+    let mut scene = Scene::new("cni-strict");
+    let plain = PodLine::awaited("plain", &uid("plain")).in_namespace("elsewhere");
+    scene.mesh.add([plain]).unwrap();
+    let word = scene.scratch.path("last-word.json");
+    let names = || fs::read_to_string(&word).is_ok_and(|word| word.contains("\"elsewhere\""));
+    eventually(PATIENCE, || names().then_some(())).unwrap();
+    scene.mesh.agent.add_flag("--start-without-agent=false");
+    scene.mesh.agent.restart().unwrap();
+    eventually(PATIENCE, || (!names()).then_some(())).unwrap();
+
+    let pod = scene.pod("plain");
+    let plain = Sandbox {
+        namespace: "elsewhere".to_owned(),
+        ..sandbox(&pod)
+    };
+    scene.mesh.agent.kill();
+    let refused = scene.runtime.add(&plain).unwrap_err();
+    assert_eq!(refused.code(), Some(11), "{refused}");
+    scene.mesh.agent.restart().unwrap();
+    scene.wait_for_socket();
+    scene.runtime.add(&plain).unwrap();
+}
+
 #[test]
 fn what_makes_no_sense_is_refused_and_hurts_nobody() {
     let mut scene = Scene::new("cni-nonsense");

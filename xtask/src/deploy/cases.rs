@@ -13,7 +13,7 @@ pub(super) const TAKEN: &[&str] = &[
     "platform: kind",
     "{image: {repository: example.org/weir, digest: 'sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef'}}",
     "{hostNetwork: true, cni: {enabled: false}, maxUnavailable: 10%}",
-    "{config: {guard: enforce, pod-metrics: true, verify-interval: 1m, log: 'info,weir_agent=debug'}}",
+    "{config: {guard: enforce, pod-metrics: true, start-without-agent: false, verify-interval: 1m, log: 'info,weir_agent=debug'}}",
     "{config: {contract: node, ztunnel-netns: /var/run/netns/ztunnel, macvlan-outbound: steer, fail-open: true}}",
     "{enablementSelectors: [{podSelector: {matchLabels: {mesh: 'yes'}}}], extraCapabilities: [DAC_OVERRIDE]}",
     "{monitoring: {podMonitor: {enabled: true}, rules: {enabled: true}, dashboard: {enabled: true}}}",

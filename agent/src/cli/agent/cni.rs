@@ -28,7 +28,11 @@ pub(super) fn resolve(settings: &Settings, rules: &Rules) -> Result<Option<CniCo
         true => Some(install(settings, rules, socket.clone())?),
         false => None,
     };
-    Ok(Some(CniConfig { socket, install }))
+    Ok(Some(CniConfig {
+        socket,
+        install,
+        start_without_agent: settings.start_without_agent.unwrap_or(true),
+    }))
 }
 
 fn install(settings: &Settings, rules: &Rules, socket: PathBuf) -> Result<InstallConfig, ConfigError> {

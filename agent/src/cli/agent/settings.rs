@@ -53,6 +53,10 @@ pub struct Settings {
     /// [default: ztunnel- and weir- in the system namespace, weir- in weir-system and kube-system].
     #[arg(long, env = "WEIR_CNI_EXEMPT", value_name = "PODS", value_delimiter = ',')]
     pub cni_exempt: Option<Vec<String>>,
+    /// Let pods start while no agent runs, in namespaces of which an agent has said since the last boot that no pod there is in
+    /// the mesh [default: true]. Otherwise they wait like all others.
+    #[arg(long, env = "WEIR_START_WITHOUT_AGENT", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub start_without_agent: Option<bool>,
     /// Leave Istio's own CNI plugin out of the chain instead of refusing to run beside it [default: false].
     #[arg(long, env = "WEIR_TAKE_OVER", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub take_over: Option<bool>,
@@ -171,6 +175,7 @@ impl Settings {
             cni_bin_dir: self.cni_bin_dir.or(lesser.cni_bin_dir),
             cni_plugin: self.cni_plugin.or(lesser.cni_plugin),
             cni_exempt: self.cni_exempt.or(lesser.cni_exempt),
+            start_without_agent: self.start_without_agent.or(lesser.start_without_agent),
             take_over: self.take_over.or(lesser.take_over),
             http_address: self.http_address.or(lesser.http_address),
             pod_metrics: self.pod_metrics.or(lesser.pod_metrics),

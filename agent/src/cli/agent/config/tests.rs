@@ -48,7 +48,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
 #[test]
 fn flags_and_keys_say_the_same() {
     let line = "--source file --node-name n --kubeconfig k --pods-file p --zds-socket z --admin-socket a --cni-socket t --install-cni --cni-conf-dir f --cni-bin-dir b --cni-plugin w --cni-exempt n/a \
-                --cni-exempt n/b --take-over --http-address none --pod-metrics --pin-root r \
+                --cni-exempt n/b --start-without-agent=false --take-over --http-address none --pod-metrics --pin-root r \
                 --cgroup c --pods-cgroup d --host-netns h --exclude-namespace x --exclude-namespace y \
                 --system-namespace s --enablement-selectors e --dns-capture=false --guard off \
                 --contract node --ztunnel-netns t --macvlan-outbound socket --fail-open \
@@ -56,7 +56,7 @@ fn flags_and_keys_say_the_same() {
                 --max-probes 3 --max-connections 4 --max-ztunnels 6 --max-rules 5 --trace-buffer 4096 --remove-on-exit \
                 --log-format json --log debug";
     let yaml = "{source: file, node-name: n, kubeconfig: k, pods-file: p, zds-socket: z, admin-socket: a, cni-socket: t, install-cni: true, cni-conf-dir: f, cni-bin-dir: b, cni-plugin: w, cni-exempt: [n/a, n/b], \
-                take-over: true, http-address: none, pod-metrics: true, pin-root: r, \
+                start-without-agent: false, take-over: true, http-address: none, pod-metrics: true, pin-root: r, \
                 cgroup: c, pods-cgroup: d, host-netns: h, exclude-namespace: [x, y], \
                 system-namespace: s, enablement-selectors: e, dns-capture: false, guard: off, \
                 contract: node, ztunnel-netns: t, macvlan-outbound: socket, fail-open: true, \
