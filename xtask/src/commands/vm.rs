@@ -26,13 +26,14 @@ const PACKAGES: &[&str] = &[
 ];
 
 /// Tests that take drivers which not every kernel has, what older kernels do in another way, and what newest features need
-/// of them: which of a package's tests, and which of those.
+/// of them; and what is not to be done to a machine that goes on. Which of a package's tests, and which of those.
 const TESTS: &[(&str, &str, &str)] = &[
     ("weir-agent", "bpf_datapath", ""),
     ("weir-agent", "bpf_sys", ""),
     ("weir-agent", "bpf_verified", ""),
     ("weir-agent", "world_balancer", ""),
     ("weir-agent", "world_capabilities", "without_net_admin"),
+    ("weir-agent", "world_cni", "--ignored"),
     ("weir-agent", "world_endings", "without_a_word"),
     ("weir-agent", "world_guard", "a_qdisc"),
     ("weir-netdetect", "world_wirings", ""),
