@@ -15,9 +15,13 @@ pub struct Expired(pub Duration);
 /// How many times as long everything may take, where the machine is an emulated one.
 const SLOWNESS: &str = "WEIR_SLOWNESS";
 
+#[expect(clippy::panic, reason = "a test fails by panicking")]
 fn slowness() -> u32 {
-    let told = std::env::var(SLOWNESS).ok();
-    told.and_then(|told| told.parse().ok()).unwrap_or(1)
+    let Some(told) = std::env::var_os(SLOWNESS) else {
+        return 1;
+    };
+    let number = told.to_str().and_then(|told| told.parse().ok());
+    number.unwrap_or_else(|| panic!("{SLOWNESS} is {told:?}, not how many times as long things may take"))
 }
 
 /// Asks again and again until there is an answer or the deadline has passed; it asks at least once.
