@@ -16,7 +16,10 @@ fn pods_start_and_stay_in_the_mesh_whatever_the_clock_says() {
     );
     let mut scene = Scene::new("cni-clock");
     let jumps = [("back", "1 hour ago"), ("forward", "30 days")];
-    scene.mesh.add(["before", "back", "forward"].map(awaited)).unwrap();
+    scene
+        .mesh
+        .add(["before", "back", "forward"].map(awaited))
+        .unwrap();
     let before = scene.pod("before");
     scene.runtime.add(&sandbox(&before)).unwrap();
     for (name, jump) in jumps {
