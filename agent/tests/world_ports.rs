@@ -22,7 +22,7 @@ use serve::serve;
 use socket2::SockRef;
 use streams::{accept, dial, drain, listen};
 use tally::Tally;
-use weir_agent::datapath::sys;
+use weir_agent::datapath::sys::{self, SysError};
 use weir_common::reason::Reason;
 use weir_testbeds::actor::Actor;
 use weir_testbeds::cgroup::Cgroup;
@@ -161,9 +161,14 @@ fn a_server_without_reuse_listens_again_where_ztunnel_was_there_before_the_agent
         let descriptor = descriptor.unwrap().file_name();
         let descriptor = descriptor.to_str().unwrap().parse().unwrap();
         let pidfd = sys::pidfd_open(proxy).unwrap();
-        let copy = sys::pidfd_getfd(pidfd.as_fd(), descriptor).unwrap();
+        let copy = sys::pidfd_getfd(pidfd.as_fd(), descriptor);
+        let is_closed = |error: &SysError| error.errno() == Some(libc::EBADF);
+        if copy.as_ref().is_err_and(is_closed) {
+            // The proxy has closed it since it was listed.
+            continue;
+        }
         // Those that are no sockets say so.
-        SockRef::from(&copy).set_reuse_address(false).ok();
+        SockRef::from(&copy.unwrap()).set_reuse_address(false).ok();
     }
     mesh.agent.restart().unwrap();
     mesh.settled().unwrap();
